@@ -1,0 +1,1 @@
+"""penstock: moves data between storage and accelerators, and measures how well storage does it."""

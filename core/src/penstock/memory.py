@@ -1,0 +1,217 @@
+"""``mem://``: objects in this process's memory. The reference for the conformance kit.
+
+Stores of one name share their objects; other processes have their own. ``mem://name/key``; the name may be empty.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from penstock import clocks
+from penstock.errors import (
+    AlreadyExistsError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+)
+from penstock.hookspecs import hookimpl
+from penstock.keys import check_key, sort_key
+from penstock.options import option
+from penstock.store import Address, Capabilities, ObjectInfo, Page, Sink, StoreType
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from penstock.urls import StoreURL
+
+__all__ = ["MemoryOptions", "MemoryStore"]
+
+_CAPABILITIES = Capabilities(
+    create=True, if_match=True, metadata=True, copy=True, ordered=True, shared=False, delete_batch=1000
+)
+
+
+@attrs.frozen(kw_only=True)
+class MemoryOptions:
+    """Options of ``mem://``."""
+
+    name: str = option("", help="which of this process's in-memory stores", query=False)
+
+
+@attrs.frozen(slots=True)
+class _Object:
+    data: bytes
+    info: ObjectInfo
+
+
+class _Space:
+    """The objects of one name. The key list is sorted lazily, so that puts stay cheap."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.objects: dict[str, _Object] = {}
+        self._sorted: list[str] | None = []
+        self.versions = itertools.count(1)
+
+    def keys(self) -> list[str]:
+        with self.lock:
+            if self._sorted is None:
+                self._sorted = sorted(self.objects, key=sort_key)
+            return self._sorted
+
+    def changed(self) -> None:
+        self._sorted = None
+
+
+_spaces: dict[str, _Space] = {}
+_spaces_lock = threading.Lock()
+
+
+class MemoryStore:
+    """An :class:`~penstock.store.ObjectStore` over a dict; see the module."""
+
+    capabilities = _CAPABILITIES
+
+    def __init__(self, options: MemoryOptions) -> None:
+        with _spaces_lock:
+            self._space = _spaces.setdefault(options.name, _Space())
+        self._base = f"mem://{options.name}/"
+
+    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+        found = self._find(key, "get")
+        end = None if length is None else start + length
+        data = memoryview(found.data)[start:end]
+        if data.nbytes:
+            sink.write(data)
+        return found.info
+
+    def put(
+        self,
+        key: str,
+        data: Buffer,
+        /,
+        *,
+        create: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectInfo:
+        check_key(key)
+        body = bytes(data)
+        space = self._space
+        with space.lock:
+            old = space.objects.get(key)
+            if create and old is not None:
+                raise AlreadyExistsError("the key is taken", uri=self._base + key, operation="put")
+            if if_match is not None and (old is None or old.info.etag != if_match):
+                raise PreconditionFailedError("the object is another one", uri=self._base + key, operation="put")
+            info = ObjectInfo(
+                key,
+                len(body),
+                clocks.wall_ns(),
+                f"{next(space.versions):x}",
+                content_type,
+                dict(metadata) if metadata else None,
+            )
+            space.objects[key] = _Object(body, info)
+            if old is None:
+                space.changed()
+        return info
+
+    def open_writer(self, key: str, /, *, part_size: int) -> _MemoryWriter:
+        return _MemoryWriter(self, check_key(key))
+
+    def stat(self, key: str, /) -> ObjectInfo:
+        return self._find(key, "stat").info
+
+    def list_pages(
+        self, prefix: str = "", /, *, delimiter: str = "", start_after: str = "", page_size: int = 1000
+    ) -> Iterator[Page]:
+        entries = self._entries(prefix, delimiter, start_after)
+        while chunk := list(itertools.islice(entries, page_size)):
+            objects = [entry for entry in chunk if isinstance(entry, ObjectInfo)]
+            yield Page(objects, [entry for entry in chunk if isinstance(entry, str)])
+
+    def delete(self, keys: Sequence[str], /) -> Sequence[StoreError]:
+        space = self._space
+        with space.lock:
+            for key in keys:
+                if space.objects.pop(key, None) is not None:
+                    space.changed()
+        return ()
+
+    def copy(self, source: str, target: str, /) -> ObjectInfo:
+        found = self._find(source, "copy")
+        info = found.info
+        return self.put(target, found.data, metadata=info.metadata, content_type=info.content_type)
+
+    def close(self) -> None:
+        """The objects live on: another store of this name finds them."""
+
+    def _find(self, key: str, operation: str) -> _Object:
+        found = self._space.objects.get(key)
+        if found is None:
+            check_key(key)
+            raise ObjectNotFoundError("no such object", uri=self._base + key, operation=operation)
+        return found
+
+    def _entries(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ObjectInfo | str]:
+        keys = self._space.keys()
+        position = bisect.bisect_left(keys, sort_key(prefix), key=sort_key)
+        if start_after:
+            position = max(position, bisect.bisect_right(keys, sort_key(start_after), key=sort_key))
+        previous = None
+        for key in itertools.islice(keys, position, None):
+            if not key.startswith(prefix):
+                return
+            head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+            if found:
+                common = prefix + head + delimiter
+                if common != previous and sort_key(common) > sort_key(start_after):
+                    yield common
+                previous = common
+            elif entry := self._space.objects.get(key):
+                yield entry.info
+
+
+class _MemoryWriter:
+    """Gathers the parts; nothing is shared before the commit, so there is nothing to undo."""
+
+    def __init__(self, store: MemoryStore, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._parts: list[bytes] = []
+
+    def write(self, data: Buffer, /) -> None:
+        self._parts.append(bytes(data))
+
+    def commit(self) -> ObjectInfo:
+        return self._store.put(self._key, b"".join(self._parts))
+
+    def abort(self) -> None:
+        self._parts.clear()
+
+
+def _parse(url: StoreURL) -> Address:
+    return Address(f"mem://{url.authority}/", url.path.removeprefix("/"), {"name": url.authority})
+
+
+@hookimpl
+def penstock_store_types() -> Sequence[StoreType]:
+    return (
+        StoreType(
+            schemes=("mem",),
+            summary="objects in this process's memory",
+            options=MemoryOptions,
+            parse=_parse,
+            open=lambda options, threads: MemoryStore(options),
+            capabilities=_CAPABILITIES,
+            form="mem://name/key",
+        ),
+    )
