@@ -1,0 +1,67 @@
+"""The ``penstock`` command: a table of commands, each imported when it is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from penstock.cli.common import env_file_option, verbose_option
+from penstock.cli.lazy import Entry, LazyGroup
+
+__all__ = ["main"]
+
+_BENCH, _DATA, _MORE = "Benchmarks", "Storage (any URI; a bare path is a file)", "More"
+
+COMMANDS = {
+    "run": Entry("penstock.cli.run:run", "Run a workload file and write a result directory.", _BENCH),
+    "config": Entry("penstock.cli.config:config", "Check workload files; print their schema.", _BENCH),
+    "oplog": Entry("penstock.cli.oplog:oplog", "Read operation logs.", _BENCH),
+    "ls": Entry("penstock.cli.listing:ls", "List objects and common prefixes.", _DATA),
+    "stat": Entry("penstock.cli.listing:stat", "Show what a store knows of an object.", _DATA),
+    "count": Entry("penstock.cli.listing:count", "Count objects and their bytes.", _DATA),
+    "du": Entry("penstock.cli.listing:du", "Sum up sizes by common prefix.", _DATA),
+    "cat": Entry("penstock.cli.objects:cat", "Write objects to standard output.", _DATA),
+    "get": Entry("penstock.cli.objects:get", "Read one object into a file, a directory or standard output.", _DATA),
+    "put": Entry("penstock.cli.putting:put", "Store a file, or generated objects.", _DATA),
+    "cp": Entry("penstock.cli.trees:cp", "Copy objects, within a store or across backends.", _DATA),
+    "mv": Entry("penstock.cli.trees:mv", "Move objects; a source goes only when its copy is whole.", _DATA),
+    "upload": Entry("penstock.cli.trees:upload", "Copy local files to a store, keeping the tree.", _DATA),
+    "download": Entry("penstock.cli.trees:download", "Copy objects to local files, keeping the tree.", _DATA),
+    "rm": Entry("penstock.cli.removal:rm", "Delete exactly one object, or with -r or a glob many.", _DATA),
+    "mkdir": Entry("penstock.cli.removal:mkdir", "Make a directory, or its marker object.", _DATA),
+    "rmdir": Entry("penstock.cli.removal:rmdir", "Remove a directory, or its marker object.", _DATA),
+    "plugins": Entry("penstock.cli.plugins:plugins", "List plugins; show a backend's options.", _MORE),
+    "new-plugin": Entry("penstock.cli.newplugin:new_plugin", "Write the skeleton of a new backend.", _MORE),
+    "completion": Entry("penstock.cli.completion:completion", "Print the completion script of a shell.", _MORE),
+}
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"penstock {version('penstock')}")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done; 1 failed; 2 configuration or usage; 3 errors above the limit; 130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@verbose_option
+@env_file_option
+def _group(**_: Any) -> None:
+    """Move data between storage and accelerators, and measure how well storage does it."""
+
+
+assert isinstance(_group, LazyGroup)
+_group.table = COMMANDS
+_group.name = "penstock"
+#: The entry point: a click group whose ``main`` maps every failure to an exit code.
+main = _group
