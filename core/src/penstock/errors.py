@@ -35,6 +35,7 @@ error) stays in the process that saw it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -64,7 +65,22 @@ __all__ = [
     "UnsupportedOperationError",
     "UsageError",
     "WorkerLostError",
+    "redact",
 ]
+
+# Values that open a door: query parameters of signed URLs, and settings that SDKs quote in their messages.
+_SECRET = re.compile(
+    r"(?i)(?<![a-z0-9])((?:x-(?:amz|goog)-)?(?:sig|signature|credential|security-token)"
+    r"|[a-z_]*(?:secret|password|token|access_?key|account_?key)[a-z_]*)=([^&\s'\";,)]+)"
+)
+_USERINFO = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+
+
+def redact(text: str) -> str:
+    """``text`` with signatures, tokens, keys and passwords in it replaced by ``***``."""
+    if "=" in text:
+        text = _SECRET.sub(r"\1=***", text)
+    return _USERINFO.sub(r"\1:***@", text) if "@" in text else text
 
 
 class PenstockError(Exception):
@@ -143,7 +159,8 @@ class StoreError(PenstockError):
     ``uri`` is the object's URI, or its key where no more is known; ``operation`` the contract's method
     (``get``, ``put``, …); ``status`` the service's status code or the operating system's errno; ``code`` the
     service's own error code; ``request_id`` the service's id of the request. What is not known is None.
-    ``retryable`` says whether the same call may succeed if it is repeated.
+    ``retryable`` says whether the same call may succeed if it is repeated, ``retry_after`` how many seconds the
+    service asked to wait before that. Signatures and passwords are taken out of the message.
     """
 
     retryable: bool = False
@@ -158,19 +175,21 @@ class StoreError(PenstockError):
         code: str | None = None,
         request_id: str | None = None,
         retryable: bool | None = None,
+        retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = redact(message)
+        super().__init__(self.message)
         self.uri = uri
         self.operation = operation
         self.status = status
         self.code = code
         self.request_id = request_id
+        self.retry_after = retry_after
         if retryable is not None:
             self.retryable = retryable
 
     def __str__(self) -> str:
-        where = " ".join(part for part in (self.operation, self.uri) if part)
+        where = " ".join(part for part in (self.operation, redact(self.uri or "")) if part)
         facts = [
             f"{name} {value}"
             for name, value in (("status", self.status), ("code", self.code), ("request", self.request_id))
@@ -187,6 +206,7 @@ class StoreError(PenstockError):
             "code": self.code,
             "request_id": self.request_id,
             "retryable": self.retryable,
+            "retry_after": self.retry_after,
         }
         return _rebuild, (type(self), self.message, fields)
 

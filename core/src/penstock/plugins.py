@@ -75,7 +75,7 @@ class PluginHost:
         """``entries`` replaces the installed entry points; ``disabled`` replaces the environment variable."""
         if disabled is None:
             disabled = os.environ.get("PENSTOCK_DISABLE_PLUGINS", "").split(",")
-        self._disabled = frozenset(name.strip() for name in disabled if name.strip())
+        self._disabled = frozenset(name.strip().replace("+", ".") for name in disabled if name.strip())
         self._entries = entries
         self._kinds: dict[tuple[str, str], Any] = {}
         self._manager = pluggy.PluginManager("penstock")
@@ -165,28 +165,38 @@ class PluginHost:
     def _describe(self, group: str, name: str, entry: EntryPoint) -> Any:
         try:
             return self._kind_of(GROUPS[group], name, entry)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             cause = f"{type(error).__name__}: {error}"
             raise PluginError(f"{name}: the plugin {_owner(entry)} can't be loaded: {cause}") from error
 
     def _kind_of(self, group: _Group, name: str, entry: EntryPoint) -> Any:
         module = entry.load()
-        if not self._manager.is_registered(module):
-            self._manager.register(module, name=entry.value)
+        self._register(module, entry.value)
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         answers: list[Sequence[Any]] = self._manager.subset_hook_caller(group.hook, others)()
         typed = name.replace(".", "+")
         for kind in (kind for answer in answers for kind in answer):
-            if typed in group.names(kind):
+            if name in group.names(kind) or typed in group.names(kind):
                 if kind.api > group.api:
                     raise PluginError(f"it needs contract {kind.api}, this penstock has {group.api}: update penstock")
                 return kind
         raise PluginError(f"its {group.hook} offers nothing named {typed}")
 
+    def _register(self, module: Any, name: str) -> None:
+        if self._manager.is_registered(module):
+            return
+        self._manager.register(module, name=name)
+        try:
+            # A misspelt hook would be silence otherwise. What is checked is this module: all others passed before.
+            self._manager.check_pending()
+        except pluggy.PluginValidationError:
+            self._manager.unregister(module)
+            raise
+
     def _unknown_scheme(self, scheme: str) -> str:
         installed = ", ".join(f"{name.replace('.', '+')}://" for name in self.names("penstock.stores"))
         text = f"unknown scheme {scheme}://; installed: {installed or 'none'}"
-        if scheme in self._disabled:
+        if scheme.replace("+", ".") in self._disabled:
             return f"{text}; {scheme} is disabled by PENSTOCK_DISABLE_PLUGINS"
         package = PACKAGES.get(scheme.partition("+")[0])
         return f"{text}; for {scheme}:// run: pip install {package}" if package else text

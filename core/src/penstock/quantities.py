@@ -7,6 +7,7 @@ because half of the tools read it as 1000 and half as 1024; ``Mb`` is one, becau
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from typing import TypeVar
@@ -23,9 +24,11 @@ __all__ = [
 
 _Number = TypeVar("_Number", int, float)
 
-_NUMBER = r"(\d[\d_]*(?:\.\d+)?)"
+_NUMBER = r"([0-9][0-9_]*(?:\.[0-9]+)?)"
+_COUNT = re.compile(r"\s*[0-9]+(?:[_,][0-9]+)*\s*\Z")
 _SIZE = re.compile(rf"\s*{_NUMBER}\s*([A-Za-z]*)\s*\Z")
 _DURATION_PART = re.compile(rf"\s*{_NUMBER}\s*(us|µs|ms|s|m|h|d)")
+_BARE = re.compile(rf"\s*{_NUMBER}\s*\Z")
 _SIZES = {"": 1, "B": 1} | {
     f"{letter}{infix}B": base**power
     for power, letter in enumerate("KMGTPE", start=1)
@@ -36,15 +39,15 @@ _SECONDS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h":
 
 def parse_size(text: str | int) -> int:
     """Bytes. Raises ValueError with the remedy."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return _not_negative(text)
-    match = _SIZE.match(text)
+    match = _SIZE.match(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a size; write bytes, or a number with KiB, MiB, GiB, KB, MB or GB")
     number, unit = Decimal(match[1].replace("_", "")), match[2]
     factor = _SIZES.get("KB" if unit == "kB" else unit)
     if factor is None:
-        raise ValueError(_unit_remedy(text, unit))
+        raise ValueError(_unit_remedy(str(text), unit))
     nbytes = number * factor
     if nbytes != int(nbytes):
         raise ValueError(f"{text!r} is not a whole number of bytes")
@@ -53,9 +56,10 @@ def parse_size(text: str | int) -> int:
 
 def parse_duration(text: str | float) -> float:
     """Seconds. Raises ValueError with the remedy."""
-    if isinstance(text, int | float):
+    if isinstance(text, int | float) and not isinstance(text, bool) and math.isfinite(text):
         return _not_negative(float(text))
-    bare = re.fullmatch(rf"\s*{_NUMBER}\s*", text)
+    text = str(text)
+    bare = _BARE.match(text)
     if bare:
         return float(bare[1].replace("_", ""))
     seconds, position = Decimal(0), 0
@@ -71,12 +75,11 @@ def parse_duration(text: str | float) -> float:
 
 def parse_count(text: str | int) -> int:
     """A whole number, with ``_`` or ``,`` between digits for readability. Raises ValueError."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return _not_negative(text)
-    digits = text.strip().replace("_", "").replace(",", "")
-    if not digits.isdecimal():
+    if not isinstance(text, str) or not _COUNT.match(text):
         raise ValueError(f"{text!r} is not a whole number; write 20000 or 20_000")
-    return int(digits)
+    return int(text.replace("_", "").replace(",", ""))
 
 
 def format_bytes(nbytes: float) -> str:

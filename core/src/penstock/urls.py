@@ -47,8 +47,8 @@ def parse_object(uri: str) -> StoreURL:
         return _bare_path(uri)
     scheme = match[1]
     if not _LEGAL_SCHEME.match(scheme):
-        remedy = scheme.lower()
-        raise InvalidURIError(f"{uri!r}: a scheme is lower case, such as {remedy}://")
+        remedy = re.sub(r"[^a-z0-9]+", "+", scheme.lower()).rstrip("+")
+        raise InvalidURIError(f"{uri!r}: a scheme is lower case, with + before a variant, such as {remedy}://")
     rest = uri[match.end() :]
     if _SCHEME.match(rest):
         raise InvalidURIError(f"{uri!r}: two schemes; a URI has exactly one")
@@ -62,7 +62,7 @@ def parse_store(uri: str) -> StoreURL:
     """Read a URI that names a store or a place in one; text after the first ``?`` holds options."""
     text, mark, query = uri.partition("?")
     url = parse_object(text)
-    return attrs.evolve(url, query=_parse_query(uri, query)) if mark else url
+    return attrs.evolve(url, query=_parse_query(text, query)) if mark else url
 
 
 def join(base: str, name: str) -> str:
@@ -74,7 +74,8 @@ def join(base: str, name: str) -> str:
 
 def strip_scheme(uri: str) -> str:
     """The URI from its authority on."""
-    return uri.partition("://")[2] or uri
+    _, mark, rest = uri.partition("://")
+    return rest if mark else uri
 
 
 def _bare_path(text: str) -> StoreURL:
@@ -87,12 +88,18 @@ def _bare_path(text: str) -> StoreURL:
     return StoreURL("file", ".", f"/{text.removeprefix('./')}")
 
 
+def _name_only(part: str) -> str:
+    # A value may be a secret, so none is shown.
+    name, equals, _ = part.partition("=")
+    return f"{name}{equals}…" if equals else part
+
+
 def _parse_query(uri: str, query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for part in query.split("&"):
         name, equals, value = part.partition("=")
         if not (name and equals):
-            raise InvalidURIError(f"{uri!r}: options are written ?name=value&name=value, not {part!r}")
+            raise InvalidURIError(f"{uri!r}: options are written ?name=value&name=value, not {_name_only(part)!r}")
         if name in options:
             raise InvalidURIError(f"{uri!r}: the option {name} is given twice")
         options[name] = value
