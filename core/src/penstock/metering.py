@@ -18,7 +18,7 @@ from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Metered", "OneRecorder", "RecorderSource", "ThreadRecorders", "describe_error"]
+__all__ = ["Metered", "OneRecorder", "RecorderSource", "ThreadRecorders", "TimedSink", "describe_error"]
 
 
 class RecorderSource(Protocol):
@@ -84,7 +84,7 @@ class Metered:
         self.flags = 0
 
     def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
-        timed = _TimedSink(sink)
+        timed = TimedSink(sink)
         op = Op.GET if start == 0 and length is None else Op.GET_RANGE
         begin = monotonic_ns()
         try:
@@ -210,8 +210,8 @@ class Metered:
         recorder.add(op, key, begin, first, end, nbytes, n_objects, text, self._endpoint, self.due, self.flags)
 
 
-class _TimedSink:
-    """Forwards to a sink and notes when the first byte arrived."""
+class TimedSink:
+    """Forwards to a sink and notes when the first byte arrived: ``first``, monotonic nanoseconds, 0 before it."""
 
     __slots__ = ("_commit", "_write", "first", "nbytes", "reserve")
 
