@@ -1,0 +1,333 @@
+"""The configuration of a run: attrs classes, and :func:`load`, which reads them from a file.
+
+Times are in seconds and sizes in bytes. Keys of later releases are refused, never ignored.
+"""
+# ruff: noqa: RUF009 -- key() makes an attrs field, no value
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from penstock.urls import join, parse_store
+from penstock.workload import checks
+from penstock.workload.documents import Problems, override, parse, read_text
+from penstock.workload.fields import Record, key
+from penstock.workload.operations import OPERATION, Operation
+from penstock.workload.selection import SELECTION, Selection, Uniform
+from penstock.workload.shapes import (
+    FAILED,
+    Either,
+    Flag,
+    ListOf,
+    Optional,
+    Quantity,
+    Reader,
+    Table,
+    Text,
+    Word,
+)
+from penstock.workload.sizes import SIZE, Fixed, SizeSpec
+
+__all__ = [
+    "CONFIG",
+    "Config",
+    "DirectoryStructure",
+    "EnsureObjects",
+    "ErrorRate",
+    "Loaded",
+    "OnError",
+    "Prepare",
+    "Rate",
+    "Retries",
+    "dump",
+    "load",
+    "loads",
+]
+
+_LATER = "is not supported by this version"
+_COUNT = Quantity("count")
+_ONE_OR_MORE = Quantity("count", minimum=1)
+_SECONDS = Quantity("duration")
+_SOME_TIME = Quantity("duration", above=True)
+_FILL = Text("the name of a fill", ("random", "zero"))
+_PLACE = Text("a prefix relative to target, or a URI", ("data/", "file:///mnt/data/"))
+
+
+def _is(*kinds: type[Any]) -> Any:
+    return lambda value: type(value) in kinds
+
+
+@attrs.frozen
+class Rate:
+    """Open loop: operations are due at planned times, whether or not earlier ones have ended.
+
+    An operation that starts late is measured from when it was due (response time) and from when it started
+    (service time).
+    """
+
+    ops_per_second: float = key(
+        Quantity("number", above=True),
+        help="operations offered each second by the whole run, whatever the number of processes",
+    )
+    arrivals: str = key(
+        Word(("poisson", "uniform")), "poisson", help="poisson: random gaps, as of many clients; uniform: equal gaps"
+    )
+
+
+@attrs.frozen
+class ErrorRate:
+    """More errors than this within a window count as too many."""
+
+    errors_per_second: float = key(Quantity("number", above=True), 5.0, help="errors per second, over a window")
+    window: float = key(_SOME_TIME, 1.0, help="length of the window")
+
+
+@attrs.frozen
+class Retries:
+    """Repeat a call that failed with an error that may pass; all attempts are one operation in the results."""
+
+    attempts: int = key(_ONE_OR_MORE, 5, help="attempts in all, the first one included")
+    base_delay: float = key(_SECONDS, 0.1, help="longest wait before the first repeat; it doubles with each")
+    max_delay: float = key(_SECONDS, 10.0, help="longest wait before any repeat")
+    deadline: float | None = key(Optional(_SECONDS), 60.0, help="no repeat begins later than this; none: no limit")
+
+
+@attrs.frozen
+class OnError:
+    """What happens when operations fail. Each failure is counted and reported in any case."""
+
+    max_total_errors: int | None = key(Optional(_COUNT), 100, help="more errors than this are too many; none: no limit")
+    error_rate: ErrorRate | None = key(
+        Optional(Record(ErrorRate)), None, help="more errors per second than this are too many; none: no limit"
+    )
+    action: str = key(
+        Word(("stop", "continue")),
+        "stop",
+        help="when there are too many: stop and report what was measured, or go on; the exit code is 3 either way",
+    )
+    retries: Retries | None = key(
+        Optional(Record(Retries)), None, help="repeat calls whose error may pass; none: every failure counts at once"
+    )
+
+
+@attrs.frozen
+class EnsureObjects:
+    """Objects that must exist before the run; only what is missing is made.
+
+    Object ``i`` of ``count`` has the name that the mask gives for ``i``, and a size and bytes that follow from the
+    seed and ``i``.
+    """
+
+    path: str = key(_PLACE, "", help="the prefix they lie under; empty: target itself", aliases=("base_uri",))
+    count: int = key(_ONE_OR_MORE, help="how many")
+    size: SizeSpec = key(SIZE, Fixed(size=1 << 20), help="bytes of each object, drawn for each")
+    fill: str = key(_FILL, "random", help="what the bytes are")
+    name: str = key(
+        Text("a mask with one number, such as object-{:08d}.dat", ("prepared-{:08d}.dat",)),
+        "prepared-{:08d}.dat",
+        help="mask of the names: {} or {:08d} (or %d, %08d) stands for the object's number, from 0",
+    )
+
+
+@attrs.frozen
+class DirectoryStructure:
+    """A tree of directories with files in them: ``width`` directories in each, ``depth`` levels deep.
+
+    There are width + width² + … + width^depth directories. Files are numbered through from 0.
+    """
+
+    path: str = key(_PLACE, "", help="the prefix of the tree; empty: target itself", aliases=("base_uri",))
+    width: int = key(Quantity("count", minimum=1, maximum=1_000_000), 10, help="directories in each directory")
+    depth: int = key(Quantity("count", minimum=1, maximum=60), 3, help="levels of directories")
+    files_per_dir: int = key(_COUNT, 100, help="files in each directory that has files; 0: directories alone")
+    distribution: str = key(
+        Word(("bottom", "all")), "bottom", help="bottom: only the deepest directories have files; all: every one"
+    )
+    dir_mask: str = key(
+        Text("a mask with two numbers, such as d%d_w%d.dir", ("d%d_w%d.dir",)),
+        "d%d_w%d.dir",
+        help="mask of a directory's name: its level and its number among its siblings, both from 1",
+    )
+    file_mask: str = key(
+        Text("a mask with one number, such as file_%08d.dat", ("file_%08d.dat",)),
+        "file_%08d.dat",
+        help="mask of a file's name: its number in the whole tree, from 0",
+    )
+    size: SizeSpec = key(SIZE, Fixed(size=4096), help="bytes of each file, drawn for each")
+    fill: str = key(_FILL, "random", help="what the bytes are")
+
+
+@attrs.frozen
+class Prepare:
+    """What must exist before the run."""
+
+    ensure_objects: tuple[EnsureObjects, ...] = key(
+        ListOf(
+            Record(
+                EnsureObjects,
+                {
+                    "size_spec": "unknown key; write size",
+                    "min_size": "unknown key; write size: {uniform: {min: …, max: …}}",
+                    "max_size": "unknown key; write size: {uniform: {min: …, max: …}}",
+                    "dedup_factor": f"dedup_factor {_LATER}",
+                    "compress_factor": f"compress_factor {_LATER}",
+                },
+            ),
+            partial=True,
+        ),
+        (),
+        help="sets of objects",
+    )
+    directory_structure: DirectoryStructure | None = key(
+        Optional(Record(DirectoryStructure)), None, help="a tree of directories and files"
+    )
+    force_overwrite: bool = key(Flag(), False, help="make everything anew, also what is there")
+    skip_verification: bool = key(Flag(), False, help="trust that everything is there: list nothing, make nothing")
+    post_prepare_delay: float = key(_SECONDS, 0.0, help="pause after something was made, for listings to settle")
+    concurrency: int | None = key(
+        Optional(_ONE_OR_MORE), None, help="objects made at once, over all processes; none: as the run"
+    )
+
+
+@attrs.frozen
+class Config:
+    """A whole run.
+
+    It ends when ``duration`` is over, when ``total_operations`` have been started, or when every operation has
+    nothing left to take (``each_once``), whichever comes first. What runs during ``warmup`` counts neither for the
+    results nor for ``total_operations``; ``duration`` begins after it.
+    """
+
+    target: str | None = key(
+        Optional(Text("a URI or a directory", ("file:///mnt/bench/", "./bench/"))),
+        None,
+        help="where the run works: paths are relative to it; options may follow, as in file:///mnt/?name=value",
+    )
+    name: str | None = key(
+        Optional(Text("a name without /")), None, help="name of the run in its results; none: the file's name"
+    )
+    duration: float | None = key(Optional(_SOME_TIME), 60.0, help="how long to measure; none: no limit")
+    total_operations: int | None = key(Optional(_ONE_OR_MORE), None, help="how many to measure; none: no limit")
+    warmup: float = key(_SECONDS, 0.0, help="run this long first and keep it out of the results")
+    concurrency: int = key(
+        Quantity("count", minimum=1, maximum=100_000), 16, help="operations in flight, over all processes of the host"
+    )
+    processes: int | str = key(
+        Either((Word(("auto",)), Quantity("count", minimum=1, maximum=4096)), (_is(str), _is(int))),
+        "auto",
+        help="worker processes; auto: one per core, never more than concurrency",
+    )
+    rate: Rate | None = key(
+        Either((Word(("max",)), Record(Rate)), (_is(str), _is(Rate)), means={"max": None}),
+        None,
+        help="max: each thread starts its next operation when the last has ended; or planned arrivals",
+    )
+    seed: int = key(_COUNT, 0, help="every random choice derives from it: same seed, same plan")
+    selection: Selection = key(SELECTION, Uniform(), help="how operations choose objects, unless they say so")
+    verify: str = key(
+        Word(("off",), later=("size", "checksum")), "off", help="what reads check; this version knows off only"
+    )
+    workload: tuple[Operation, ...] = key(
+        ListOf(OPERATION, minimum=1, partial=True), help="the operations, each with its weight"
+    )
+    prepare: Prepare = key(
+        Record(
+            Prepare,
+            {
+                "cleanup": "unknown key; cleanup stands at the top level",
+                "key_prefix_shards": f"key_prefix_shards {_LATER}",
+                "prepare_strategy": f"prepare_strategy {_LATER}",
+            },
+        ),
+        Prepare(),
+        help="what must exist before the run",
+    )
+    cleanup: bool = key(Flag(), False, help="delete, at the end, what this run created, and nothing else")
+    on_error: OnError = key(Record(OnError), OnError(), help="what happens when operations fail")
+    op_log: str | bool = key(
+        Either((Flag(), Text("a file")), (_is(bool), _is(str))),
+        False,
+        help="log every operation: true for a file in the result directory, or a path; false: no log",
+    )
+    live_interval: float = key(
+        Quantity("duration", minimum=0.1), 1.0, help="time between two lines of the live view and of the time series"
+    )
+    results_dir: str = key(Text("a directory"), ".", help="where the result directory is made")
+    backend: Mapping[str, Mapping[str, str | None]] = key(
+        Table(), attrs.Factory(dict), help="options of backends by scheme, as penstock plugins show lists them"
+    )
+
+    def locate(self, path: str) -> str:
+        """The whole URI of an operation's path: itself, or below the target (without the target's options)."""
+        if "://" in path or self.target is None:
+            return path
+        return join(str(parse_store(self.target)), path)
+
+
+#: How a configuration stands in a file.
+CONFIG = Record(
+    Config,
+    {
+        **{
+            name: f"{name} {_LATER}"
+            for name in ("stages", "distributed", "multi_endpoint", "range_engine", "include", "hot_set", "reuse_puts")
+        },
+        "page_cache_mode": "unknown key; write it for a scheme, as in backend: {file: {page_cache_mode: …}}",
+        "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",
+        "warmup_period": "unknown key; write warmup",
+        "error_handling": "unknown key; write on_error",
+        "op_log_path": "unknown key; write op_log",
+        "perf_log": "unknown key; the time series is always written, every live_interval",
+    },
+)
+
+
+@attrs.frozen
+class Loaded:
+    """A configuration, the text it was read from, and the name of the run."""
+
+    config: Config
+    text: str
+    name: str
+
+
+def load(path: str, *, overrides: Iterable[str] = (), environ: Mapping[str, str]) -> Loaded:
+    """Read a workload file; ``-`` is standard input.
+
+    ``overrides`` are ``a.b[0].c=value``, applied in order. Raises ConfigError with every problem that was found.
+    """
+    text = read_text(path)
+    label = "standard input" if path == "-" else path
+    config = loads(text, label=label, overrides=overrides, environ=environ)
+    stem = "run" if path == "-" else os.path.splitext(os.path.basename(path))[0]
+    return Loaded(config, text, config.name or stem)
+
+
+def loads(text: str, *, label: str, overrides: Iterable[str] = (), environ: Mapping[str, str]) -> Config:
+    """Read a workload from text; ``label`` is what problems are reported under."""
+    problems = Problems()
+    root = parse(text, label, problems, environ)
+    if root is None:
+        problems.raise_any()
+        raise AssertionError("a file without a tree has a problem")
+    for assignment in overrides:
+        root = override(root, assignment, problems)
+    if root.kind != "mapping":
+        problems.add(root.mark, "", f"write a mapping of keys, not {root.describe()}")
+        problems.raise_any()
+    reader = Reader(problems)
+    config = reader.read(CONFIG, root, "")
+    if config is not FAILED:
+        checks.check(config, reader)
+    problems.raise_any()
+    assert isinstance(config, Config)
+    return config
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """Plain data, every default written out; as YAML it loads to the same configuration."""
+    return CONFIG.dump(config)
