@@ -1,0 +1,172 @@
+"""What a run found: the values that the engine fills and the report writes.
+
+Times of the wall clock are nanoseconds since 1970 in UTC. Seconds called ``start_s`` count from the beginning of the
+measured window, which warm-up, preparation and cleanup are not part of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import attrs
+
+from penstock.stats.errors import ErrorTable
+from penstock.stats.tally import Tally
+
+__all__ = ["STATUSES", "Interval", "Outcome", "PhaseOutcome", "Status", "Timeline", "WorkerOutcome", "join"]
+
+#: ``done``; ``errors``: finished, with more errors than allowed; ``degraded``: finished without some of its workers;
+#: ``interrupted``: ended early by its user; ``failed``: could not be carried out.
+Status = Literal["done", "errors", "degraded", "interrupted", "failed"]
+STATUSES: Final[tuple[Status, ...]] = ("done", "errors", "degraded", "interrupted", "failed")
+
+
+@attrs.frozen(kw_only=True)
+class Interval:
+    """What was measured in one stretch of the run, by all workers together.
+
+    The CPU figures are percent: user, system and iowait of the coordinator's whole host, ``client_cpu_pct`` of the
+    run's own processes together, where 100 is one processor. None: not measured.
+    """
+
+    start_s: float
+    seconds: float
+    tally: Tally
+    cpu_user_pct: float | None = None
+    cpu_system_pct: float | None = None
+    cpu_iowait_pct: float | None = None
+    client_cpu_pct: float | None = None
+    active_workers: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WorkerOutcome:
+    """One worker process. ``lost`` says how it was lost, None that it finished."""
+
+    rank: int
+    host: str
+    pid: int
+    lanes: int
+    tally: Tally
+    lost: str | None = None
+    cpu_seconds: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PhaseOutcome:
+    """A phase outside the measured window, such as ``prepare`` or ``cleanup``.
+
+    ``objects_made`` are those made, or deleted in a cleanup; ``objects_found`` were there already.
+    """
+
+    name: str
+    seconds: float
+    objects_made: int = 0
+    objects_found: int = 0
+    nbytes: int = 0
+    failed: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """A whole run.
+
+    ``started_ns`` and ``ended_ns`` bound the run with all its phases; ``measured_from_ns`` is when the measured window
+    began and ``measured_seconds`` how long it was, by which every rate is divided; 0: nothing was measured.
+    ``reason`` says why the status is not ``done``, ``verdict`` in one line whether the figures show the storage or the
+    client. ``op_log`` holds its path and the counts accepted, written and dropped.
+    """
+
+    name: str
+    version: str
+    command_line: str
+    target: str
+    started_ns: int
+    ended_ns: int
+    measured_from_ns: int = 0
+    measured_seconds: float = 0.0
+    status: Status = attrs.field(validator=attrs.validators.in_(STATUSES))
+    reason: str = ""
+    exit_code: int = 0
+    verdict: str = ""
+    totals: Tally = attrs.Factory(Tally)
+    warmup_operations: int = 0
+    intervals: Sequence[Interval] = ()
+    workers: Sequence[WorkerOutcome] = ()
+    errors: ErrorTable = attrs.Factory(ErrorTable)
+    phases: Sequence[PhaseOutcome] = ()
+    environment: Mapping[str, Any] = attrs.Factory(dict)
+    op_log: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def lost_workers(self) -> Sequence[WorkerOutcome]:
+        """The workers that did not finish."""
+        return [worker for worker in self.workers if worker.lost is not None]
+
+    @property
+    def client_cpu_seconds(self) -> float | None:
+        """Processor seconds of the workers together; None when no worker reported any."""
+        known = [worker.cpu_seconds for worker in self.workers if worker.cpu_seconds is not None]
+        return sum(known) if known else None
+
+
+class Timeline:
+    """The intervals of a run of any length in bounded memory.
+
+    Once there are ``limit`` of them, neighbours are joined in pairs, and so are those that come from then on.
+    """
+
+    def __init__(self, limit: int = 7200) -> None:
+        self._limit = limit
+        self._factor = 1
+        self._pending: list[Interval] = []
+        self._done: list[Interval] = []
+
+    def add(self, interval: Interval) -> None:
+        """Append an interval; its tally belongs to the timeline from here on."""
+        interval.tally.compact()
+        self._pending.append(interval)
+        if len(self._pending) < self._factor:
+            return
+        self._done.append(join(self._pending))
+        self._pending = []
+        if len(self._done) >= self._limit:
+            pairs = [self._done[place : place + 2] for place in range(0, len(self._done), 2)]
+            self._done = [join(pair) for pair in pairs]
+            self._factor *= 2
+
+    def intervals(self) -> list[Interval]:
+        """All so far, in order of time."""
+        return [*self._done, join(self._pending)] if self._pending else list(self._done)
+
+
+def join(intervals: Sequence[Interval]) -> Interval:
+    """One interval for several that follow each other: tallies merged, CPU figures averaged by their seconds."""
+    if len(intervals) == 1:
+        return intervals[0]
+    first, last = intervals[0], intervals[-1]
+    tally = Tally()
+    for interval in intervals:
+        tally.merge(interval.tally)
+    tally.compact()
+    active = [interval.active_workers for interval in intervals if interval.active_workers is not None]
+    return Interval(
+        start_s=first.start_s,
+        seconds=last.start_s + last.seconds - first.start_s,
+        tally=tally,
+        cpu_user_pct=_average(intervals, "cpu_user_pct"),
+        cpu_system_pct=_average(intervals, "cpu_system_pct"),
+        cpu_iowait_pct=_average(intervals, "cpu_iowait_pct"),
+        client_cpu_pct=_average(intervals, "client_cpu_pct"),
+        active_workers=min(active, default=None),
+    )
+
+
+def _average(intervals: Sequence[Interval], name: str) -> float | None:
+    known = [
+        (getattr(interval, name), interval.seconds) for interval in intervals if getattr(interval, name) is not None
+    ]
+    seconds = sum(length for _, length in known)
+    return sum(value * length for value, length in known) / seconds if seconds else None

@@ -1,0 +1,301 @@
+"""Histograms of nanoseconds in the HdrHistogram layout: 1 ns to 1 h with three significant digits.
+
+The counts are those of the ``hdrhistogram`` package, bucket by bucket, and travel in its V2 encoding, so that its
+tools read them. Recording is vectorised: one value costs nanoseconds when thousands come at once.
+
+A histogram being filled keeps a dense window of counts that grows with the values seen. :meth:`Histogram.compact`
+turns it into pairs of bucket and count, which is how hundreds of them stay small; recording undoes that.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HIGHEST", "LIMIT", "Histogram"]
+
+#: One hour: what the layout promises to tell apart with three digits.
+HIGHEST: Final = 3_600_000_000_000
+#: The first value beyond the last bucket, 73 minutes. From here on values are counted in the last bucket.
+LIMIT: Final = 2048 << 31
+
+_BUCKETS: Final = 33 * 1024
+_BATCH: Final = 1 << 20  # keeps the sum of a batch within 64 bits, and its temporaries small
+_GRAIN: Final = 1024  # the window's ends lie on whole octaves, so that it rarely grows
+
+_Ints = npt.NDArray[np.int64]
+_WIDTHS: Final = ("<u1", "<u2", "<u4", "<u8")
+
+
+class Histogram:
+    """Counts of durations, with their exact number, sum, minimum and maximum.
+
+    It belongs to one thread. A histogram without values has minimum, maximum, mean, deviation and percentiles of 0.
+    """
+
+    __slots__ = ("_base", "_counts", "_index", "count", "maximum", "minimum", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0
+        self.minimum = 0
+        self.maximum = 0
+        self._base = 0
+        self._counts: npt.NDArray[Any] | None = None  # a window from _base on, or the counts of _index
+        self._index: npt.NDArray[np.uint16] | None = None
+
+    def record(self, values: npt.ArrayLike) -> None:
+        """Count nanoseconds. Negative ones count as 0, those at or above LIMIT in the last bucket."""
+        array = np.asarray(values, dtype=np.int64)
+        for begin in range(0, len(array), _BATCH):
+            self._record(array[begin : begin + _BATCH])
+
+    def _record(self, values: _Ints) -> None:
+        lowest, highest = int(values.min()), int(values.max())
+        if lowest < 0:
+            values, lowest, highest = np.maximum(values, 0), 0, max(highest, 0)
+        self._note(len(values), int(values.sum()), lowest, highest)
+        if highest >= LIMIT:
+            values, lowest, highest = np.minimum(values, LIMIT - 1), min(lowest, LIMIT - 1), LIMIT - 1
+        first, last = _bucket(lowest), _bucket(highest)
+        window = self._window(first, last)
+        places = _buckets(values, lowest)
+        if len(values) * 8 < last - first:
+            np.add.at(window, places - self._base, 1)
+        else:
+            places -= first
+            begin = first - self._base
+            window[begin : begin + last - first + 1] += np.bincount(places, minlength=last - first + 1)
+
+    def merge(self, other: Histogram) -> None:
+        """Add what ``other`` counts; the same as having recorded its values here."""
+        if other.count == 0:
+            return
+        index, counts = other.cells()
+        self._note(other.count, other.total, other.minimum, other.maximum)
+        window = self._window(int(index[0]), int(index[-1]))
+        window[index - self._base] += counts
+
+    def _note(self, count: int, total: int, minimum: int, maximum: int) -> None:
+        self.minimum = min(self.minimum, minimum) if self.count else minimum
+        self.maximum = max(self.maximum, maximum)
+        self.count += count
+        self.total += total
+
+    def _window(self, first: int, last: int) -> _Ints:
+        """The dense counts, which hold at least the buckets ``first`` to ``last``."""
+        if self._index is None and self._counts is not None:
+            end = self._base + len(self._counts)
+            if self._base <= first and last < end:
+                return self._counts
+            first, last = min(first, self._base), max(last, end - 1)
+        elif self._index is not None:
+            first, last = min(first, int(self._index[0])), max(last, int(self._index[-1]))
+        index, counts = self.cells()
+        base = first // _GRAIN * _GRAIN
+        window = np.zeros((last // _GRAIN + 1) * _GRAIN - base, dtype=np.int64)
+        window[index - base] = counts
+        self._base, self._counts, self._index = base, window, None
+        return window
+
+    def cells(self) -> tuple[_Ints, _Ints]:
+        """The numbers of the buckets that are not empty, ascending, and their counts."""
+        if self._counts is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        if self._index is not None:
+            return self._index.astype(np.int64), self._counts.astype(np.int64)
+        places = np.flatnonzero(self._counts)
+        return places + self._base, self._counts[places]
+
+    def compact(self) -> None:
+        """Keep buckets and counts in as few bytes as they need."""
+        if self._index is None and self._counts is not None:
+            index, counts = self.cells()
+            self._index = index.astype(np.uint16)
+            self._counts = counts.astype(_narrowest(counts))
+            self._base = 0
+
+    @property
+    def mean(self) -> float:
+        """The exact mean of the values."""
+        return self.total / self.count if self.count else 0.0
+
+    @property
+    def stdev(self) -> float:
+        """The standard deviation, each value taken as the middle of its bucket."""
+        if self.count < 2 or self.minimum == self.maximum:
+            return 0.0
+        index, counts = self.cells()
+        lows, highs = _bounds(index)
+        middles = (lows + highs) / 2
+        mean = float(np.dot(middles, counts)) / self.count
+        return math.sqrt(float(np.dot((middles - mean) ** 2, counts)) / self.count)
+
+    def percentile(self, percent: float) -> int:
+        """See :meth:`percentiles`."""
+        return self.percentiles((percent,))[0]
+
+    def percentiles(self, percents: Sequence[float]) -> list[int]:
+        """For each of ``percents`` (0 to 100) a value that at least so many percent of the values don't exceed.
+
+        It is the highest value of its bucket, which is at most 0.1 % more than the exact one, and never more than
+        the maximum.
+        """
+        if not self.count:
+            return [0] * len(percents)
+        index, counts = self.cells()
+        ranks = [max(1, min(self.count, _rank(percent, self.count))) for percent in percents]
+        places = np.searchsorted(np.cumsum(counts), ranks)
+        _, highs = _bounds(index[places])
+        last = len(index) - 1
+        return [
+            self.maximum if place == last else min(int(high), self.maximum)
+            for place, high in zip(places, highs, strict=True)
+        ]
+
+    def distribution(self) -> tuple[npt.NDArray[np.float64], _Ints]:
+        """Fractions of the values (0 < f ≤ 1) and the value that each does not exceed, one for each bucket used."""
+        index, counts = self.cells()
+        _, highs = _bounds(index)
+        return np.cumsum(counts) / max(self.count, 1), np.minimum(highs, self.maximum)
+
+    def encode(self) -> str:
+        """The V2 encoding, compressed, as base64 text that starts with ``HISTFAAA``.
+
+        It holds the counts alone: minimum, maximum and mean come back from it as exactly as their buckets.
+        """
+        from hdrh.histogram import HdrHistogram
+
+        index, counts = self.cells()
+        hdr = HdrHistogram(1, HIGHEST, 3)
+        if self.count:
+            np.frombuffer(hdr.counts, dtype=np.int64)[index] = counts
+            hdr.total_count = self.count
+            hdr.max_value = int(_bounds(index[-1:])[1][0])
+            hdr.min_value = int(_bounds(index[:1])[0][0])
+        return str(hdr.encode(), "ascii")
+
+    @classmethod
+    def decode(cls, text: str) -> Histogram:
+        """The histogram of a V2 encoding. Raises ValueError for text that is none, or one of another layout."""
+        from hdrh.codec import HdrCookieException, HdrLengthException
+        from hdrh.histogram import HdrHistogram
+
+        try:
+            hdr = HdrHistogram.decode(text.encode())
+        except (HdrCookieException, HdrLengthException, binascii.Error, zlib.error) as error:
+            raise ValueError(f"not an encoded histogram: {error}") from error
+        if hdr.significant_figures != 3 or hdr.unit_magnitude != 0:
+            raise ValueError("a histogram of another layout; this one has 1 as its unit and three significant digits")
+        counts = np.frombuffer(hdr.counts, dtype=np.int64)
+        index = np.flatnonzero(counts)
+        return cls._from_cells(index, counts[index])
+
+    @classmethod
+    def _from_cells(cls, index: _Ints, counts: _Ints) -> Histogram:
+        made = cls()
+        if len(index) == 0:
+            return made
+        if int(index[-1]) >= _BUCKETS or int(counts.min()) <= 0 or np.any(np.diff(index) <= 0):
+            raise ValueError("a histogram whose buckets are out of order, or beyond the last one")
+        lows, highs = _bounds(index)
+        made.count = int(counts.sum())
+        made.total = round(float(np.dot((lows + highs) / 2, counts)))
+        made.minimum, made.maximum = int(lows[0]), int(highs[-1])
+        made._index = index.astype(np.uint16)
+        made._counts = counts.astype(_narrowest(counts))
+        return made
+
+    def to_message(self) -> dict[str, Any]:
+        """Everything, exactly, as what JSON can hold."""
+        if not self.count:
+            return {}
+        index, counts = self.cells()
+        narrow = counts.astype(_narrowest(counts))
+        return {
+            "total": self.total,
+            "min": self.minimum,
+            "max": self.maximum,
+            "index": base64.b64encode(index.astype("<u2").tobytes()).decode("ascii"),
+            "width": narrow.dtype.itemsize,
+            "counts": base64.b64encode(narrow.tobytes()).decode("ascii"),
+        }
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Histogram:
+        """What :meth:`to_message` was called on. Raises ValueError or KeyError for a message that makes no sense."""
+        if not message:
+            return cls()
+        index = np.frombuffer(base64.b64decode(message["index"]), dtype="<u2").astype(np.int64)
+        counts = np.frombuffer(base64.b64decode(message["counts"]), dtype=f"<u{int(message['width'])}")
+        if len(index) != len(counts):
+            raise ValueError("a histogram with more buckets than counts, or fewer")
+        made = cls._from_cells(index, counts.astype(np.int64))
+        made.total = int(message["total"])
+        made.minimum, made.maximum = int(message["min"]), int(message["max"])
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine = (self.count, self.total, self.minimum, self.maximum)
+        theirs = (other.count, other.total, other.minimum, other.maximum)
+        pairs = zip(self.cells(), other.cells(), strict=True)
+        return mine == theirs and all(np.array_equal(left, right) for left, right in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Histogram of {self.count} values, {self.minimum} to {self.maximum} ns>"
+
+
+def _bucket(value: int) -> int:
+    if value < 2048:
+        return value
+    shift = value.bit_length() - 11
+    return (shift << 10) + (value >> shift)
+
+
+def _buckets(values: _Ints, lowest: int) -> _Ints:
+    """The bucket of each value.
+
+    A double keeps the exponent and then the leading bits of a value side by side, which is the order of the buckets:
+    1024 to an octave, below 1024 one to a value.
+    """
+    bits: _Ints = values.astype(np.float64).view(np.int64)
+    bits >>= 42
+    bits -= (1023 + 9) << 10
+    return bits if lowest >= 1024 else np.where(values < 1024, values, bits)
+
+
+def _bounds(index: _Ints) -> tuple[_Ints, _Ints]:
+    """The lowest and the highest value of each bucket, both inclusive."""
+    shift = np.maximum((index >> 10) - 1, 0)
+    lows = (index - (shift << 10)) << shift
+    return lows, lows + (np.int64(1) << shift) - 1
+
+
+def _narrowest(counts: _Ints) -> str:
+    highest = int(counts.max())
+    return next(width for width in _WIDTHS if highest <= np.iinfo(width).max)
+
+
+@lru_cache(maxsize=256)
+def _share(percent: float) -> Fraction:
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{percent} is not a percentile; it is from 0 to 100")
+    return Fraction(str(percent)) / 100
+
+
+def _rank(percent: float, count: int) -> int:
+    """How many of ``count`` values the percentile must not be exceeded by; exact, where floating point would not be."""
+    return math.ceil(_share(percent) * count)
