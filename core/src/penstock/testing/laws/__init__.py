@@ -1,0 +1,1 @@
+"""The laws of a store, one deterministic example or a few for each."""

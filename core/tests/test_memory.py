@@ -1,0 +1,36 @@
+"""The kit over ``mem://`` and over the layers on it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from penstock.layers.prefix import Prefixed
+from penstock.memory import MemoryOptions, MemoryStore
+from penstock.store import ObjectStore
+from penstock.testing import StoreContract
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    def uri(self) -> str:
+        return f"mem://{uuid.uuid4()}"
+
+
+class TestPrefixed(StoreContract):
+    @pytest.fixture
+    def uri(self) -> str:
+        return f"mem://{uuid.uuid4()}/some/place"
+
+
+class TestPrefixedTwice(StoreContract):
+    @pytest.fixture
+    def store(self) -> Iterator[ObjectStore]:
+        memory = MemoryStore(MemoryOptions(name=str(uuid.uuid4())))
+        memory.put("deep/beside", b"not ours")
+        memory.put("deepest", b"not ours")
+        with closing(Prefixed(Prefixed(memory, "deep/"), "er ü/")) as store:
+            yield store
