@@ -144,23 +144,27 @@ class Metered:
     def list_pages(
         self, prefix: str = "", /, *, delimiter: str = "", start_after: str = "", page_size: int = 1000
     ) -> Iterator[Page]:
-        pages = self._store.list_pages(prefix, delimiter=delimiter, start_after=start_after, page_size=page_size)
         begin = monotonic_ns()
         spent, found, failure = 0, 0, None
+        pages: Iterator[Page] | None = None
         try:
             while True:
                 asked = monotonic_ns()
                 try:
+                    if pages is None:
+                        pages = self._store.list_pages(
+                            prefix, delimiter=delimiter, start_after=start_after, page_size=page_size
+                        )
                     page = next(pages, None)
+                except BaseException as error:
+                    failure = error
+                    raise
                 finally:
                     spent += monotonic_ns() - asked
                 if page is None:
                     return
                 found += len(page.objects) + len(page.prefixes)
                 yield page
-        except StoreError as error:
-            failure = error
-            raise
         finally:
             self._add(Op.LIST, prefix, begin, n_objects=found, error=failure, end=begin + spent)
 

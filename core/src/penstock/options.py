@@ -174,14 +174,14 @@ def _to_type(kind: Any, value: Any, unit: str | None) -> Any:
         if value not in get_args(kind):
             raise ValueError(f"choose one of {', '.join(map(str, get_args(kind)))}")
         return value
-    if unit == "bytes" and isinstance(value, str | int):
+    if unit == "bytes":
         return parse_size(value)
-    if unit == "seconds" and isinstance(value, str | int | float):
+    if unit == "seconds":
         return parse_duration(value)
     if kind is bool:
         return _to_bool(value)
-    if kind in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
-        return kind(value)
+    if kind in (int, float):
+        return _to_number(kind, value)
     if kind is str and not isinstance(value, str):
         raise TypeError("write text")
     return value
@@ -192,6 +192,16 @@ def _to_optional(members: tuple[Any, ...], value: Any, unit: str | None) -> Any:
         return None
     member = next(member for member in members if member is not type(None))
     return _to_type(member, value, unit)
+
+
+def _to_number(kind: type[int] | type[float], value: Any) -> int | float:
+    legal = (str, int) if kind is int else (str, int, float)
+    if not isinstance(value, legal) or isinstance(value, bool):
+        raise TypeError("write a whole number" if kind is int else "write a number")
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError("write a whole number" if kind is int else "write a number") from None
 
 
 def _to_bool(value: Any) -> bool:

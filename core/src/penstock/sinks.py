@@ -50,7 +50,7 @@ class Collect:
     __slots__ = ("_memory", "nbytes")
 
     def __init__(self) -> None:
-        self._memory = memoryview(b"")
+        self._memory = memoryview(bytearray())
         self.nbytes = 0
 
     def view(self) -> memoryview:
@@ -58,7 +58,7 @@ class Collect:
         return self._memory[: self.nbytes]
 
     def write(self, data: Buffer, /) -> None:
-        source = memoryview(data).cast("B")
+        source = _flat(data)
         room = self.reserve(source.nbytes)
         room[: source.nbytes] = source
         self.nbytes += source.nbytes
@@ -91,11 +91,11 @@ class Into:
         view = memoryview(buffer)
         if view.readonly:
             raise TypeError("the buffer is read-only")
-        self._buffer = view.cast("B")
+        self._buffer = _flat(view)
         self.nbytes = 0
 
     def write(self, data: Buffer, /) -> None:
-        source = memoryview(data).cast("B")
+        source = _flat(data)
         if not source.nbytes:
             return
         room = self.reserve(source.nbytes)
@@ -136,7 +136,7 @@ class Verify:
         self.nbytes = 0
 
     def write(self, data: Buffer, /) -> None:
-        source = memoryview(data).cast("B")
+        source = _flat(data)
         step = self._expected.nbytes
         for begin in range(0, source.nbytes, step):
             self._check(source[begin : begin + step])
@@ -155,3 +155,9 @@ class Verify:
             first = next(i for i in range(got.nbytes) if got[i] != expected[i])
             raise ChecksumMismatchError(f"object {self._obj} differs from what was written at byte {offset + first}")
         self.nbytes += got.nbytes
+
+
+def _flat(data: Buffer) -> memoryview:
+    view = memoryview(data)
+    # An empty array of wider items can't be cast.
+    return view.cast("B") if view.nbytes else memoryview(bytearray())
