@@ -1,1 +1,129 @@
-"""penstock: moves data between storage and accelerators, and measures how well storage does it."""
+"""penstock: moves data between storage and accelerators, and measures how well storage does it.
+
+Every operation is a function by URI and a method of an opened store::
+
+    penstock.put("mem://demo/a", b"data")
+    with penstock.connect("mem://demo/") as store:
+        bytes(store.get("a"))
+
+``penstock.aio`` has the same names as coroutines. Importing this package imports next to nothing; names are
+resolved when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock import aio, errors
+    from penstock.client import (
+        CommonPrefix,
+        Count,
+        Outcome,
+        ReadStream,
+        Removal,
+        Store,
+        Transfer,
+        TreeReport,
+        close_stores,
+        connect,
+    )
+    from penstock.client.functions import (
+        copy,
+        copy_tree,
+        count,
+        delete,
+        delete_many,
+        delete_prefix,
+        download,
+        exists,
+        get,
+        get_into,
+        get_range,
+        get_range_into,
+        list,  # noqa: A004
+        make_directory,
+        move,
+        open_file,
+        open_read,
+        open_writer,
+        put,
+        remove_directory,
+        stat,
+        sync,
+        upload,
+    )
+    from penstock.errors import PenstockError
+    from penstock.opening import open_store
+    from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter
+    from penstock.writers import GuardedWriter
+
+__all__ = [
+    "Capabilities",
+    "CommonPrefix",
+    "Count",
+    "GuardedWriter",
+    "ObjectInfo",
+    "ObjectStore",
+    "ObjectWriter",
+    "Outcome",
+    "PenstockError",
+    "ReadStream",
+    "Removal",
+    "Store",
+    "Transfer",
+    "TreeReport",
+    "aio",
+    "close_stores",
+    "connect",
+    "copy",
+    "copy_tree",
+    "count",
+    "delete",
+    "delete_many",
+    "delete_prefix",
+    "download",
+    "errors",
+    "exists",
+    "get",
+    "get_into",
+    "get_range",
+    "get_range_into",
+    "list",
+    "make_directory",
+    "move",
+    "open_file",
+    "open_read",
+    "open_store",
+    "open_writer",
+    "put",
+    "remove_directory",
+    "stat",
+    "sync",
+    "upload",
+]
+
+_SUBMODULES = ("aio", "errors")
+_HOMES = {
+    "penstock.client": ("CommonPrefix Count Outcome ReadStream Removal Store Transfer TreeReport close_stores connect"),
+    "penstock.errors": "PenstockError",
+    "penstock.opening": "open_store",
+    "penstock.store": "Capabilities ObjectInfo ObjectStore ObjectWriter",
+    "penstock.writers": "GuardedWriter",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"penstock.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF.get(name, "penstock.client.functions")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> Any:
+    return sorted({*globals(), *__all__})

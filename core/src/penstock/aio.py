@@ -1,0 +1,275 @@
+"""The operations of :mod:`penstock` as coroutines, for any event loop that anyio serves.
+
+Each runs in a thread, at most :data:`THREADS` at once per event loop, apart from anyio's own threads. A hop to a
+thread costs tens of microseconds: for many small objects call the plain functions from threads of your own.
+
+Cancellation: a call that has begun is not interrupted; the coroutine waits for it, then raises, so a put is
+either whole or not there. What waits for a free thread is cancelled at once, as are listings and streams between
+two steps; their threads end with them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from penstock.client import functions
+from penstock.client.functions import Options
+from penstock.client.trees import Existing
+from penstock.client.values import CommonPrefix, Count, Outcome, Removal, TreeReport
+from penstock.store import ObjectInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "THREADS",
+    "copy",
+    "copy_tree",
+    "count",
+    "delete",
+    "delete_many",
+    "delete_prefix",
+    "download",
+    "exists",
+    "get",
+    "get_into",
+    "get_range",
+    "get_range_into",
+    "list",
+    "make_directory",
+    "move",
+    "open_read",
+    "put",
+    "remove_directory",
+    "stat",
+    "sync",
+    "upload",
+]
+
+#: How many calls of one event loop run at once.
+THREADS = 64
+
+_STEP = 256
+_T = TypeVar("_T")
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("penstock.aio")
+
+
+async def get(uri: str, *, options: Options = None) -> memoryview:
+    """See :func:`penstock.get`."""
+    return await _run(partial(functions.get, uri, options=options))
+
+
+async def get_into(uri: str, buffer: Buffer, *, options: Options = None) -> int:
+    """See :func:`penstock.get_into`."""
+    return await _run(partial(functions.get_into, uri, buffer, options=options))
+
+
+async def get_range(uri: str, offset: int, length: int | None = None, *, options: Options = None) -> memoryview:
+    """See :func:`penstock.get_range`."""
+    return await _run(partial(functions.get_range, uri, offset, length, options=options))
+
+
+async def get_range_into(
+    uri: str, buffer: Buffer, offset: int, length: int | None = None, *, options: Options = None
+) -> int:
+    """See :func:`penstock.get_range_into`."""
+    return await _run(partial(functions.get_range_into, uri, buffer, offset, length, options=options))
+
+
+async def open_read(
+    uri: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 1024 * 1024, options: Options = None
+) -> AsyncIterator[memoryview]:
+    """The chunks of an object, ``async for``; see :func:`penstock.open_read`. Leaving the loop ends the read."""
+    stream = await _run(
+        partial(functions.open_read, uri, offset=offset, length=length, chunk_size=chunk_size, options=options)
+    )
+    try:
+        while (chunk := await _run(partial(next, stream, None))) is not None:
+            yield chunk
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _run(stream.close)
+
+
+async def put(
+    uri: str,
+    data: Buffer,
+    *,
+    if_absent: bool = False,
+    if_match: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str | None = None,
+    options: Options = None,
+) -> ObjectInfo:
+    """See :func:`penstock.put`."""
+    call = partial(
+        functions.put,
+        uri,
+        data,
+        if_absent=if_absent,
+        if_match=if_match,
+        metadata=metadata,
+        content_type=content_type,
+        options=options,
+    )
+    return await _run(call)
+
+
+async def stat(uri: str, *, options: Options = None) -> ObjectInfo:
+    """See :func:`penstock.stat`."""
+    return await _run(partial(functions.stat, uri, options=options))
+
+
+async def exists(uri: str, *, options: Options = None) -> bool:
+    """See :func:`penstock.exists`."""
+    return await _run(partial(functions.exists, uri, options=options))
+
+
+@overload
+def list(  # noqa: A001
+    uri: str,
+    *,
+    recursive: Literal[True] = True,
+    pattern: str | None = None,
+    regex: str | None = None,
+    options: Options = None,
+) -> AsyncIterator[ObjectInfo]: ...
+
+
+@overload
+def list(  # noqa: A001
+    uri: str, *, recursive: bool, pattern: str | None = None, regex: str | None = None, options: Options = None
+) -> AsyncIterator[ObjectInfo | CommonPrefix]: ...
+
+
+def list(  # noqa: A001
+    uri: str,
+    *,
+    recursive: bool = True,
+    pattern: str | None = None,
+    regex: str | None = None,
+    options: Options = None,
+) -> AsyncIterator[Any]:
+    """See :func:`penstock.list`; ``async for``."""
+    return _listed(partial(functions.list, uri, recursive=recursive, pattern=pattern, regex=regex, options=options))
+
+
+async def count(uri: str, *, pattern: str | None = None, regex: str | None = None, options: Options = None) -> Count:
+    """See :func:`penstock.count`."""
+    return await _run(partial(functions.count, uri, pattern=pattern, regex=regex, options=options))
+
+
+async def delete(uri: str, *, options: Options = None) -> None:
+    """See :func:`penstock.delete`."""
+    await _run(partial(functions.delete, uri, options=options))
+
+
+async def delete_many(uris: Iterable[str], *, options: Options = None) -> Sequence[Outcome]:
+    """See :func:`penstock.delete_many`."""
+    return await _run(partial(functions.delete_many, builtins.list(uris), options=options))
+
+
+async def delete_prefix(
+    uri: str, *, pattern: str | None = None, dry_run: bool = False, options: Options = None
+) -> Removal:
+    """See :func:`penstock.delete_prefix`."""
+    return await _run(partial(functions.delete_prefix, uri, pattern=pattern, dry_run=dry_run, options=options))
+
+
+async def copy(
+    source: str, target: str, *, if_absent: bool = False, metadata: bool = True, options: Options = None
+) -> ObjectInfo:
+    """See :func:`penstock.copy`."""
+    return await _run(partial(functions.copy, source, target, if_absent=if_absent, metadata=metadata, options=options))
+
+
+async def move(
+    source: str, target: str, *, if_absent: bool = False, metadata: bool = True, options: Options = None
+) -> ObjectInfo:
+    """See :func:`penstock.move`."""
+    return await _run(partial(functions.move, source, target, if_absent=if_absent, metadata=metadata, options=options))
+
+
+async def copy_tree(
+    source: str,
+    target: str,
+    *,
+    existing: Existing = "replace",
+    move: bool = False,
+    dry_run: bool = False,
+    metadata: bool = True,
+    options: Options = None,
+) -> TreeReport:
+    """See :func:`penstock.copy_tree`."""
+    call = partial(
+        functions.copy_tree,
+        source,
+        target,
+        existing=existing,
+        move=move,
+        dry_run=dry_run,
+        metadata=metadata,
+        options=options,
+    )
+    return await _run(call)
+
+
+async def upload(path: str, uri: str, *, existing: Existing = "replace", options: Options = None) -> TreeReport:
+    """See :func:`penstock.upload`."""
+    return await _run(partial(functions.upload, path, uri, existing=existing, options=options))
+
+
+async def download(uri: str, path: str, *, existing: Existing = "replace", options: Options = None) -> TreeReport:
+    """See :func:`penstock.download`."""
+    return await _run(partial(functions.download, uri, path, existing=existing, options=options))
+
+
+async def sync(source: str, target: str, *, options: Options = None) -> TreeReport:
+    """See :func:`penstock.sync`."""
+    return await _run(partial(functions.sync, source, target, options=options))
+
+
+async def make_directory(uri: str, *, exist_ok: bool = True, options: Options = None) -> None:
+    """See :func:`penstock.make_directory`."""
+    await _run(partial(functions.make_directory, uri, exist_ok=exist_ok, options=options))
+
+
+async def remove_directory(uri: str, *, recursive: bool = False, options: Options = None) -> Removal:
+    """See :func:`penstock.remove_directory`."""
+    return await _run(partial(functions.remove_directory, uri, recursive=recursive, options=options))
+
+
+async def _run(call: Callable[[], _T]) -> _T:
+    return await anyio.to_thread.run_sync(call, limiter=_own_limiter())
+
+
+def _own_limiter() -> anyio.CapacityLimiter:
+    # A limiter belongs to one event loop, so each loop has its own.
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(THREADS)
+        _limiter.set(limiter)
+        return limiter
+
+
+async def _listed(begin: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
+    entries = await _run(begin)
+    size = 1
+    while step := await _run(partial(_take, entries, size)):
+        for entry in step:
+            yield entry
+        # The first entry comes alone, so that nobody waits for more than it.
+        size = _STEP
+
+
+def _take(entries: Iterator[_T], size: int) -> Sequence[_T]:
+    return [*itertools.islice(entries, size)]

@@ -1,0 +1,144 @@
+"""Opened stores by URI: the cache behind ``penstock.get(uri)`` and its like, and the storage commands."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from penstock.client.store import Store
+from penstock.layers.prefix import Prefixed
+from penstock.layers.retry import Retrying, RetryPolicy
+from penstock.opening import Target, resolve_object, resolve_store
+from penstock.store import ObjectStore
+
+__all__ = ["Found", "StoreCache", "close_stores", "connect", "default_cache"]
+
+#: Puts a layer around a store that was just opened; gets the store's URI and its endpoint's name.
+Wrap = Callable[[ObjectStore, str, str], ObjectStore]
+
+_RETRIES = RetryPolicy()
+
+
+@attrs.frozen(slots=True)
+class Found:
+    """A store and the key, or prefix, in it that a URI names."""
+
+    store: Store
+    key: str
+
+    @property
+    def uri(self) -> str:
+        """The whole URI, in the form that listings print."""
+        return self.store.uri + self.key
+
+
+class StoreCache:
+    """Keeps the last ``limit`` stores open, by all that distinguishes them: backend, place and every option.
+
+    A store that falls out is closed when its last user lets go of it. Threads share the cache.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: int = 32,
+        threads: int = 16,
+        retries: RetryPolicy | None = _RETRIES,
+        wrap: Wrap | None = None,
+    ) -> None:
+        """``retries=None``: a failed call is not repeated."""
+        self._limit = limit
+        self._threads = threads
+        self._retries = retries
+        self._wrap = wrap
+        self._lock = threading.Lock()
+        self._stores: OrderedDict[object, Store] = OrderedDict()
+
+    def find(self, uri: str, options: Mapping[str, Any] | None = None) -> Found:
+        """Understand the URI of an object or a prefix and open its store, unless it is open."""
+        target = resolve_object(uri, options=options)
+        identity = (target.kind.schemes, target.address.base, _frozen(target.resolved.options))
+        with self._lock:
+            store = self._stores.get(identity)
+            if store is None:
+                store = self._stores[identity] = _opened(target, self._threads, self._retries, self._wrap)
+            self._stores.move_to_end(identity)
+            if len(self._stores) > self._limit:
+                self._stores.popitem(last=False)
+        return Found(store, target.address.key)
+
+    def close(self) -> None:
+        """Close every store that is open."""
+        with self._lock:
+            stores, self._stores = self._stores, OrderedDict()
+        for store in stores.values():
+            store.close()
+
+
+def connect(
+    uri: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    threads: int = 16,
+    retries: RetryPolicy | None = _RETRIES,
+) -> Store:
+    """Open a store rooted at ``uri``: keys are relative to it. The caller closes it, or uses it in ``with``.
+
+    ``threads`` is how many work at once on trees and batches. Failed calls that are safe to repeat are repeated as
+    ``retries`` says; None: never. Raises InvalidURIError, UnknownSchemeError, UnknownOptionError, PluginError.
+    """
+    target = resolve_store(uri, options=options)
+    store = _opened(target, threads, retries, None)
+    if not target.address.key:
+        return store
+    return Store(Prefixed(store.detach(), target.address.key), store.uri + target.address.key, threads=threads)
+
+
+def default_cache() -> StoreCache:
+    """The cache of this process."""
+    return _default
+
+
+def close_stores() -> None:
+    """Close the stores that the module's functions have opened in this process; later calls open them anew."""
+    _default.close()
+
+
+_default = StoreCache()
+
+
+def _forget() -> None:
+    # A forked child must neither use nor close its parent's connections, and the lock may be held.
+    global _default
+    _abandoned.append(_default)
+    _default = StoreCache()
+
+
+_abandoned: list[StoreCache] = []
+os.register_at_fork(after_in_child=_forget)
+
+
+def _opened(target: Target, threads: int, retries: RetryPolicy | None, wrap: Wrap | None) -> Store:
+    store = target.open(threads)
+    if retries is not None:
+        store = Retrying(store, retries)
+    if wrap is not None:
+        store = wrap(store, target.address.base, target.endpoint())
+    return Store(store, target.address.base, threads=threads)
+
+
+def _frozen(value: Any) -> object:
+    """Something hashable that is equal only for equal options."""
+    if attrs.has(type(value)):
+        fields = attrs.fields(type(value))
+        return type(value), tuple(_frozen(getattr(value, field.name)) for field in fields)
+    if isinstance(value, Mapping):
+        return tuple(sorted((name, _frozen(item)) for name, item in value.items()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value), tuple(map(_frozen, value))
+    return type(value), value
