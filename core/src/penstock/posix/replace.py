@@ -52,7 +52,7 @@ class Replacement:
     lacks them it gets a temporary name in the same directory. Missing parent directories are made.
     """
 
-    __slots__ = ("_create", "_made", "_path", "_temporary", "fd")
+    __slots__ = ("_create", "_fsync", "_made", "_path", "_sealed", "_temporary", "fd")
 
     def __init__(self, path: bytes, *, create: bool = False, unnamed: bool = False, flags: int = 0) -> None:
         """``create`` makes publishing fail when ``path`` exists. ``flags`` are added to those of open(2)."""
@@ -61,16 +61,24 @@ class Replacement:
         self._create = create
         self._temporary = b""
         self._made: list[bytes] = []
+        self._fsync = False
+        self._sealed: os.stat_result | None = None
         self._open(flags | os.O_WRONLY, unnamed or create)
 
+    def seal(self, *, fsync: bool = False) -> os.stat_result:
+        """The state of the file, which is written whole. With ``fsync`` its bytes survive a loss of power."""
+        if fsync:
+            os.fsync(self.fd)
+        self._fsync = fsync
+        self._sealed = os.fstat(self.fd)
+        return self._sealed
+
     def publish(self, *, fsync: bool = False) -> os.stat_result:
-        """Give the file its name and close it. With ``fsync`` it survives a loss of power from then on.
+        """Give the file its name and close it; ``fsync`` holds for the name too. Seals it unless that was done.
 
         Returns the file's state. Raises OSError; FileExistsError with ``create`` when the name is taken.
         """
-        if fsync:
-            os.fsync(self.fd)
-        status = os.fstat(self.fd)
+        status = self._sealed or self.seal(fsync=fsync)
         if self._temporary:
             # A network file system may report a failed write only now, so it is closed before it is shown.
             self._close()
@@ -79,7 +87,7 @@ class Replacement:
         else:
             self._rename()
         self.discard()
-        if fsync:
+        if self._fsync:
             for path in (self._path, *self._made):
                 _sync_directory(_parent(path))
         return status

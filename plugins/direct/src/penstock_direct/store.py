@@ -1,0 +1,98 @@
+"""The O_DIRECT store: objects are files that never pass through the page cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from penstock.posix import CAPABILITIES, Namespace
+from penstock.store import ObjectInfo, ObjectWriter, Sink
+from penstock_direct.access import Access
+from penstock_direct.aligned import AlignedOutput, read_aligned
+from penstock_direct.pool import BufferPool
+from penstock_direct.writer import DirectWriter
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from penstock_direct.plugin import DirectOptions
+
+__all__ = ["DirectStore"]
+
+
+class DirectStore:
+    """An :class:`~penstock.store.ObjectStore` over one directory; see :mod:`penstock_direct.aligned`."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, options: DirectOptions, threads: int = 1) -> None:
+        """As many buffers are kept as ``threads`` can use at once, unless the options say how many."""
+        names = Namespace("direct", options.root, fsync=options.fsync)
+        self._names = names
+        self._access = Access(names, options.fallback)
+        self._pool = BufferPool(options.buffer_size, options.buffers or threads)
+        self._fsync = options.fsync
+        self.stat = names.stat
+        self.list_pages = names.list_pages
+        self.delete = names.delete
+        self.copy = names.copy
+
+    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+        names = self._names
+        fd, status = self._access.open_object(key)
+        try:
+            size = status.st_size
+            wanted = size - start if length is None else min(length, size - start)
+            if wanted > 0:
+                got = read_aligned(
+                    fd,
+                    sink,
+                    self._pool,
+                    lambda error: names.error(error, key, "get"),
+                    start=start,
+                    count=wanted,
+                    size=size,
+                )
+                if got < wanted:
+                    raise names.shrank(key, wanted, got, "get")
+        finally:
+            os.close(fd)
+        return names.info(key, status)
+
+    def put(
+        self,
+        key: str,
+        data: Buffer,
+        /,
+        *,
+        create: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectInfo:
+        self._names.refuse_conditions(key, if_match, metadata)
+        if key.endswith("/"):
+            return self._names.make_directory(key, data, create=create)
+        with (
+            self._names.translating(key, "put", writing=True),
+            self._access.open_replacement(key, create=create) as target,
+        ):
+            output = AlignedOutput(target.fd, self._pool)
+            try:
+                output.write(data)
+                output.finish()
+            finally:
+                output.release()
+            status = target.seal(fsync=self._fsync)
+            self._access.admit(target.fd, status, key, "put")
+            target.publish()
+        return self._names.info(key, status)
+
+    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
+        """A file has no parts: the writer holds one buffer, of the option ``buffer_size``, whatever ``part_size``."""
+        return DirectWriter(self._names, self._access, self._pool, key, fsync=self._fsync)
+
+    def close(self) -> None:
+        """Let the idle buffers go."""
+        self._pool.clear()
