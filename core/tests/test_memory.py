@@ -28,8 +28,12 @@ class TestPrefixed(StoreContract):
 
 class TestPrefixedTwice(StoreContract):
     @pytest.fixture
-    def store(self) -> Iterator[ObjectStore]:
-        memory = MemoryStore(MemoryOptions(name=str(uuid.uuid4())))
+    def uri(self) -> str:
+        return f"mem://{uuid.uuid4()}/deep/er ü/"
+
+    @pytest.fixture
+    def store(self, uri: str) -> Iterator[ObjectStore]:
+        memory = MemoryStore(MemoryOptions(name=uri.split("/")[2]))
         memory.put("deep/beside", b"not ours")
         memory.put("deepest", b"not ours")
         with closing(Prefixed(Prefixed(memory, "deep/"), "er ü/")) as store:

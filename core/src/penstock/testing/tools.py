@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "broken",
     "check_error",
+    "check_pickle",
     "fast_switching",
     "listed",
     "noise",
@@ -30,6 +31,7 @@ __all__ = [
     "raises",
     "read",
     "refused",
+    "same_object",
     "write",
 ]
 
