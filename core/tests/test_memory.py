@@ -9,7 +9,11 @@ from contextlib import closing
 import pytest
 
 from penstock.layers.prefix import Prefixed
+from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.memory import MemoryOptions, MemoryStore
+from penstock.metering import Metered, ThreadRecorders
+from penstock.opening import open_store
+from penstock.records import RecordBuffer, Recorder
 from penstock.store import ObjectStore
 from penstock.testing import StoreContract
 
@@ -37,4 +41,19 @@ class TestPrefixedTwice(StoreContract):
         memory.put("deep/beside", b"not ours")
         memory.put("deepest", b"not ours")
         with closing(Prefixed(Prefixed(memory, "deep/"), "er ü/")) as store:
+            yield store
+
+
+class TestMetered(StoreContract):
+    @pytest.fixture
+    def store(self) -> Iterator[ObjectStore]:
+        source = ThreadRecorders(lambda number: Recorder(number, lambda filled: RecordBuffer(64)))
+        with closing(Metered(open_store(f"mem://{uuid.uuid4()}"), source)) as store:
+            yield store
+
+
+class TestRetrying(StoreContract):
+    @pytest.fixture
+    def store(self) -> Iterator[ObjectStore]:
+        with closing(Retrying(open_store(f"mem://{uuid.uuid4()}"), RetryPolicy())) as store:
             yield store

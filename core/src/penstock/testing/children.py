@@ -18,7 +18,7 @@ import attrs
 from penstock.layers.prefix import Prefixed
 from penstock.plugins import default_host
 from penstock.store import ObjectStore
-from penstock.testing.tools import listed, noise, part_size, read
+from penstock.testing.tools import PATIENCE_S, listed, noise, part_size, read
 
 __all__ = ["BODY", "Opener", "Reopen", "body", "child", "put_forever", "vanish_in_put", "vanish_in_writer", "visit"]
 
@@ -27,8 +27,6 @@ Opener = Callable[[], ObjectStore]
 
 #: Size of the objects that a child is putting when it is killed, in bytes.
 BODY = 2 * 1024 * 1024
-
-_PATIENCE_S = 60.0
 
 
 @attrs.frozen
@@ -53,8 +51,8 @@ class Child:
 
     def hear(self) -> tuple[str, Any]:
         """What it tells next: ``said`` and a value, ``failed`` and the error's text, or ``died``."""
-        if not self.pipe.poll(_PATIENCE_S):
-            raise AssertionError(f"a child process has told nothing for {_PATIENCE_S:.0f} s: the store hangs in it")
+        if not self.pipe.poll(PATIENCE_S):
+            raise AssertionError(f"a child process has told nothing for {PATIENCE_S:.0f} s: the store hangs in it")
         try:
             heard: tuple[str, Any] = self.pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -71,7 +69,7 @@ class Child:
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
         self.process.kill()
-        self.process.join(_PATIENCE_S)
+        self.process.join(PATIENCE_S)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import gc
 import os
 import pickle
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -15,39 +14,12 @@ from penstock.errors import AlreadyExistsError, PreconditionFailedError, StoreEr
 from penstock.store import ObjectStore
 from penstock.testing import children
 from penstock.testing.children import Opener
-from penstock.testing.tools import broken, fast_switching, listed, noise, part_size, read, write
+from penstock.testing.tools import PATIENCE_S, THREADS, broken, listed, noise, part_size, read, together, write
 
 __all__ = ["ProcessLaws", "ThreadLaws"]
 
 _ATOMIC = "law 3 (a reader sees the old object or the new one)"
-_THREADS = "the law of threads (any thread may call anything at any time)"
 _DEATH = "law 3 and law 4 (a process that dies leaves whole objects only)"
-_PATIENCE_S = 60.0
-
-
-def together(*calls: Callable[[], None]) -> None:
-    """Run the calls at the same time, each in a thread; the first error is raised again."""
-    barrier = threading.Barrier(len(calls))
-    errors: list[BaseException] = []
-
-    def run(call: Callable[[], None]) -> None:
-        try:
-            barrier.wait(_PATIENCE_S)
-            call()
-        except BaseException as error:  # noqa: BLE001  (it is raised again below)
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(call,), daemon=True) for call in calls]
-    with fast_switching():
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(_PATIENCE_S)
-    assert not any(thread.is_alive() for thread in threads), f"{_THREADS}: a call has hung for {_PATIENCE_S:.0f} s"
-    if isinstance(errors[0] if errors else None, AssertionError):
-        raise errors[0]
-    if errors:
-        raise broken(_THREADS, f"{type(errors[0]).__name__}: {errors[0]}", "guard shared state") from errors[0]
 
 
 def _version(number: int) -> bytes:
@@ -134,15 +106,15 @@ class ThreadLaws:
                 else:
                     write(store, key, (data[:1_000], data[1_000:]))
                 if read(store, key) != data or read(store, key, start=10, length=900) != data[10:910]:
-                    raise broken(_THREADS, f"{key} came back with other bytes", "share no scratch memory or position")
-                assert store.stat(key).size == len(data), f"{_THREADS}: stat mixed two objects up"
-                assert f"lane-{lane}/{turn}" in listed(store, f"lane-{lane}/"), f"{_THREADS}: a listing lost a key"
+                    raise broken(THREADS, f"{key} came back with other bytes", "share no scratch memory or position")
+                assert store.stat(key).size == len(data), f"{THREADS}: stat mixed two objects up"
+                assert f"lane-{lane}/{turn}" in listed(store, f"lane-{lane}/"), f"{THREADS}: a listing lost a key"
                 if turn % 4 == 3:
                     store.delete([key])
 
         together(*(lambda lane=lane: work(lane) for lane in range(6)))
         expected = sorted(f"lane-{lane}/{turn}" for lane in range(6) for turn in range(12) if turn % 4 != 3)
-        assert sorted(listed(store)) == expected, f"{_THREADS}: objects were lost or came back"
+        assert sorted(listed(store)) == expected, f"{THREADS}: objects were lost or came back"
 
     def test_listing_while_threads_write(self, store: ObjectStore) -> None:
         steady = [f"steady/{number:03}" for number in range(100)]
@@ -245,7 +217,7 @@ class ProcessLaws:
             self._use(opener)
         gc.collect()
         for thread in set(threading.enumerate()) - threads:
-            thread.join(_PATIENCE_S)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive(), f"the law of close: the thread {thread.name} outlives its store"
         left = self._descriptors() - descriptors
         assert left <= 0, f"the law of close: {left} file descriptors outlive their stores"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
+    "PATIENCE_S",
+    "THREADS",
     "broken",
     "check_error",
     "check_pickle",
-    "fast_switching",
     "listed",
     "noise",
     "pages",
@@ -32,8 +34,13 @@ __all__ = [
     "read",
     "refused",
     "same_object",
+    "together",
     "write",
 ]
+
+#: How long a call that hangs is waited for, in seconds.
+PATIENCE_S = 60.0
+THREADS = "the law of threads (any thread may call anything at any time)"
 
 _FIELDS = ("message", "uri", "operation", "status", "code", "request_id", "retryable", "retry_after")
 
@@ -189,11 +196,36 @@ def same_object(one: ObjectInfo, two: ObjectInfo) -> None:
 
 
 @contextmanager
-def fast_switching() -> Iterator[None]:
-    """Let threads interleave as finely as the interpreter can, to bring races out."""
+def _fast_switching() -> Iterator[None]:
+    # Threads interleave as finely as the interpreter can, which brings races out.
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def together(*calls: Callable[[], None]) -> None:
+    """Run the calls at the same time, each in a thread; the first error is raised again."""
+    barrier = threading.Barrier(len(calls))
+    errors: list[BaseException] = []
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            barrier.wait(PATIENCE_S)
+            call()
+        except BaseException as error:  # noqa: BLE001  (it is raised again below)
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,), daemon=True) for call in calls]
+    with _fast_switching():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+    assert not any(thread.is_alive() for thread in threads), f"{THREADS}: a call has hung for {PATIENCE_S:.0f} s"
+    if isinstance(errors[0] if errors else None, AssertionError):
+        raise errors[0]
+    if errors:
+        raise broken(THREADS, f"{type(errors[0]).__name__}: {errors[0]}", "guard shared state") from errors[0]
