@@ -17,7 +17,7 @@ import attrs
 from penstock.errors import UnknownOptionError, UsageError
 from penstock.quantities import parse_duration, parse_size
 
-__all__ = ["OptionField", "Resolved", "describe", "nearest", "option", "resolve"]
+__all__ = ["OptionField", "Resolved", "check_value", "describe", "nearest", "option", "resolve"]
 
 _T = TypeVar("_T")
 _META = "penstock.option"
@@ -102,6 +102,13 @@ def resolve(
         elif field.default is attrs.NOTHING:
             raise UsageError(f"{scheme}: the option {name} is required: {_meta(field).help}")
     return Resolved(cls(**values), origins)
+
+
+def check_value(cls: type[Any], name: str, value: Any, *, scheme: str = "", origin: str = "argument") -> None:
+    """Check one option by itself, without making an instance. Raises as :func:`resolve` does."""
+    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(cls))}
+    _refuse_unknown(scheme, {name: value}, fields)
+    _convert(scheme, fields[name], value, origin)
 
 
 def describe(cls: type[Any]) -> tuple[OptionField, ...]:

@@ -1,27 +1,245 @@
-"""What no single key can show to be wrong: checks across the keys of a configuration.
+"""What no single key can show to be wrong: checks across the keys of a configuration, and of names and plugins.
 
-A check of a key that could not be read is left out, for its default stands there.
+A check that needs a key which could not be read is left out, for a default stands there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
+from penstock.errors import PenstockError, UnknownSchemeError
+from penstock.options import check_value, nearest
+from penstock.plugins import default_host
+from penstock.urls import parse_object, parse_store
+from penstock.workload.globs import has_wildcard
+from penstock.workload.names import Mask, Tree, new_names
+from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
+from penstock.workload.selection import EachOnce
 from penstock.workload.shapes import FAILED, Reader
 
 if TYPE_CHECKING:
-    from penstock.workload.config import Config
+    from penstock.workload.config import Config, EnsureObjects
 
 __all__ = ["check"]
 
 
 def check(config: Config, reader: Reader) -> None:
     """Note every contradiction in ``config``."""
-    _check_weights(config, reader)
+    for one in (
+        _check_weights,
+        _check_end,
+        _check_processes,
+        _check_target,
+        _check_operations,
+        _check_objects,
+        _check_tree,
+        _check_prepare,
+        _check_local_paths,
+        _check_backend,
+    ):
+        one(config, reader)
+
+
+def _operations(config: Config) -> Iterator[tuple[str, Operation]]:
+    for number, operation in enumerate(config.workload):
+        if operation is not FAILED:
+            yield f"workload[{number}]", operation
+
+
+def _objects(config: Config) -> Iterator[tuple[str, EnsureObjects]]:
+    for number, objects in enumerate(config.prepare.ensure_objects):
+        if objects is not FAILED:
+            yield f"prepare.ensure_objects[{number}]", objects
+
+
+def _places(config: Config) -> Iterator[tuple[str, str]]:
+    """Every path of the file, with its key."""
+    for path, operation in _operations(config):
+        yield f"{path}.path", operation.path
+        if isinstance(operation, Copy):
+            yield f"{path}.to", operation.to
+    for path, objects in _objects(config):
+        yield f"{path}.path", objects.path
+    if config.prepare.directory_structure is not None:
+        yield "prepare.directory_structure.path", config.prepare.directory_structure.path
 
 
 def _check_weights(config: Config, reader: Reader) -> None:
-    items = [item for item in config.workload if item is not FAILED]
     failed = any(path.startswith("workload[") for path in reader.failed)
-    if not failed and not sum(item.weight for item in items) > 0:
+    if not failed and not sum(operation.weight for _, operation in _operations(config)) > 0:
         reader.note("workload", "the weights sum to 0; give at least one operation a weight above 0")
+
+
+def _check_end(config: Config, reader: Reader) -> None:
+    if config.duration is not None or config.total_operations is not None or "total_operations" in reader.failed:
+        return
+    endless = [
+        operation.op for _, operation in _operations(config) if operation.weight and not _ends(operation, config)
+    ]
+    if endless:
+        text = f"{endless[0]} has no end by itself; give a duration, total_operations, or selection: each_once"
+        reader.note("duration", text)
+
+
+def _ends(operation: Operation, config: Config) -> bool:
+    if isinstance(operation, Delete | Rmdir):
+        return True
+    if isinstance(operation, Put | Mkdir) or (isinstance(operation, List) and not has_wildcard(operation.path)):
+        return False
+    return isinstance(operation.selection or config.selection, EachOnce)
+
+
+def _check_processes(config: Config, reader: Reader) -> None:
+    if {"concurrency", "processes"} & reader.failed:
+        return
+    if isinstance(config.processes, int) and config.processes > config.concurrency:
+        text = f"{config.processes} processes can't share {config.concurrency} operations in flight"
+        reader.note("processes", f"{text}; raise concurrency, or write processes: auto")
+
+
+def _check_target(config: Config, reader: Reader) -> None:
+    if config.target is not None:
+        _try(reader, "target", lambda: _check_scheme(config.target or "", store=True))
+    elif "target" not in reader.failed:
+        for path, text in _places(config):
+            if "://" not in text and not text.startswith("/"):
+                reader.note(path, f"{text!r} is relative, and there is no target; write target, or a whole URI here")
+
+
+def _check_scheme(uri: str, *, store: bool = False) -> None:
+    url = parse_store(uri) if store else parse_object(uri)
+    default_host().store_type(url.scheme)
+
+
+def _check_operations(config: Config, reader: Reader) -> None:
+    for path, operation in _operations(config):
+        _check_path(f"{path}.path", operation, reader)
+        if isinstance(operation, Copy):
+            _check_copy(f"{path}.to", operation, config, reader)
+        elif isinstance(operation, Put):
+            _check_fill(f"{path}.fill", operation.fill, reader)
+        elif isinstance(operation, List):
+            _check_list(path, operation, config, reader)
+        elif isinstance(operation, Rmdir) and not _makes_directories(config):
+            reader.note(path, "rmdir removes what mkdir has made, and no mkdir with a weight is in this workload")
+
+
+def _check_path(path: str, operation: Operation, reader: Reader) -> None:
+    text = operation.path
+    _check_place(path, text, reader)
+    if isinstance(operation, Put | Mkdir):
+        _check_new(path, text, reader, directory=isinstance(operation, Mkdir))
+    elif isinstance(operation, Get | Stat | Delete | Copy):
+        if not text:
+            reader.note(path, "is empty; write ** for every object")
+        elif text.endswith("/"):
+            reader.note(path, f"{text!r} names no object; write {text}* or {text}**")
+
+
+def _check_place(path: str, text: str, reader: Reader) -> None:
+    if text.startswith("/"):
+        reader.note(path, f"{text!r} begins with a slash; write it relative to target, or as a URI: file://{text}")
+    elif "://" in text:
+        _try(reader, path, lambda: _check_scheme(text))
+
+
+def _check_new(path: str, text: str, reader: Reader, *, directory: bool = False) -> None:
+    if has_wildcard(text):
+        reader.note(path, f"{text!r} names what will be made, and a name has no *; write a prefix or a mask")
+    else:
+        _try(reader, path, lambda: new_names(text, directory=directory))
+
+
+def _check_copy(path: str, operation: Copy, config: Config, reader: Reader) -> None:
+    _check_place(path, operation.to, reader)
+    _check_new(path, operation.to, reader)
+    source, target = (config.locate(text).partition("://")[0] for text in (operation.path, operation.to))
+    if source != target and "://" in config.locate(operation.path) and "://" in config.locate(operation.to):
+        reader.note(path, f"copies stay in one store; {source}:// and {target}:// are two")
+
+
+def _check_list(path: str, operation: List, config: Config, reader: Reader) -> None:
+    if not has_wildcard(operation.path):
+        if operation.selection is not None:
+            reader.note(f"{path}.selection", "there is one prefix and nothing to choose; a path with * has a choice")
+    elif config.prepare.directory_structure is None and "prepare.directory_structure" not in reader.failed:
+        reader.note(f"{path}.path", "a list with * chooses among prepared directories; there is no directory_structure")
+
+
+def _makes_directories(config: Config) -> bool:
+    return any(isinstance(operation, Mkdir) and operation.weight for _, operation in _operations(config))
+
+
+def _check_fill(path: str, fill: str, reader: Reader) -> None:
+    names = default_host().names("penstock.payloads")
+    if fill not in names and path not in reader.failed:
+        reader.note(path, f"unknown fill {fill!r}, {nearest(fill, names)}")
+
+
+def _check_objects(config: Config, reader: Reader) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for path, objects in _objects(config):
+        _check_prefix(f"{path}.path", objects.path, reader)
+        _check_fill(f"{path}.fill", objects.fill, reader)
+        _try(reader, f"{path}.name", partial(Mask.compile, objects.name, 1))
+        names = (config.locate(objects.path).rstrip("/"), objects.name)
+        if names in seen:
+            reader.note(path, f"makes the same names as {seen[names]}; give one another path or name")
+        seen.setdefault(names, path)
+
+
+def _check_prefix(path: str, text: str, reader: Reader) -> None:
+    _check_place(path, text, reader)
+    if has_wildcard(text):
+        reader.note(path, f"{text!r} is where objects will be made; write it without *")
+
+
+def _check_tree(config: Config, reader: Reader) -> None:
+    tree, path = config.prepare.directory_structure, "prepare.directory_structure"
+    if tree is None:
+        return
+    _check_prefix(f"{path}.path", tree.path, reader)
+    _check_fill(f"{path}.fill", tree.fill, reader)
+    _try(reader, path, partial(Tree.of, tree, ""))
+
+
+def _check_prepare(config: Config, reader: Reader) -> None:
+    if config.prepare.force_overwrite and config.prepare.skip_verification:
+        text = "make everything anew, and trust that it is there: both can't be; leave one out"
+        reader.note("prepare.skip_verification", text)
+
+
+def _check_local_paths(config: Config, reader: Reader) -> None:
+    for path, value in (("results_dir", config.results_dir), ("op_log", config.op_log)):
+        if isinstance(value, str) and ("://" in value or not value):
+            reader.note(path, f"{value!r} is not a path on this machine")
+    if config.name is not None and (not config.name.strip("./") or "/" in config.name or not config.name.isprintable()):
+        reader.note("name", f"{config.name!r} can't be part of a file's name")
+
+
+def _check_backend(config: Config, reader: Reader) -> None:
+    used = {config.locate(text).partition("://")[0] for _, text in _places(config)}
+    for scheme, options in config.backend.items():
+        path = f"backend.{scheme}"
+        if scheme not in used and not reader.failed:
+            reader.note(path, f"nothing in this file is on {scheme}://, so the options would do nothing")
+        try:
+            kind = default_host().store_type(scheme)
+        except UnknownSchemeError as error:
+            reader.note(path, str(error))
+            continue
+        except PenstockError:
+            # Told where the scheme is used.
+            continue
+        for name, value in options.items():
+            check_one = partial(check_value, kind.options, name, value, scheme=scheme, origin="this file")
+            _try(reader, f"{path}.{name}", check_one)
+
+
+def _try(reader: Reader, path: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except (ValueError, PenstockError) as error:
+        reader.note(path, str(error))

@@ -14,7 +14,7 @@ import attrs
 
 from penstock.urls import join, parse_store
 from penstock.workload import checks
-from penstock.workload.documents import Problems, override, parse, read_text
+from penstock.workload.documents import Mark, Node, Problems, from_plain, override, parse, read_text
 from penstock.workload.fields import Record, key
 from penstock.workload.operations import OPERATION, Operation
 from penstock.workload.selection import SELECTION, Selection, Uniform
@@ -46,6 +46,7 @@ __all__ = [
     "dump",
     "load",
     "loads",
+    "restore",
 ]
 
 _LATER = "is not supported by this version"
@@ -276,7 +277,7 @@ CONFIG = Record(
             name: f"{name} {_LATER}"
             for name in ("stages", "distributed", "multi_endpoint", "range_engine", "include", "hot_set", "reuse_puts")
         },
-        "page_cache_mode": "unknown key; write it for a scheme, as in backend: {file: {page_cache_mode: …}}",
+        "page_cache_mode": "unknown key; what a backend can be told goes to backend: {SCHEME: {option: …}}",
         "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",
         "warmup_period": "unknown key; write warmup",
         "error_handling": "unknown key; write on_error",
@@ -319,6 +320,20 @@ def loads(text: str, *, label: str, overrides: Iterable[str] = (), environ: Mapp
     if root.kind != "mapping":
         problems.add(root.mark, "", f"write a mapping of keys, not {root.describe()}")
         problems.raise_any()
+    return _read(root, problems)
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """Plain data with every default written out: what a program can read, and :func:`restore` takes."""
+    return CONFIG.dump(config)
+
+
+def restore(plain: Mapping[str, Any], *, label: str = "plan") -> Config:
+    """The configuration that :func:`dump` was called on, checked again. Nothing is substituted."""
+    return _read(from_plain(plain, Mark(label)), Problems())
+
+
+def _read(root: Node, problems: Problems) -> Config:
     reader = Reader(problems)
     config = reader.read(CONFIG, root, "")
     if config is not FAILED:
@@ -326,8 +341,3 @@ def loads(text: str, *, label: str, overrides: Iterable[str] = (), environ: Mapp
     problems.raise_any()
     assert isinstance(config, Config)
     return config
-
-
-def dump(config: Config) -> dict[str, Any]:
-    """Plain data, every default written out; as YAML it loads to the same configuration."""
-    return CONFIG.dump(config)

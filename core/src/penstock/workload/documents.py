@@ -16,7 +16,7 @@ import yaml
 
 from penstock.errors import ConfigError
 
-__all__ = ["Mark", "Node", "Problem", "Problems", "override", "parse", "read_text"]
+__all__ = ["Mark", "Node", "Problem", "Problems", "from_plain", "override", "parse", "read_text"]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -117,6 +117,20 @@ def parse(text: str, label: str, problems: Problems, environ: Mapping[str, str])
     if root is None:
         return None
     return _Converter(label, problems, environ).convert(root)
+
+
+def from_plain(value: Any, mark: Mark) -> Node:
+    """The tree of plain data, as :func:`penstock.workload.config.dump` makes it."""
+    if isinstance(value, Mapping):
+        entries = {str(name): from_plain(inner, mark) for name, inner in value.items()}
+        return Node("mapping", mark, entries=entries, keys=dict.fromkeys(entries, mark))
+    if isinstance(value, list | tuple):
+        return Node("sequence", mark, items=tuple(from_plain(item, mark) for item in value))
+    if isinstance(value, str):
+        return Node("scalar", mark, value, plain=False)
+    if value is None or isinstance(value, bool):
+        return Node("scalar", mark, "" if value is None else str(value).lower())
+    return Node("scalar", mark, repr(value))
 
 
 def override(root: Node, assignment: str, problems: Problems) -> Node:

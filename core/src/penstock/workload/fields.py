@@ -9,7 +9,7 @@ import attrs
 
 from penstock.options import nearest
 from penstock.workload.documents import Node
-from penstock.workload.shapes import FAILED, VARIABLE, InvalidFieldError, NotedError, Reader, Shape
+from penstock.workload.shapes import FAILED, VARIABLE, InvalidFieldError, NotedError, Reader, Shape, any_of
 
 __all__ = ["Key", "Record", "Variants", "fields_of", "key"]
 
@@ -33,10 +33,15 @@ def key(shape: Shape, default: Any = attrs.NOTHING, *, help: str, aliases: tuple
 def fields_of(cls: type[Any]) -> dict[str, tuple[Key, Any]]:
     """Each key of a configuration class with its default."""
     return {
-        field.name: (cast("Key", field.metadata[_KEY]), field.default)
+        field.name: (cast("Key", field.metadata[_KEY]), _default(field.default))
         for field in attrs.fields(cls)
         if _KEY in field.metadata
     }
+
+
+def _default(default: Any) -> Any:
+    # Factories are for values that can be changed, and take no argument here.
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
 @attrs.frozen
@@ -229,13 +234,21 @@ class Variants:
         return {self.tag: word} | record.dump(value)
 
     def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
-        choices = [self._tagged(word, record, definitions) for word, record in self.records.items()]
-        if self.short:
-            choices += [self._short(word, record, definitions) for word, record in self.records.items()]
-            bare = [word for word, record in self.records.items() if not _required(record.cls)]
-            choices += [{"enum": bare}] if bare else []
-            choices += [self.bare.schema(definitions)] if self.bare else [VARIABLE]
-        return {"anyOf": choices} if self.short else {"oneOf": choices}
+        if not self.short:
+            return {"oneOf": [self._tagged(word, record, definitions) for word, record in self.records.items()]}
+        name = f"any.{self.tag}"
+        if name not in definitions:
+            definitions[name] = self._choices(definitions)
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _choices(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        bare = [word for word, record in self.records.items() if not _required(record.cls)]
+        return any_of(
+            *([self.bare.schema(definitions)] if self.bare else [VARIABLE]),
+            *([{"enum": bare}] if bare else []),
+            *(self._short(word, record, definitions) for word, record in self.records.items()),
+            *(self._tagged(word, record, definitions) for word, record in self.records.items()),
+        )
 
     def _tagged(self, word: str, record: Record, definitions: dict[str, Any]) -> dict[str, Any]:
         name = f"{self.tag}.{word}"
@@ -250,7 +263,7 @@ class Variants:
         inner = record.schema(definitions)
         field = self.inline.get(word)
         if field is not None:
-            inner = {"anyOf": [inner, fields_of(record.cls)[field][0].shape.schema(definitions)]}
+            inner = any_of(inner, fields_of(record.cls)[field][0].shape.schema(definitions))
         elif not _required(record.cls):
-            inner = {"anyOf": [inner, {"type": "null"}]}
+            inner = any_of(inner, {"type": "null"})
         return {"type": "object", "properties": {word: inner}, "required": [word], "additionalProperties": False}

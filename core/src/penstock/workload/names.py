@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.workload.globs import Glob
+
+if TYPE_CHECKING:
+    from penstock.workload.config import DirectoryStructure
 
 __all__ = [
     "Directories",
@@ -196,15 +199,28 @@ class Tree:
     file_mask: Mask
 
     @classmethod
+    def of(cls, structure: DirectoryStructure, base: str) -> Tree:
+        """The tree that a configuration describes, below ``base``. Raises as :meth:`plan` does."""
+        return cls.plan(
+            directory(base),
+            structure.width,
+            structure.depth,
+            structure.files_per_dir,
+            bottom=structure.distribution == "bottom",
+            dir_mask=structure.dir_mask,
+            file_mask=structure.file_mask,
+        )
+
+    @classmethod
     def plan(
         cls, base: str, width: int, depth: int, files_per_dir: int, *, bottom: bool, dir_mask: str, file_mask: str
     ) -> Tree:
         """Raises ValueError for masks that are none and for trees too large to number."""
-        if width**depth > _LARGEST or width**depth * max(files_per_dir, 1) > _LARGEST:
+        if width**depth * max(files_per_dir, 1) > _LARGEST:
             raise ValueError(f"a tree {depth} levels deep with {width} directories in each is too large")
         if "/" in dir_mask or "/" in file_mask:
             raise ValueError("the mask of a directory or file in a tree has no /")
-        directories = Directories(base, width, depth, Mask.compile(dir_mask, 2 if count_numbers(dir_mask) != 1 else 1))
+        directories = Directories(base, width, depth, Mask.compile(dir_mask, 1 if count_numbers(dir_mask) == 1 else 2))
         return cls(directories, files_per_dir, bottom, Mask.compile(file_mask, 1))
 
     @property
@@ -289,7 +305,7 @@ def _split(text: str) -> tuple[list[str], list[int]]:
         found = match[0]
         if found in ("%%", "{{", "}}"):
             plain[-1] += found[0]
-        elif found in "{}":
+        elif found in ("{", "}"):
             raise ValueError(f"{text!r}: write {{}} or {{:08d}} for a number, and {found * 2} for a plain {found}")
         else:
             widths.append(_width(text, found, match[1] or match[2] or ""))

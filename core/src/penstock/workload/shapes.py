@@ -8,6 +8,7 @@ plan and the schema for editors come from one description. Shapes of whole class
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -31,12 +32,14 @@ __all__ = [
     "Table",
     "Text",
     "Word",
+    "any_of",
 ]
 
 _LARGEST = 2**63 - 1
 _LONGEST = 100 * 365 * 86400.0
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
+_SCIENTIFIC = re.compile(r"\d+(\.\d+)?[eE][+-]?\d+", re.ASCII)
 #: Schema of a value that a variable supplies.
 VARIABLE: dict[str, Any] = {"$ref": "#/$defs/variable"}
 
@@ -106,6 +109,14 @@ class Shape(Protocol):
         """JSON Schema; classes go to ``definitions``."""
 
 
+def any_of(*schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is valid by one of these or by several."""
+    choices: list[dict[str, Any]] = []
+    for schema in schemas:
+        choices += [one for one in (schema["anyOf"] if set(schema) == {"anyOf"} else [schema]) if one not in choices]
+    return {"anyOf": choices}
+
+
 @attrs.frozen
 class Text:
     """A line of text."""
@@ -125,11 +136,11 @@ class Text:
         return node.text
 
     def dump(self, value: str) -> str:
-        # What load would take for a variable.
-        return value.replace("${", "$${")
+        return value
 
     def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "string"} | ({"examples": list(self.examples)} if self.examples else {})
+        # A year, a version or "off" need no quotes here, and other readers take them for something else.
+        return {"type": ["string", "number", "boolean"]} | ({"examples": list(self.examples)} if self.examples else {})
 
 
 @attrs.frozen
@@ -184,9 +195,15 @@ class Flag:
         return {"anyOf": [{"type": "boolean"}, VARIABLE]}
 
 
+def _parse_duration(text: str) -> float:
+    # 1e-05 is how a short duration is written back.
+    return float(text) if _SCIENTIFIC.fullmatch(text) else parse_duration(text)
+
+
+_DURATION = r"^\s*(\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|(\d[\d_]*(\.\d+)?\s*(us|µs|ms|s|m|h|d)\s*)+)\s*$"
 _PARSERS: Mapping[str, tuple[Callable[[str], float], str, str]] = {
     "size": (parse_size, "a size such as 4096 or 64KiB", r"^\s*\d[\d_]*(\.\d+)?\s*([kKMGTPE]?B|[KMGTPE]iB)?\s*$"),
-    "duration": (parse_duration, "a duration such as 30s or 5m", r"^(\s*\d[\d_]*(\.\d+)?\s*(us|µs|ms|s|m|h|d)?)+\s*$"),
+    "duration": (_parse_duration, "a duration such as 30s or 5m", _DURATION),
     "count": (parse_count, "a whole number", r"^\s*[\d_,]+\s*$"),
     "number": (float, "a number", r"^\s*[+-]?[\d_]*\.?[\d_]*([eE][+-]?\d+)?\s*$"),
 }
@@ -263,10 +280,10 @@ class Optional:
         return f"{self.shape.expects} or none"
 
     def accepts(self, node: Node) -> bool:
-        return node.empty or (node.kind == "scalar" and node.text == "none") or self.shape.accepts(node)
+        return _is_none(node) or self.shape.accepts(node)
 
     def read(self, node: Node, path: str, reader: Reader) -> Any:
-        if node.empty or (node.kind == "scalar" and node.text == "none"):
+        if _is_none(node):
             return None
         return self.shape.read(node, path, reader)
 
@@ -274,7 +291,11 @@ class Optional:
         return None if value is None else self.shape.dump(value)
 
     def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
-        return {"anyOf": [self.shape.schema(definitions), {"enum": [None, "none"]}]}
+        return any_of(self.shape.schema(definitions), {"enum": [None, "none"]})
+
+
+def _is_none(node: Node) -> bool:
+    return node.empty or (node.kind == "scalar" and node.plain and node.text == "none")
 
 
 @attrs.frozen
@@ -306,7 +327,7 @@ class Either:
         return next(shape.dump(value) for shape, holds in zip(self.shapes, self.holds, strict=True) if holds(value))
 
     def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
-        return {"anyOf": [shape.schema(definitions) for shape in self.shapes]}
+        return any_of(*(shape.schema(definitions) for shape in self.shapes))
 
 
 @attrs.frozen

@@ -1,0 +1,114 @@
+"""``penstock config``: check workload files, and print their schema for editors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from penstock.cli.common import json_option, print_json
+
+if TYPE_CHECKING:
+    from penstock.workload.config import Config, Loaded
+
+__all__ = ["config"]
+
+
+@click.group()
+def config() -> None:
+    """Check workload files; print their schema."""
+
+
+@config.command()
+@click.argument("file", type=click.Path())
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Replace one key, such as seed=7.")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, file: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Read FILE as penstock run would, and say what it describes.
+
+    Prints every problem, with its place in the file, and exits with 2 when there are any. FILE may be - for standard
+    input. With --json the whole configuration is printed, every default written out.
+    """
+    from penstock.errors import ConfigError
+    from penstock.workload.config import dump, load
+
+    try:
+        loaded = load(file, overrides=overrides, environ=os.environ)
+    except ConfigError as error:
+        # One line each and nothing before it, so that editors find the place.
+        click.echo("\n".join(error.problems), err=True)
+        ctx.exit(2)
+    if as_json:
+        print_json({"name": loaded.name, "config": dump(loaded.config)})
+        return
+    click.echo(f"{file}: ok")
+    for label, text in _summary(loaded):
+        click.echo(f"  {label:<12} {text}")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of workload files.
+
+    For editors with the YAML language server: save it, and begin a workload file with the line
+    "# yaml-language-server: $schema=workload.schema.json".
+    """
+    import json
+
+    from penstock.workload.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _summary(loaded: Loaded) -> list[tuple[str, str]]:
+    config = loaded.config
+    total = sum(operation.weight for operation in config.workload)
+    rows = [("name", loaded.name), ("target", config.target or "none; every path is a URI"), ("ends", _end(config))]
+    rows.append(("concurrency", f"{config.concurrency} in flight, processes: {config.processes}, {_rate(config)}"))
+    rows += [(operation.op, f"{operation.weight / total:6.1%}  {operation.path}") for operation in config.workload]
+    rows += [("prepare", text) for text in _prepared(config)]
+    rows.append(("cleanup", "what the run created" if config.cleanup else "nothing"))
+    return rows
+
+
+def _end(config: Config) -> str:
+    from penstock.quantities import format_duration
+
+    ends = []
+    if config.duration is not None:
+        ends.append(f"after {format_duration(config.duration)}")
+    if config.total_operations is not None:
+        ends.append(f"after {config.total_operations} operations")
+    text = " or ".join(ends) or "when every object was taken once"
+    return f"{text}, after a warm-up of {format_duration(config.warmup)}" if config.warmup else text
+
+
+def _rate(config: Config) -> str:
+    if config.rate is None:
+        return "as fast as possible"
+    return f"{config.rate.ops_per_second:g} operations per second ({config.rate.arrivals})"
+
+
+def _prepared(config: Config) -> list[str]:
+    texts = [_objects(objects) for objects in config.prepare.ensure_objects]
+    tree = config.prepare.directory_structure
+    if tree is not None:
+        from penstock.workload.names import Tree
+
+        plan = Tree.of(tree, "")
+        texts.append(f"{plan.directories.count} directories with {plan.count} files {_volume(plan.count, tree.size)}")
+    return texts
+
+
+def _objects(objects: Any) -> str:
+    return f"{objects.count} objects {_volume(objects.count, objects.size)} under {objects.path or 'target'}"
+
+
+def _volume(count: int, size: Any) -> str:
+    from penstock.quantities import format_bytes
+    from penstock.workload.sizes import Fixed, mean
+
+    about = "" if isinstance(size, Fixed) else "about "
+    return f"({about}{format_bytes(count * mean(size))})"
