@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,11 @@ def test_keys_are_opaque(key):
         ("/abs/path", ("file", "", "/abs/path")),
         ("rel/path", ("file", ".", "/rel/path")),
         ("./rel", ("file", ".", "/rel")),
-        ("..", ("file", ".", "/..")),
+        (".", ("file", ".", "/")),
+        ("a/./b/../c/", ("file", ".", "/a/c/")),
+        ("..", ("file", "", os.path.abspath("..").rstrip("/") + "/")),
+        ("../x", ("file", "", os.path.abspath("../x"))),
+        ("/a/../b", ("file", "", "/b")),
         ("a:b", ("file", ".", "/a:b")),
         ("what?", ("file", ".", "/what?")),
     ],

@@ -8,6 +8,7 @@ text after the first ``?`` hold options, ``name=value`` joined by ``&``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 
@@ -83,9 +84,15 @@ def _bare_path(text: str) -> StoreURL:
         raise InvalidURIError("an empty URI; write scheme://… or a path")
     if "\0" in text:
         raise InvalidURIError(f"{text!r}: a path holds no NUL character")
-    if text.startswith("/"):
-        return StoreURL("file", "", text)
-    return StoreURL("file", ".", f"/{text.removeprefix('./')}")
+    # A shell's path may hold "." and "..", which keys can't; "../x" leaves the working directory.
+    path = os.path.normpath(text)
+    if path.startswith(".."):
+        path = os.path.abspath(text)
+    slash = "/" if os.path.basename(text) in ("", ".", "..") else ""
+    if path.startswith("/"):
+        path = path.strip("/")
+        return StoreURL("file", "", f"/{path}{slash}" if path else "/")
+    return StoreURL("file", ".", f"/{path}{slash}" if path != "." else "/")
 
 
 def _name_only(part: str) -> str:
