@@ -1,0 +1,134 @@
+"""The stores of one storage command, with its options and its operation log."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import attrs
+import click
+
+from penstock.cli.common import env_file_option, key_values, verbose_option
+from penstock.client import Found, StoreCache
+from penstock.errors import NotAnObjectError, ObjectNotFoundError, UnknownOptionError
+from penstock.opening import resolve_object
+from penstock.options import nearest
+from penstock.quantities import parse_size
+
+if TYPE_CHECKING:
+    from penstock.oplog import OpLog
+
+__all__ = ["Session", "Size", "missing", "store_command", "threads_option"]
+
+_P = ParamSpec("_P")
+
+threads_option = click.option(
+    "-j", "--threads", type=click.IntRange(min=1), default=16, show_default=True, help="Operations in flight."
+)
+
+
+class Size(click.ParamType[int]):
+    """``4096``, ``4KiB``, ``1MB``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Session:
+    """Opens what the URIs of one command name."""
+
+    def __init__(self, options: Mapping[str, str], log: OpLog | None) -> None:
+        self._options = options
+        self._log = log
+        self._threads = 16
+        self._cache: StoreCache | None = None
+
+    def find(self, *uris: str, threads: int = 16) -> Sequence[Found]:
+        """The stores and keys of all URIs that the command names; called once.
+
+        ``-O`` reaches every store that has an option of that name; one that none has is UnknownOptionError.
+        """
+        self._cache = StoreCache(threads=threads, wrap=self._log.meter if self._log is not None else None)
+        known: dict[str, set[str]] = {}
+        for uri in uris:
+            kind = resolve_object(uri).kind
+            known[uri] = {field.name for field in attrs.fields(kind.options)}
+        every = set().union(*known.values())
+        for name in self._options:
+            if name not in every:
+                raise UnknownOptionError(f"-O {name}: no store here has this option; {nearest(name, every)}")
+        return [
+            self._cache.find(uri, {name: value for name, value in self._options.items() if name in known[uri]})
+            for uri in uris
+        ]
+
+    def close(self) -> None:
+        """Close the stores."""
+        if self._cache is not None:
+            self._cache.close()
+
+
+def store_command(
+    function: Callable[Concatenate[Session, _P], Any],
+) -> Callable[_P, Any]:
+    """Give a command ``-O``, ``--op-log``, ``--env-file`` and ``-v``, and its session as the first argument."""
+
+    @functools.wraps(function)
+    def run(*args: Any, store_options: dict[str, str], op_log: str | None, **kwargs: Any) -> Any:
+        with _session(store_options, op_log) as session:
+            return function(session, *args, **kwargs)
+
+    decorated: Any = run
+    for option in (
+        verbose_option,
+        env_file_option,
+        click.option(
+            "--op-log", metavar="FILE", type=click.Path(dir_okay=False), help="Record every call in an operation log."
+        ),
+        click.option(
+            "-O",
+            "--option",
+            "store_options",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=key_values,
+            help="An option of the store; `penstock plugins show SCHEME` lists them.",
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _session(options: Mapping[str, str], op_log: str | None) -> Iterator[Session]:
+    with contextlib.ExitStack() as stack:
+        log = None
+        if op_log is not None:
+            from penstock.oplog import OpLog
+
+            log = stack.enter_context(OpLog(op_log))
+        session = Session(options, log)
+        stack.callback(session.close)
+        yield session
+
+
+@contextlib.contextmanager
+def missing(found: Found, remedy: str) -> Iterator[None]:
+    """Where a key turns out to be a directory or a prefix, say what to do instead."""
+    try:
+        yield
+    except NotAnObjectError as error:
+        raise NotAnObjectError(f"this is a directory; {remedy}", uri=error.uri, operation=error.operation) from error
+    except ObjectNotFoundError as error:
+        below = f"{found.key.rstrip('/')}/"
+        if found.key.endswith("/") or next(found.store.list(below), None) is None:
+            raise
+        text = f"there is no such object, but there are objects below {found.store.uri}{below}; {remedy}"
+        raise NotAnObjectError(text, uri=error.uri, operation=error.operation) from error
