@@ -1,0 +1,17 @@
+"""The conformance kit over ``file://``."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from penstock.opening import open_store
+from penstock.testing import StoreContract
+
+
+class TestFile(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path):
+        with closing(open_store(f"file://{tmp_path}")) as store:
+            yield store
