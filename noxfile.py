@@ -1,0 +1,191 @@
+"""The project's checks, each in an environment of its own; without arguments all that a change must pass.
+
+``nox -l`` lists them. Packages are found by their ``pyproject.toml``: a new plugin needs no line here. Tests run
+against wheels, so that what is tested is what users install.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+CORE = ROOT / "core"
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
+CONSTRAINTS = ROOT / "constraints.txt"
+BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "# /// script" in path.read_text())
+TOOLS = ("pytest-timeout", "pytest-xdist")
+QUICK = ("-m", "not slow")
+
+# Neither the checkout nor the user's own packages may stand in for what a session installed.
+os.environ.pop("PYTHONPATH", None)
+os.environ["PYTHONNOUSERSITE"] = "1"
+os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+
+
+def install(session: nox.Session, *what: str) -> None:
+    session.install("-q", "-c", str(CONSTRAINTS), *what)
+
+
+@functools.cache
+def wheelhouse() -> Path:
+    """Where the wheels of this run lie, emptied first."""
+    where = ROOT / ".nox" / "wheels"
+    shutil.rmtree(where, ignore_errors=True)
+    where.mkdir(parents=True)
+    return where
+
+
+def wheel_of(session: nox.Session, project: Path) -> str:
+    """Build a project's wheel, once in a run."""
+    where = wheelhouse() / re.sub(r"\W+", "-", str(project.relative_to(ROOT)))
+    if not where.exists():
+        install(session, "build", "hatchling")
+        session.run("python", "-m", "build", "--wheel", "--no-isolation", "-o", str(where), str(project), silent=True)
+    (wheel,) = where.glob("*.whl")
+    return str(wheel)
+
+
+def install_wheels(session: nox.Session, *projects: Path, extra: str = "testing") -> None:
+    """Install wheels as they are now, also into an environment that has older ones of the same version."""
+    wheels = [wheel_of(session, project) for project in (CORE, *projects)]
+    install(session, f"penstock[{extra}] @ file://{wheels[0]}", *wheels[1:], *TOOLS)
+    session.install("-q", "--no-deps", "--force-reinstall", *wheels)
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    session.run("pytest", "-q", "-p", "no:cacheprovider", *arguments, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and its format."""
+    install(session, "ruff")
+    session.run("ruff", "check", "-q", ".")
+    session.run("ruff", "format", "-q", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over every package and the typing examples."""
+    install_wheels(session, *PLUGINS)
+    install(session, "mypy", "types-PyYAML")
+    for project in (CORE, *PLUGINS):
+        session.run("mypy", str(project / "src"))
+    if (ROOT / "tests" / "typing").exists():
+        session.run("mypy", str(ROOT / "tests" / "typing"))
+
+
+@nox.session
+def core(session: nox.Session) -> None:
+    """Core's own tests, with no backend but memory installed."""
+    install_wheels(session)
+    pytest(session, *QUICK, "-n", "auto", "core/tests")
+
+
+@nox.session
+@nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS])
+def conformance(session: nox.Session, plugin: Path) -> None:
+    """One plugin alone beside core: the kit, and what only it has."""
+    install_wheels(session, plugin)
+    pytest(session, *QUICK, str((plugin / "tests").relative_to(ROOT)))
+
+
+@nox.session
+def kit(session: nox.Session) -> None:
+    """The kit must catch every broken store."""
+    install_wheels(session)
+    pytest(session, *QUICK, "-n", "auto", "tests/test_kit_kills_mutants.py")
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """The rules of imports and sizes; each distribution alone; what the README says."""
+    install_wheels(session, *PLUGINS)
+    install(session, "build", "hatchling")
+    pytest(session, *QUICK, "tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
+
+
+@nox.session
+def third_party(session: nox.Session) -> None:
+    """A backend of somebody else, built and installed beside core."""
+    install_wheels(session)
+    install(session, "build", "hatchling")
+    pytest(session, *QUICK, "tests/test_third_party.py")
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Whole runs of the command, with workers killed and interrupted."""
+    install_wheels(session, *PLUGINS)
+    pytest(session, *QUICK, "tests/integration")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The README's first command, in a directory with nothing but the sources."""
+    where = Path(session.create_tmp()) / "checkout"
+    shutil.rmtree(where, ignore_errors=True)
+    hidden = shutil.ignore_patterns(".*", "__pycache__", "penstock-2*")
+    shutil.copytree(ROOT, where, ignore=hidden)
+    command = readme_commands()[0]
+    session.chdir(where)
+    session.run("bash", "-euc", command, env={"PIP_CONSTRAINT": str(CONSTRAINTS)}, external=True)
+    if not list(where.glob("penstock-2*/report.html")):
+        session.error(f"no report was written by: {command}")
+
+
+def readme_commands() -> list[str]:
+    """The two commands that the README gives on a line each: a run, and the tests."""
+    commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    if len(commands) != 2:
+        raise ValueError(f"README.md holds {len(commands)} commands that begin with python3 -m venv, not 2")
+    return commands
+
+
+@nox.session(default=False)
+def nightly(session: nox.Session) -> None:
+    """Every test, the slow ones too, with many more random examples."""
+    install_wheels(session, *PLUGINS)
+    install(session, "build", "hatchling")
+    os.environ["HYPOTHESIS_PROFILE"] = "nightly"
+    pytest(session, "-n", "auto", "core/tests", *(str(path / "tests") for path in PLUGINS), "tests")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Benchmarks: ``nox -s bench -- NAME...``. The peers that each names in its script header are installed first."""
+    names = session.posargs or BENCHMARKS
+    if unknown := set(names) - set(BENCHMARKS):
+        session.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    install_wheels(session, *PLUGINS)
+    for name in names:
+        script = ROOT / "benchmarks" / f"{name}.py"
+        install(session, *nox.project.load_toml(script).get("dependencies", []))
+        session.run("python", str(script))
+
+
+@nox.session(default=False)
+def readme(session: nox.Session) -> None:
+    """Write the README's tables anew, from the plugins and commands that there are."""
+    install_wheels(session, *PLUGINS)
+    session.run("python", "tests/test_readme.py")
+
+
+@nox.session(default=False, python=False)
+def dev(session: nox.Session) -> None:
+    """An environment in .venv with every package editable and all tools, for editors and quick runs."""
+    session.run(sys.executable, "-m", "venv", ".venv")
+    editable = [part for path in (f"{CORE}[testing]", *PLUGINS) for part in ("-e", str(path))]
+    tools = ("build", "hatchling", "mypy", "nox", "ruff", "types-PyYAML", *TOOLS)
+    session.run(".venv/bin/pip", "install", "-q", "-c", str(CONSTRAINTS), *editable, *tools)

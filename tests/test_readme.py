@@ -1,0 +1,166 @@
+"""What the documents say is true: tables, commands, options, variables, links.
+
+Run as a script it writes the README's tables anew.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+import pytest
+
+from penstock.cli import COMMANDS, main
+from penstock.plugins import PluginHost
+from penstock.store import Capabilities, StoreType
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = {str(path.relative_to(ROOT)): path for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("core/*.md")])}
+PAGES |= {str(path.relative_to(ROOT)): path for path in sorted(ROOT.glob("plugins/**/README.md"))}
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+def table_backends() -> str:
+    rows: dict[str, tuple[str, ...]] = {}
+    for record in PluginHost(disabled=()).records():
+        if isinstance(record.kind, StoreType):
+            kind = record.kind
+            schemes = ", ".join(f"`{scheme}://`" for scheme in kind.schemes)
+            rows[schemes] = (schemes, record.distribution, kind.summary, f"`{kind.form}`", _claims(kind.capabilities))
+    return _table(("scheme", "package", "what it is", "form", "can do"), [rows[name] for name in sorted(rows)])
+
+
+def _claims(capabilities: Capabilities) -> str:
+    switches = [field.name for field in attrs.fields(Capabilities) if field.type in (bool, "bool")]
+    return ", ".join(name.replace("_", "-") for name in switches if getattr(capabilities, name))
+
+
+def table_commands() -> str:
+    rows = [(f"`penstock {name}`", entry.summary) for name, entry in COMMANDS.items()]
+    return _table(("command", "what it does"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def with_tables(text: str) -> str:
+    return TABLE.sub(lambda found: found[1] + globals()[f"table_{found[2]}"]() + found[4], text)
+
+
+def test_the_tables_are_those_of_the_code():
+    text = README.read_text()
+    assert {found[2] for found in TABLE.finditer(text)} == {"backends", "commands"}
+    assert text == with_tables(text), "run: nox -s readme"
+
+
+def blocks(text: str, *languages: str) -> Iterator[str]:
+    for language, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if language in languages:
+            yield body
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Every ``penstock …`` of a page, in blocks and between backticks, as words after the name."""
+    lines = [line for block in blocks(text, "sh", "console", "bash") for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    for line in lines:
+        for part in re.split(r"&&|\|\||[|;]|\s>", line.removeprefix("$ ")):
+            if not re.match(r"\s*(?:\S*/)?penstock\s", part):
+                continue
+            words = shlex.split(part.replace("…", " "), comments=True)
+            yield words[1:]
+
+
+def check_command(words: list[str]) -> str:
+    """What is wrong with a command line, or nothing."""
+    command: click.Command = main
+    known = {"-h", "--help"}
+    for word in words:
+        known |= {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+        if word.startswith("-") and len(word) > 1:
+            if word.partition("=")[0] not in known:
+                return f"{command.name} has no option {word}"
+        elif isinstance(command, click.Group):
+            inner = command.get_command(click.Context(command), word)
+            if inner is None:
+                return f"{command.name} has no command {word}"
+            command = inner
+    return ""
+
+
+@every_page
+def test_every_command_and_option_exists(page):
+    problems = {" ".join(words): check_command(words) for words in command_lines(PAGES[page].read_text())}
+    assert {line: problem for line, problem in problems.items() if problem} == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("penstock nosuch x", "no command nosuch"),
+        ("a | .venv/bin/penstock plugins --nosuch=1", "no option --nosuch"),
+        ("penstock plugins list --json", ""),
+        ("penstock --version", ""),
+    ],
+)
+def test_a_wrong_command_line_is_found(line, problem):
+    found = [check_command(words) for words in command_lines(f"```sh\n{line}\n```\n")]
+    assert len(found) == 1
+    assert problem in found[0] if problem else found == [""]
+
+
+@every_page
+def test_every_variable_exists(page):
+    source = "".join(path.read_text() for place in ("core", "plugins") for path in ROOT.glob(f"{place}/**/*.py"))
+    for name in set(re.findall(r"\bPENSTOCK_[A-Z0-9_]+\b", PAGES[page].read_text())):
+        assert name in source
+
+
+@every_page
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", PAGES[page].read_text()):
+        if "://" not in target:
+            assert (PAGES[page].parent / target).exists(), target
+
+
+@every_page
+def test_every_session_of_nox_exists(page):
+    sessions = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+    named = re.findall(r"nox -s \"?(\w+)", PAGES[page].read_text())
+    assert set(named) <= sessions
+
+
+@every_page
+def test_every_python_example_runs(page, tmp_path):
+    for block in blocks(PAGES[page].read_text(), "python"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+def test_the_readme_gives_two_commands_and_what_they_name_is_here():
+    commands = re.findall(r"^python3 -m venv .*$", README.read_text(), re.MULTILINE)
+    assert len(commands) == 2
+    run, check = commands
+    assert re.search(r"penstock run (\S+)$", run)
+    assert check.endswith("/nox")
+    for word in [
+        word for command in commands for word in command.split() if re.match(r"\./|examples/|constraints", word)
+    ]:
+        assert (ROOT / word).exists(), word
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))
