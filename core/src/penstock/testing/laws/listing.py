@@ -36,6 +36,10 @@ _PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("é", ("é/ü",)),
     ("é/", ("é/ü",)),
     ("none/such/place", ()),
+    ("../", ()),
+    ("a/../a", ()),
+    ("./a", ()),
+    ("a//b", ()),
 )
 
 #: A prefix, and the objects and common prefixes in the tree above.
@@ -48,6 +52,7 @@ _LEVELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a/bc/", ("a/bc/d",)),
     ("x?", ("x?/",)),
     ("none/", ()),
+    ("../", ()),
 )
 
 #: In the order of their UTF-8. UTF-16 puts the emoji before the half-width form, a sort by path segments puts
