@@ -42,7 +42,9 @@ class Interval:
 
 @attrs.frozen(kw_only=True)
 class WorkerOutcome:
-    """One worker process. ``lost`` says how it was lost, None that it finished."""
+    """One worker process. ``lost`` says how it was lost, None that it finished; ``cpu_seconds`` is the processor time
+    that it used in the measured window, None if that is not known.
+    """
 
     rank: int
     host: str

@@ -32,7 +32,6 @@ READS: Final = (Op.GET, Op.GET_RANGE)
 _OPS: Final = {op.name: op for op in Op}
 _FAMILY: Final = {operation: family for family, members in FAMILIES.items() for operation in members}
 _GROUPS: Final = 16  # room for the size buckets in one byte beside the operation's code
-# A cell's fields, in their order.
 _NUMBERS: Final = ("count", "errors", "nbytes", "objects", "retries")
 _HISTOGRAMS: Final = ("service", "first_byte", "response")
 
@@ -85,8 +84,12 @@ class Cell:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Cell:
         """What :meth:`to_message` was called on."""
-        histograms = (Histogram.from_message(message[name]) for name in _HISTOGRAMS)
-        return cls(*(int(message[name]) for name in _NUMBERS), *histograms)
+        made = cls()
+        for name in _NUMBERS:
+            setattr(made, name, int(message[name]))
+        for name in _HISTOGRAMS:
+            setattr(made, name, Histogram.from_message(message[name]))
+        return made
 
 
 class Tally:
@@ -159,11 +162,11 @@ class Tally:
         return sorted({operation for operation, _ in self.cells}, key=_OPS.__getitem__)
 
     def operation(self, name: str) -> Cell:
-        """An operation's sum over all buckets; empty if it was never called."""
+        """An operation's sum over all buckets, to be read only; empty if it was never called."""
         return _sum(cell for (operation, _), cell in self.cells.items() if operation == name)
 
     def roll_up(self, family: str) -> Cell:
-        """The sum of a family, META, GET or PUT, or of ALL. Raises KeyError for another name."""
+        """The sum of a family, META, GET or PUT, or of ALL, to be read only. Raises KeyError for another name."""
         if family == ALL:
             return _sum(self.cells.values())
         members = FAMILIES[family]
@@ -219,8 +222,11 @@ class Tally:
 
 
 def _sum(cells: Iterable[Cell]) -> Cell:
+    found = list(cells)
+    if len(found) == 1:
+        return found[0]
     total = Cell()
-    for cell in cells:
+    for cell in found:
         total.merge(cell)
     return total
 

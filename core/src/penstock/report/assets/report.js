@@ -1,0 +1,187 @@
+"use strict";
+(() => {
+  const charts = JSON.parse(document.getElementById("charts").textContent);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const colours = 10;
+  // An operation keeps its colour from chart to chart.
+  const order = new Map();
+  for (const chart of charts) {
+    if (chart.kind === "time" && chart.id !== "client" && chart.id !== "host") {
+      for (const line of chart.lines) if (!order.has(line.label)) order.set(line.label, order.size);
+    }
+  }
+  const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colour = (label, place) => {
+    const known = order.get(label.replace(/ response$/, ""));
+    return style("--c" + (known === undefined ? place : known) % colours);
+  };
+
+  const digits = value => {
+    const size = Math.abs(value);
+    if (size >= 1e6) return short(value, 1e6, "M");
+    if (size >= 1e4) return short(value, 1e3, "k");
+    return String(+value.toPrecision(3));
+  };
+  const short = (value, scale, unit) => +(value / scale).toPrecision(3) + unit;
+  const duration = us => {
+    if (us >= 1e6) return +(us / 1e6).toPrecision(3) + " s";
+    if (us >= 1e3) return +(us / 1e3).toPrecision(3) + " ms";
+    return +us.toPrecision(3) + " µs";
+  };
+  const two = number => String(number).padStart(2, "0");
+  const clock = seconds => {
+    if (seconds < 120) return +seconds.toFixed(2) + " s";
+    const whole = Math.round(seconds);
+    if (whole < 3600) return Math.floor(whole / 60) + "m" + two(whole % 60);
+    return Math.floor(whole / 3600) + "h" + two(Math.floor(whole % 3600 / 60));
+  };
+  const percentile = nines => {
+    if (nines === 0) return "0 %";
+    const percent = 100 - 100 * Math.pow(10, -nines);
+    return +percent.toFixed(Math.max(1, Math.ceil(nines))) + " %";
+  };
+
+  // Ticks at 1, 2 and 5 of every decade, or at the decades alone when there are many.
+  const logSplits = (low, high) => {
+    const decades = Math.log10(high / low);
+    const steps = decades > 4 ? [1] : decades > 0.7 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
+    const splits = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+      for (const step of steps) {
+        const value = +(step * Math.pow(10, power)).toPrecision(3);
+        if (value >= low && value <= high) splits.push(value);
+      }
+    }
+    return splits;
+  };
+  const nineSplits = (high, width) => {
+    const splits = width / high < 130 ? [0] : [0, Math.log10(2)];
+    for (let nines = 1; nines <= high + 0.01; nines++) splits.push(nines);
+    return splits;
+  };
+
+  const range = chart => {
+    let low = Infinity, high = -Infinity;
+    for (const line of chart.lines) {
+      for (const values of [line.values, line.low || [], line.high || []]) {
+        for (const value of values) {
+          if (value === null) continue;
+          low = Math.min(low, value);
+          high = Math.max(high, value);
+        }
+      }
+    }
+    if (chart.log) return [low / 1.25, high * 1.25];
+    return [0, high > 0 ? high * 1.08 : 1];
+  };
+
+  const bands = chart => u => {
+    const { ctx } = u;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
+    ctx.clip();
+    chart.lines.forEach((line, place) => {
+      if (!line.low || !u.series[place + 1].show) return;
+      ctx.globalAlpha = chart.lines.length > 4 ? 0.12 : 0.2;
+      ctx.fillStyle = colour(line.label, place);
+      let upper = [], lower = [];
+      const fill = () => {
+        if (upper.length) {
+          ctx.beginPath();
+          for (const [x, y] of upper.concat(lower.reverse())) ctx.lineTo(x, y);
+          ctx.fill();
+        }
+        upper = [];
+        lower = [];
+      };
+      chart.x.forEach((x, index) => {
+        if (line.low[index] === null) return fill();
+        const left = u.valToPos(x, "x", true);
+        upper.push([left, u.valToPos(line.high[index], "y", true)]);
+        lower.push([left, u.valToPos(line.low[index], "y", true)]);
+      });
+      fill();
+    });
+    ctx.restore();
+  };
+
+  const build = (holder, chart) => {
+    const latency = chart.unit === "µs";
+    const nines = chart.kind === "nines";
+    const shown = latency ? duration : digits;
+    const [low, high] = range(chart);
+    const axis = {
+      stroke: style("--muted"),
+      font: "12px system-ui, sans-serif",
+      labelFont: "12px system-ui, sans-serif",
+      labelSize: 20,
+      grid: { stroke: style("--line"), width: 1 },
+      ticks: { stroke: style("--line"), width: 1, size: 5 },
+    };
+    const options = {
+      width: holder.clientWidth,
+      height: 280,
+      cursor: nines ? {} : { sync: { key: "time" } },
+      scales: {
+        x: { time: false, range: (u, from, to) => from <= chart.x[0] && to >= chart.x[chart.x.length - 1] ? [0, chart.end] : [from, to] },
+        y: { distr: chart.log ? 3 : 1, range: () => [low, high] },
+      },
+      axes: [
+        {
+          ...axis,
+          label: nines ? "percentile of calls" : "time since the measured window began",
+          space: 64,
+          size: 28,
+          ...(nines
+            ? { splits: u => nineSplits(chart.end, u.width), filter: (u, splits) => splits }
+            : { incrs: [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400] }),
+          values: (u, splits) => splits.map(nines ? percentile : clock),
+        },
+        {
+          ...axis,
+          label: latency ? "latency" : chart.unit,
+          size: 62,
+          ...(chart.log ? { splits: () => logSplits(low, high), filter: (u, splits) => splits } : {}),
+          values: (u, splits) => splits.map(value => value === null ? "" : shown(value)),
+        },
+      ],
+      series: [
+        { label: nines ? "Percentile" : "Time", value: (u, value) => value === null ? "–" : (nines ? percentile : clock)(value) },
+        ...chart.lines.map((line, place) => ({
+          label: line.label,
+          stroke: colour(line.label, place),
+          fill: undefined,
+          width: 1.75,
+          dash: / response$/.test(line.label) ? [6, 4] : undefined,
+          spanGaps: false,
+          points: { size: 5, show: nines ? false : undefined },
+          value: (u, value) => value === null || value === undefined ? "–" : shown(value),
+        })),
+      ],
+      legend: { markers: { width: 0, fill: (u, place) => place ? colour(chart.lines[place - 1].label, place - 1) : "transparent" } },
+      hooks: { drawAxes: [bands(chart)] },
+    };
+    return new uPlot(options, [chart.x, ...chart.lines.map(line => line.values)], holder);
+  };
+
+  let drawn = [];
+  const draw = () => {
+    for (const plot of drawn) plot.destroy();
+    drawn = [];
+    for (const holder of document.querySelectorAll("[data-chart]")) {
+      const chart = charts.find(each => each.id === holder.dataset.chart);
+      const plot = build(holder, chart);
+      drawn.push(plot);
+    }
+  };
+  draw();
+  dark.addEventListener("change", draw);
+  let waiting = 0;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      for (const plot of drawn) plot.setSize({ width: plot.root.parentElement.clientWidth, height: 280 });
+    }, 80);
+  });
+})();

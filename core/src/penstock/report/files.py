@@ -1,0 +1,96 @@
+"""The result directory: its name, and the files in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from penstock.report.hlog import hlog_lines
+from penstock.report.html import render_html
+from penstock.report.outcome import Outcome
+from penstock.report.summary import summarise
+from penstock.report.tables import perf_log_lines, results_lines
+
+__all__ = ["results_directory", "write_results"]
+
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME: Final = 80
+
+
+def results_directory(parent: str | os.PathLike[str], name: str, now: datetime | int) -> Path:
+    """Make ``penstock-<UTC to the second>-<name>`` in ``parent``, and ``parent`` too, and return it.
+
+    ``now`` is a time with its zone, or nanoseconds since 1970. When the directory is there already, ``-2``, ``-3`` and
+    so on are tried; two processes never get the same one. What a file name can't hold becomes ``_`` in the name.
+    """
+    instant = datetime.fromtimestamp(now // 10**9, UTC) if isinstance(now, int) else now.astimezone(UTC)
+    fit = _UNFIT.sub("_", name)[:_LONGEST_NAME].strip("._-") or "run"
+    stem = f"penstock-{instant:%Y%m%dT%H%M%SZ}-{fit}"
+    os.makedirs(parent, exist_ok=True)
+    number = 1
+    while True:
+        path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def write_results(
+    directory: str | os.PathLike[str], outcome: Outcome, *, config_text: str, plan: Mapping[str, Any]
+) -> Path:
+    """Write every file of a result into ``directory`` and return the path of ``report.html``.
+
+    ``config_text`` is the configuration as it was given; ``plan``, as it was resolved, must be what JSON can hold.
+    Each file appears complete or not at all; one that exists is replaced. ``result.json`` is described in
+    :mod:`penstock.report.summary`, the tables in :mod:`penstock.report.tables`.
+    """
+    place = Path(directory)
+    summary = summarise(outcome)
+    _write(place / "config.yaml", [config_text])
+    _write(place / "plan.json", _json(plan))
+    _write(place / "result.json", _compact_json(summary))
+    _write(place / "results.tsv", results_lines(outcome))
+    _write(place / "perf_log.tsv", perf_log_lines(outcome))
+    _write(place / "histograms.hlog", hlog_lines(outcome))
+    report = place / "report.html"
+    _write(report, [render_html(outcome, summary, config_text=config_text, plan=plan)])
+    return report
+
+
+def _json(value: Mapping[str, Any]) -> Iterator[str]:
+    yield json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _compact_json(value: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each field, and for each item of a field that is a list or an object: short, and still readable."""
+    separator = "{"
+    for name, field in value.items():
+        yield f"{separator}\n{_dump(name)}: "
+        separator = ","
+        if isinstance(field, Mapping) and field:
+            yield "{\n " + ",\n ".join(f"{_dump(key)}: {_dump(item)}" for key, item in field.items()) + "\n}"
+        elif isinstance(field, list) and field:
+            yield "[\n " + ",\n ".join(_dump(item) for item in field) + "\n]"
+        else:
+            yield _dump(field)
+    yield "\n}\n"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    """Text as UTF-8; a lone surrogate, which stands for an undecodable byte of a file name, becomes an escape."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.writelines(lines)
+    os.replace(partial, path)

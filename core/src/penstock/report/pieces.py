@@ -1,0 +1,119 @@
+"""Small pieces of the HTML report: tables, numbers, cards. Everything that comes from a run goes through ``escape``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+__all__ = [
+    "badge",
+    "bar",
+    "chart_card",
+    "code_block",
+    "facts_table",
+    "microseconds",
+    "number",
+    "section",
+    "table",
+    "tile",
+]
+
+_LONGEST_TEXT: Final = 64 * 1024
+#: For each chart, what is good and what is not.
+_MEANING: Final = {
+    "rate": "Good is a level line; a saw-tooth or a slow decline means that something fills up, flushes or throttles.",
+    "throughput": "Good is level and close to what network or device can carry; far below at a high CPU, the client is"
+    " the limit.",
+    "p50": "Good is level and low; a step up while the rate stays means that calls have begun to queue.",
+    "p99": "Good is within a few times the median; spikes here that the median lacks are stalls that users notice.",
+    "distribution": "Good is a curve that rises gently to the right; a steep step shows how many calls take another,"
+    " slower path.",
+    "errors": "Good is none; a burst points to an event, a steady rate to a limit or a mistake in the workload.",
+    "client": "Good is well below the number of processors; close to it, the figures show the client rather than the"
+    " storage.",
+    "host": "Good is idle time left; user time near 100 % means a busy client, much waiting for I/O a busy local disk.",
+}
+
+
+def section(title: str, content: str) -> str:
+    """A titled part of the page."""
+    return f"<section><h2>{escape(title)}</h2>{content}</section>\n"
+
+
+def tile(label: str, value: str, unit: str = "", hint: str = "") -> str:
+    """A headline figure."""
+    small = f"<small>{escape(unit)}</small>" if unit else ""
+    below = f"<p class='hint'>{escape(hint)}</p>" if hint else ""
+    return f"<div class='tile'><h3>{escape(label)}</h3><p class='figure'>{escape(value)} {small}</p>{below}</div>"
+
+
+def badge(text: str, kind: str) -> str:
+    """A coloured word; ``kind`` is good, warn or bad."""
+    return f"<span class='badge {kind}'>{escape(text)}</span>"
+
+
+def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """``columns`` are title and unit; cells are HTML already, and the first ``words`` columns hold text."""
+    head = "".join(
+        f"<th{_align(place, words)}>{escape(title)}{f' <small>{escape(unit)}</small>' if unit else ''}</th>"
+        for place, (title, unit) in enumerate(columns)
+    )
+    body = "".join(
+        "<tr>" + "".join(f"<td{_align(place, words)}>{cell}</td>" for place, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _align(place: int, words: int) -> str:
+    return " class='word'" if place < words else ""
+
+
+def bar(share: float) -> str:
+    """A bar of ``share``, from 0 to 1, with the percentage."""
+    return f"<span class='bar'><i style='width:{100 * share:.1f}%'></i></span> {100 * share:.1f}&nbsp;%"
+
+
+def number(value: float | None) -> str:
+    """Four digits that matter, or all before the point, with thin spaces between thousands; a dash for None."""
+    if value is None:
+        return "\N{EN DASH}"
+    size = abs(value)
+    digits = 0 if size >= 1000 or value == int(value) else 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def microseconds(latency: Mapping[str, float] | None, name: str) -> str:
+    """A latency of the summary, or a dash."""
+    return number(latency[name] if latency else None)
+
+
+def chart_card(chart: Mapping[str, Any]) -> str:
+    """The place of a chart, its title and what it means."""
+    joined = chart["joined"]
+    detail = f" Each point is of {joined} intervals; the band spans their lowest and highest." if joined > 1 else ""
+    return (
+        f"<figure><h3>{escape(chart['title'])} <small>{escape(chart['unit'])}</small></h3>"
+        f"<div class='chart' data-chart='{escape(chart['id'])}'></div>"
+        f"<figcaption>{escape(_MEANING[chart['id']] + detail)}</figcaption></figure>"
+    )
+
+
+def code_block(text: str) -> str:
+    """Preformatted text; its end is left out when it is very long."""
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}\n… ({len(text) - _LONGEST_TEXT} more characters in the result directory)"
+    return f"<pre>{escape(text)}</pre>"
+
+
+def facts_table(facts: Mapping[str, Any]) -> str:
+    """Names and values; a mapping among the values becomes rows of its own."""
+    rows = []
+    for name, value in facts.items():
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        for key, fact in inner:
+            label = f"{name} {key}".replace("_", " ").strip()
+            shown = ", ".join(map(str, fact)) if isinstance(fact, list | tuple) else str(fact)
+            rows.append(f"<tr><th>{escape(label)}</th><td>{escape(shown)}</td></tr>")
+    return f"<div class='scroll'><table class='facts'>{''.join(rows)}</table></div>"

@@ -1,0 +1,113 @@
+"""The tables of a result: ``results.tsv`` and ``perf_log.tsv``, tab-separated with a header line.
+
+``results.tsv`` has a row for each operation and size bucket that occurred, by bucket (0 to 8) and then operation, and
+after them the roll-ups of the families over all sizes, as size bucket ``ALL``: META with index 97, GET with 98, PUT
+with 99, each only if it occurred. GET is GET and GET_RANGE, PUT is PUT, META everything else: LIST, STAT, DELETE,
+DELETE_BATCH, DELETE_PREFIX, COPY, MKDIR, RMDIR, CREATE_CONTAINER and DELETE_CONTAINER. Latencies are service times
+in microseconds, of calls that succeeded; percentiles come from merged histograms. ``throughput_mibps`` is of 2^20
+bytes. Rates are by the whole measured window. A failed call counts in ``errors``, in the bucket ``zero``.
+
+``perf_log.tsv`` has a row for each interval and family that occurred in it, and one for ALL in every interval. Its
+counts, rates, errors and percentiles are those of the interval alone. The CPU columns are as in
+:class:`penstock.report.outcome.Interval`; an empty field was not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from penstock.report.outcome import Interval, Outcome
+from penstock.stats.buckets import LABELS
+from penstock.stats.tally import ALL, Cell, Tally
+
+__all__ = ["PERF_LOG_COLUMNS", "RESULTS_COLUMNS", "perf_log_lines", "results_lines"]
+
+RESULTS_COLUMNS: Final = (
+    "operation", "size_bucket", "bucket_idx", "mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us",
+    "avg_bytes", "ops_per_sec", "throughput_mibps", "count", "errors",
+)  # fmt: skip
+PERF_LOG_COLUMNS: Final = (
+    "start_s", "seconds", "operation", "count", "errors", "bytes", "ops_per_sec", "throughput_mibps", "mean_us",
+    "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "cpu_user_pct", "cpu_system_pct", "cpu_iowait_pct",
+    "client_cpu_pct", "active_workers",
+)  # fmt: skip
+_PERCENTS: Final = (50, 90, 95, 99, 99.9)
+_ROLL_UPS: Final = (("META", 97), ("GET", 98), ("PUT", 99))
+
+
+def results_lines(outcome: Outcome) -> Iterator[str]:
+    """``results.tsv``, line by line."""
+    yield _line(RESULTS_COLUMNS)
+    seconds = outcome.measured_seconds
+    order = {operation: place for place, operation in enumerate(outcome.totals.operations())}
+    for operation, bucket in sorted(outcome.totals.cells, key=lambda key: (key[1], order[key[0]])):
+        cell = outcome.totals.cells[operation, bucket]
+        yield _line(_results_row(operation, LABELS[bucket], bucket, cell, seconds))
+    for family, index in _ROLL_UPS:
+        cell = outcome.totals.roll_up(family)
+        if cell.count or cell.errors:
+            yield _line(_results_row(family, ALL, index, cell, seconds))
+
+
+def _results_row(operation: str, label: str, index: int, cell: Cell, seconds: float) -> Sequence[str]:
+    return (
+        *(operation, label, str(index)),
+        *_latencies(cell),
+        _number(cell.mean_bytes),
+        *_rates(cell, seconds),
+        *(str(cell.count), str(cell.errors)),
+    )
+
+
+def perf_log_lines(outcome: Outcome) -> Iterator[str]:
+    """``perf_log.tsv``, line by line."""
+    yield _line(PERF_LOG_COLUMNS)
+    for interval in outcome.intervals:
+        for family, cell in _families(interval.tally):
+            yield _line(_perf_log_row(interval, family, cell))
+
+
+def _families(tally: Tally) -> Iterator[tuple[str, Cell]]:
+    for family in ("GET", "PUT", "META"):
+        cell = tally.roll_up(family)
+        if cell.count or cell.errors:
+            yield family, cell
+    yield ALL, tally.roll_up(ALL)
+
+
+def _perf_log_row(interval: Interval, family: str, cell: Cell) -> Sequence[str]:
+    shares = (interval.cpu_user_pct, interval.cpu_system_pct, interval.cpu_iowait_pct, interval.client_cpu_pct)
+    return (
+        f"{interval.start_s:.3f}",
+        f"{interval.seconds:.3f}",
+        family,
+        *(str(cell.count), str(cell.errors), str(cell.nbytes)),
+        *_rates(cell, interval.seconds),
+        *_latencies(cell),
+        *("" if share is None else _number(share) for share in shares),
+        "" if interval.active_workers is None else str(interval.active_workers),
+    )
+
+
+def _rates(cell: Cell, seconds: float) -> Sequence[str]:
+    if seconds <= 0:
+        return ("0", "0")
+    return (_number(cell.count / seconds), _number(cell.nbytes / seconds / 2**20))
+
+
+def _latencies(cell: Cell) -> Sequence[str]:
+    """Mean, percentiles and maximum in microseconds; empty fields where no call succeeded."""
+    if not cell.service.count:
+        return ("",) * (len(_PERCENTS) + 2)
+    values = (cell.service.mean, *cell.service.percentiles(_PERCENTS), cell.service.maximum)
+    return [_number(value / 1000) for value in values]
+
+
+def _number(value: float) -> str:
+    """Three decimals, without the zeros at their end."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _line(fields: Iterable[str]) -> str:
+    return "\t".join(fields) + "\n"
