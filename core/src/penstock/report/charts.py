@@ -16,6 +16,8 @@ from penstock.stats.histogram import Histogram
 __all__ = ["build_charts"]
 
 Chart = dict[str, Any]
+#: Intervals that make one point, and what they are together.
+Group = tuple[Sequence[Interval], Interval]
 Measure = Callable[[Interval, str], float | None]
 
 _MOST_POINTS: Final = 1000
@@ -34,7 +36,7 @@ def build_charts(outcome: Outcome) -> list[Chart]:
     working = [name for name in operations if outcome.totals.operation(name).count]
     failing = [name for name in operations if outcome.totals.operation(name).errors]
     charts = [
-        _over_time("rate", "Operations", "ops/s", operations, groups, _rate),
+        _over_time("rate", "Operations", "ops/s", working, groups, _rate),
         _over_time("throughput", "Throughput", "MiB/s", moving, groups, _throughput),
         _over_time("p50", "Latency, median", "µs", working, groups, _percentile(50), log=True),
         _over_time("p99", "Latency, 99th percentile", "µs", working, groups, _percentile(99), log=True),
@@ -46,9 +48,10 @@ def build_charts(outcome: Outcome) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _groups(intervals: Sequence[Interval], limit: int) -> list[Sequence[Interval]]:
+def _groups(intervals: Sequence[Interval], limit: int) -> list[Group]:
     size = max(1, math.ceil(len(intervals) / limit))
-    return [intervals[place : place + size] for place in range(0, len(intervals), size)]
+    groups = [intervals[place : place + size] for place in range(0, len(intervals), size)]
+    return [(group, join(group)) for group in groups]
 
 
 def _rate(interval: Interval, operation: str) -> float | None:
@@ -91,7 +94,7 @@ def _over_time(
     title: str,
     unit: str,
     keys: Sequence[str],
-    groups: Sequence[Sequence[Interval]],
+    groups: Sequence[Group],
     measure: Measure,
     *,
     names: Sequence[str] | None = None,
@@ -100,13 +103,16 @@ def _over_time(
     """A line for each of ``keys``; None if none of them has a value."""
     if not groups or not keys:
         return None
-    joined = [join(group) for group in groups]
+    joined = [whole for _, whole in groups]
+    most = max(len(group) for group, _ in groups)
     lines = []
     for label, key in zip(names or keys, keys, strict=True):
         values = [_short(measure(interval, key)) for interval in joined]
         line: Chart = {"label": label, "values": values}
-        if any(len(group) > 1 for group in groups):
-            spans = [[value for interval in group if (value := measure(interval, key)) is not None] for group in groups]
+        if most > 1:
+            spans = [
+                [value for interval in group if (value := measure(interval, key)) is not None] for group, _ in groups
+            ]
             line["low"] = [_short(min(span, default=None)) for span in spans]
             line["high"] = [_short(max(span, default=None)) for span in spans]
         lines.append(line)
@@ -121,7 +127,7 @@ def _over_time(
         "kind": "time",
         "log": log,
         "end": end,
-        "joined": max(len(group) for group in groups),
+        "joined": most,
         "x": middles,
         "lines": lines,
     }

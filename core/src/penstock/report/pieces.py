@@ -80,7 +80,7 @@ def number(value: float | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     size = abs(value)
-    digits = 0 if size >= 1000 or value == int(value) else 1 if size >= 100 else 2 if size >= 10 else 3
+    digits = 0 if size >= 1000 or size == 0 or isinstance(value, int) else 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 

@@ -32,7 +32,7 @@
   const clock = seconds => {
     if (seconds < 120) return +seconds.toFixed(2) + " s";
     const whole = Math.round(seconds);
-    if (whole < 3600) return Math.floor(whole / 60) + "m" + two(whole % 60);
+    if (whole < 3600) return Math.floor(whole / 60) + (whole % 60 ? "m" + two(whole % 60) : " min");
     return Math.floor(whole / 3600) + "h" + two(Math.floor(whole % 3600 / 60));
   };
   const percentile = nines => {
@@ -44,7 +44,8 @@
   // Ticks at 1, 2 and 5 of every decade, or at the decades alone when there are many.
   const logSplits = (low, high) => {
     const decades = Math.log10(high / low);
-    const steps = decades > 4 ? [1] : decades > 0.7 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
+    const steps = decades > 3.3 ? [1] : decades > 1.5 ? [1, 2, 5] : decades > 0.6 ? [1, 1.5, 2, 3, 5, 7]
+      : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9];
     const splits = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
       for (const step of steps) {
@@ -155,7 +156,7 @@
           width: 1.75,
           dash: / response$/.test(line.label) ? [6, 4] : undefined,
           spanGaps: false,
-          points: { size: 5, show: nines ? false : undefined },
+          points: nines ? { show: false } : { size: 5 },
           value: (u, value) => value === null || value === undefined ? "–" : shown(value),
         })),
       ],
@@ -166,22 +167,20 @@
   };
 
   let drawn = [];
+  const fit = new ResizeObserver(entries => {
+    for (const { target, contentRect } of entries) {
+      const plot = drawn.find(each => each.root.parentElement === target);
+      if (plot && plot.width !== contentRect.width) plot.setSize({ width: contentRect.width, height: 280 });
+    }
+  });
   const draw = () => {
     for (const plot of drawn) plot.destroy();
     drawn = [];
     for (const holder of document.querySelectorAll("[data-chart]")) {
-      const chart = charts.find(each => each.id === holder.dataset.chart);
-      const plot = build(holder, chart);
-      drawn.push(plot);
+      drawn.push(build(holder, charts.find(each => each.id === holder.dataset.chart)));
+      fit.observe(holder);
     }
   };
   draw();
   dark.addEventListener("change", draw);
-  let waiting = 0;
-  addEventListener("resize", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      for (const plot of drawn) plot.setSize({ width: plot.root.parentElement.clientWidth, height: 280 });
-    }, 80);
-  });
 })();
