@@ -35,6 +35,10 @@ class WorkerHandle(Protocol):
         """0, 1, 2, … in the order of the hosts."""
 
     @property
+    def pid(self) -> int:
+        """The worker's process id on its host."""
+
+    @property
     def host(self) -> str:
         """The host's name."""
 
@@ -43,6 +47,9 @@ class WorkerHandle(Protocol):
 
     def stream(self, method: str, body: Body, /) -> AsyncIterator[Body]:
         """Ask for work that reports until it is done."""
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it is doing; its calls raise WorkerLostError."""
 
 
 class Launcher(Protocol):

@@ -1,0 +1,69 @@
+"""``penstock run``: the main job."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+from penstock.engine.run import execute
+from penstock.report.live import open_view, print_summary
+from penstock.workload.config import load
+
+__all__ = ["run"]
+
+
+@click.command(short_help="Run a workload and report what the storage did.")
+@click.argument("workload", metavar="WORKLOAD.yaml")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as concurrency=32.")
+@click.option("--results-dir", metavar="DIR", help="Where to make the result directory; default: as the file says.")
+@click.option("--op-log", metavar="FILE", help="Log every operation to FILE (.tsv.zst or .tsv).")
+@click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
+@click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print result.json at the end, and nothing else, on stdout.")
+@click.pass_context
+def run(
+    context: click.Context,
+    workload: str,
+    overrides: tuple[str, ...],
+    results_dir: str | None,
+    op_log: str | None,
+    launcher: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Prepare what WORKLOAD.yaml asks for, drive its operations, and leave a result directory.
+
+    Ctrl-C once finishes the operations in flight and reports what was measured; twice stops at once.
+
+    Exit status: 0 done, 1 failed or a worker was lost, 2 the configuration can't be used, 3 more errors than allowed,
+    130 interrupted.
+    """
+    loaded = load(workload, overrides=overrides, environ=os.environ)
+    changes: dict[str, str] = {}
+    if results_dir is not None:
+        changes["results_dir"] = results_dir
+    if op_log is not None:
+        changes["op_log"] = op_log
+    if changes:
+        loaded = attrs.evolve(loaded, config=attrs.evolve(loaded.config, **changes))
+    views = []
+
+    def view(directory: Path) -> object:
+        views.append(open_view(directory / "console.log", quiet=quiet or as_json))
+        return views[0]
+
+    try:
+        result = execute(loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), launcher=launcher, view=view)
+    finally:
+        for each in views:
+            each.close()
+    if as_json:
+        click.echo((result.directory / "result.json").read_text(), nl=False)
+    else:
+        print_summary(result.outcome, result.report)
+    context.exit(result.outcome.exit_code)

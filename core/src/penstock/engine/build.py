@@ -1,0 +1,181 @@
+"""From the operations of a configuration to the steps of a lane."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import attrs
+import numpy as np
+
+from penstock.buffers import aligned_buffer
+from penstock.engine import steps
+from penstock.engine.choosing import LaneObjects
+from penstock.engine.lanes import Step
+from penstock.engine.objects import Pool
+from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
+from penstock.engine.places import Place, Places
+from penstock.metering import Metered
+from penstock.payload import Payload
+from penstock.payloads.hashing import mix
+from penstock.sinks import Discard
+from penstock.workload import hashing, operations, sizes
+from penstock.workload.config import Config
+from penstock.workload.names import count_numbers, new_names
+from penstock.workload.selection import Uniform
+
+__all__ = ["PART_SIZE", "SINGLE", "LaneBuilder", "new_base"]
+
+#: Bodies up to so many bytes are one put, unless the operation says ``multipart``; larger ones stream.
+SINGLE = 64 * 1024 * 1024
+#: Parts of bodies that stream without the operation saying in which.
+PART_SIZE = 16 * 1024 * 1024
+
+_BATCH = 1024
+
+
+@attrs.define(kw_only=True)
+class LaneBuilder:
+    """Makes the steps of one lane. ``pools`` are what each operation chooses from, by its number."""
+
+    config: Config
+    places: Places
+    pools: Mapping[int, Pool]
+    payload: Callable[[str], Payload]
+    run_id: str
+    lane: int
+    lanes: int
+    meters: Sequence[Metered]
+    created: list[tuple[int, steps.Created]] = attrs.field(factory=list)
+    _standing: list[tuple[operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
+    _room: memoryview = attrs.field(factory=lambda: memoryview(b""), init=False)
+    _sink: Discard = attrs.field(factory=Discard, init=False)
+
+    def build(self) -> tuple[list[Step], list[float]]:
+        """The steps, and how often each is drawn in this lane."""
+        deletes = any(isinstance(item, operations.Delete) and item.weight for item in self.config.workload)
+        objects = LaneObjects(self.lane, self.lanes, self.config.seed, deletes)
+        built: dict[int, Step] = {}
+        # A directory can be removed only by a lane that knows who makes them.
+        for number, item in sorted(enumerate(self.config.workload), key=lambda pair: pair[1].op == "rmdir"):
+            built[number] = self._step(number, item, objects)
+        weights = [0.0 if self._capped(item) else item.weight for item in self.config.workload]
+        return [built[number] for number in range(len(built))], weights
+
+    def _capped(self, item: operations.Operation) -> bool:
+        # An operation that may run n at a time runs in n lanes.
+        return item.concurrency is not None and self.lane >= item.concurrency
+
+    def _step(self, number: int, item: operations.Operation, objects: LaneObjects) -> Step:
+        match item:
+            case operations.Put():
+                return self._put(number, item)
+            case operations.Mkdir():
+                place, created = self._created(number, item.path, directory=True)
+                self._standing.append((item, deque()))
+                return steps.MakeDirectory(self.meters[place.store], created, self._standing[-1][1])
+            case operations.Rmdir():
+                store = self.places.locate(item.path).store
+                return steps.RemoveDirectory(self.meters[store], self._removable(item))
+            case _:
+                return self._chosen(number, item, objects)
+
+    def _chosen(
+        self,
+        number: int,
+        item: operations.Get | operations.List | operations.Stat | operations.Delete | operations.Copy,
+        objects: LaneObjects,
+    ) -> Step:
+        store = self.places.locate(item.path).store
+        meter, pool = self.meters[store], self.pools[number]
+        if isinstance(item, operations.Delete):
+            return steps.Delete(meter, pool, objects.owned(pool, Uniform(), number, store))
+        chooser = objects.chooser(pool, item.selection or self.config.selection, number, store)
+        match item:
+            case operations.Get(range=None):
+                return steps.Get(meter, pool, chooser, self._sink)
+            case operations.Get():
+                return self._get_range(number, item, steps.Get(meter, pool, chooser, self._sink))
+            case operations.List():
+                return steps.List(meter, pool, chooser, "" if item.recursive else "/", item.page_size)
+            case operations.Stat():
+                return steps.Stat(meter, pool, chooser)
+            case operations.Copy():
+                return steps.Copy(meter, pool, chooser, self._created(number, item.to)[1])
+
+    def _get_range(self, number: int, item: operations.Get, whole: steps.Get) -> Step:
+        assert item.range is not None
+        size, offset = item.range.size, item.range.offset
+        key = hashing.derive(self.config.seed, "offsets", number, self.lane)
+        if offset == "sequential":
+            ranges = sequential_ranges(whole.pool, whole.chooser, size)
+        elif offset == "random":
+            ranges = random_ranges(whole.pool, whole.chooser, size, key)
+        else:
+            ranges = fixed(whole.chooser, int(offset))
+        return steps.GetRange(whole.store, whole.pool, ranges, self._sink, size)
+
+    def _put(self, number: int, item: operations.Put) -> Step:
+        place, created = self._created(number, item.path)
+        part_size = item.multipart.part_size if item.multipart else PART_SIZE
+        single = -1 if item.multipart else SINGLE
+        largest = sizes.largest(item.size)
+        need = max(single, part_size) if largest is None else min(largest, max(single, part_size))
+        if need > self._room.nbytes:
+            self._room = aligned_buffer(need)
+        lane, run = self.lane, mix(int.from_bytes(self.run_id.encode(), "big"), number)
+        return steps.Put(
+            self.meters[place.store],
+            created,
+            self._drawn_sizes(number, item),
+            self.payload(item.fill),
+            lambda index: mix(run, lane, index),
+            self._room,
+            single,
+            part_size,
+        )
+
+    def _drawn_sizes(self, number: int, item: operations.Put) -> Iterator[int]:
+        key = hashing.derive(self.config.seed, "put sizes", number)
+        index = self.lane
+        while True:
+            indices = np.arange(index, index + _BATCH * self.lanes, self.lanes, dtype=np.int64)
+            yield from sizes.draw(item.size, key, indices).tolist()
+            index += _BATCH * self.lanes
+
+    def _created(self, number: int, path: str, *, directory: bool = False) -> tuple[Place, steps.Created]:
+        place, name = new_base(self.places, path, self.run_id, number, directory=directory)
+        lane, lanes, suffix = self.lane, self.lanes, "/" if directory else ""
+        created = steps.Created(lambda index: f"{name(lane + lanes * index)}{suffix}", directory)
+        self.created.append((place.store, created))
+        return place, created
+
+    def _removable(self, item: operations.Rmdir) -> list[deque[str]]:
+        from penstock.workload.globs import compile_glob
+
+        place = self.places.locate(item.path)
+        glob = compile_glob(place.key.removesuffix("/"))
+        found = []
+        for number, (mkdir, standing) in enumerate(self._standing):
+            made, name = new_base(self.places, mkdir.path, self.run_id, number, directory=True)
+            if made.store == place.store and glob.matches(name(self.lane)):
+                found.append(standing)
+        return found
+
+
+def new_base(
+    places: Places, path: str, run_id: str, number: int, *, directory: bool = False
+) -> tuple[Place, Callable[[int], str]]:
+    """Where what ``path`` makes lies (the place of the literal part of its names), and the name of each by number.
+
+    A path without a number gets one, after the run's id and the operation's number, so that no two runs and no two
+    operations make the same name; a mask is taken as it is.
+    """
+    if count_numbers(path) == 0:
+        stem = ("dir-" if directory else "object-") if not path or path.endswith("/") else ""
+        path = f"{path}{stem}{run_id}-{number}-{{:08d}}{'' if directory or not stem else '.dat'}"
+    base, mask = new_names(path, directory=directory)
+    place = places.locate(base)
+    name = mask.namer()
+    prefix = place.key
+    return place, lambda index: prefix + name(index)

@@ -1,0 +1,42 @@
+"""A worker's end of the channel to its coordinator: the standard streams, kept clean of anything else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.engine import messages
+
+__all__ = ["Channel"]
+
+
+class Channel:
+    """Frames from standard input, and to what was standard output.
+
+    From its making on, whatever prints to standard output reaches standard error instead, so that no library
+    can break a frame.
+    """
+
+    def __init__(self) -> None:
+        self._input = sys.stdin.buffer
+        self._output = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one frame; any thread may. Waits while the coordinator is behind."""
+        frame = memoryview(messages.encode(message))
+        with self._lock:
+            while frame:
+                frame = frame[self._output.write(frame) :]
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, or None when the coordinator is gone."""
+        header = self._input.read(messages.HEADER_BYTES)
+        if len(header) < messages.HEADER_BYTES:
+            return None
+        body = self._input.read(messages.body_length(header))
+        return messages.decode(body)

@@ -1,0 +1,105 @@
+"""How the operations of one lane choose objects.
+
+Lanes share a pool and split it only where that matters: a policy that goes in turn interleaves them, and in a
+workload that deletes each lane owns every ``lanes``-th object, so that none reads what another has deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from penstock.engine.lanes import Exhausted
+from penstock.engine.objects import Pool
+from penstock.workload import hashing
+from penstock.workload.pools import Pool as LivePool
+from penstock.workload.pools import share
+from penstock.workload.selection import Selection, Selector, selector
+
+__all__ = ["Chooser", "LaneObjects", "Owned", "Shared"]
+
+_BATCH = 1024
+#: Draws that may hit objects deleted under another glob before the operation gives up.
+_TRIES = 1000
+
+
+class Chooser(Protocol):
+    """Gives positions in a pool."""
+
+    def next(self) -> int:
+        """The next position. Raises Exhausted when there is none any more."""
+
+
+class Shared:
+    """Positions of a pool that only grows; the policy's selector does the work, in batches."""
+
+    __slots__ = ("_batch", "_selector")
+
+    def __init__(self, chosen: Selector) -> None:
+        self._selector = chosen
+        self._batch: list[int] = []
+
+    def next(self) -> int:
+        if not self._batch:
+            # Reversed, so that taking one is a pop from the end.
+            self._batch = self._selector.indices(_BATCH)[::-1].tolist()
+            if not self._batch:
+                raise Exhausted
+        return self._batch.pop()
+
+
+@attrs.define
+class Owned:
+    """Positions that this lane owns, without those it has deleted under any glob."""
+
+    pool: Pool
+    live: LivePool
+    lane: int
+    lanes: int
+    gone: set[str]
+
+    def next(self) -> int:
+        for _ in range(_TRIES):
+            item = self.live.next()
+            if item is None:
+                break
+            position = self.lane + self.lanes * item
+            if self.pool.key(position) not in self.gone:
+                return position
+            self.live.remove(item)
+        raise Exhausted
+
+    def take(self) -> int:
+        """Remove a position for good and return it."""
+        while (item := self.live.take()) is not None:
+            position = self.lane + self.lanes * item
+            key = self.pool.key(position)
+            if key not in self.gone:
+                self.gone.add(key)
+                return position
+        raise Exhausted
+
+
+@attrs.define
+class LaneObjects:
+    """Makes the choosers of one lane. ``deletes`` says whether any operation of the workload deletes."""
+
+    lane: int
+    lanes: int
+    seed: int
+    deletes: bool
+    _gone: dict[int, set[str]] = attrs.field(factory=dict, init=False)
+
+    def chooser(self, pool: Pool, policy: Selection, operation: int, store: int) -> Chooser:
+        """A chooser for one operation of the workload, by its number, on one store."""
+        if self.deletes:
+            return self.owned(pool, policy, operation, store)
+        key = hashing.derive(self.seed, "choose", operation)
+        return Shared(selector(policy, pool.count, rng_key=key, lane=self.lane, lanes=self.lanes))
+
+    def owned(self, pool: Pool, policy: Selection, operation: int, store: int) -> Owned:
+        """A chooser over this lane's share of the pool."""
+        key = hashing.derive(self.seed, "choose", operation, self.lane)
+        live = LivePool(share(pool.count, self.lane, self.lanes), policy, key)
+        return Owned(pool, live, self.lane, self.lanes, self._gone.setdefault(store, set()))

@@ -1,0 +1,115 @@
+"""The consumer of one worker's records: statistics for each interval, and the op-log.
+
+It runs in one thread. It takes full buffers from the lanes as they come, and at the end of each interval what the
+lanes have in hand so far.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from penstock.clocks import cpu_ns, monotonic_ns
+from penstock.records import BufferPool, RecordBuffer, Recorder
+from penstock.stats.errors import ErrorTable
+from penstock.stats.tally import Tally
+
+__all__ = ["Collector", "LogWriter"]
+
+#: Rows in flight per worker, divided among its lanes.
+_ROWS = 131_072
+_SPARE_BUFFERS = 4
+
+
+class LogWriter(Protocol):
+    """What writes rows to an op-log."""
+
+    def write(self, buffer: RecordBuffer, begin: int, end: int) -> None: ...
+
+
+class Collector:
+    """See the module. ``log`` is None when nothing is logged."""
+
+    def __init__(self, lanes: int, log: LogWriter | None) -> None:
+        capacity = max(256, min(4096, _ROWS // (lanes + _SPARE_BUFFERS)))
+        self.pool = BufferPool(lanes + _SPARE_BUFFERS, capacity)
+        self.recorders = [Recorder(lane, self.pool.handover) for lane in range(lanes)]
+        self._log = log
+        self._tally = Tally()
+        self._errors = ErrorTable()
+
+    def collect(self, begin: int, interval: int, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+        """Yield a snapshot at the end of each interval, and a last one when nothing runs any more.
+
+        ``begin`` and ``interval`` are in monotonic nanoseconds; before ``begin`` there are snapshots too, at least
+        one, with the number -1. Raises what the log raises.
+        """
+        yield self._snapshot(-1, begin, begin)
+        number = 0
+        tick = begin + interval
+        while True:
+            alive = running()
+            self._take_full(min(tick, monotonic_ns() + interval))
+            now = monotonic_ns()
+            if not alive:
+                break
+            if now >= tick:
+                yield self._snapshot(number, begin + number * interval, tick)
+                behind = (now - tick) // interval
+                number, tick = number + 1 + behind, tick + (1 + behind) * interval
+            elif now < begin:
+                yield self._snapshot(-1, now, now)
+        self._drain()
+        yield self._snapshot(number, begin + number * interval, monotonic_ns())
+
+    def wake(self) -> None:
+        """Called by a lane that ends."""
+        self.pool.full.put(None)
+
+    def _take_full(self, until: int) -> None:
+        """Take what comes until a monotonic time, or until a lane has ended."""
+        while (ahead := until - monotonic_ns()) > 0:
+            try:
+                buffer = self.pool.full.get(timeout=ahead / 1e9)
+            except queue.Empty:
+                return
+            if buffer is None:
+                return
+            self._take(buffer)
+            self.pool.recycle(buffer)
+
+    def _drain(self) -> None:
+        while not self.pool.full.empty():
+            buffer = self.pool.full.get()
+            if buffer is not None:
+                self._take(buffer)
+                self.pool.recycle(buffer)
+
+    def _take(self, buffer: RecordBuffer) -> None:
+        begin, end = buffer.seen, buffer.count
+        if begin == end:
+            return
+        buffer.seen = end
+        self._tally.add(buffer.rows[begin:end])
+        self._errors.add(buffer, begin, end)
+        if self._log is not None:
+            self._log.write(buffer, begin, end)
+
+    def _snapshot(self, number: int, start: int, end: int) -> dict[str, Any]:
+        self._drain()
+        for buffer in self._in_hand():
+            self._take(buffer)
+        message = {
+            "number": number,
+            "start": start,
+            "end": end,
+            "tally": self._tally.to_message(),
+            "errors": self._errors.to_message(),
+            "cpu_ns": cpu_ns(),
+        }
+        self._tally, self._errors = Tally(), ErrorTable()
+        return message
+
+    def _in_hand(self) -> Sequence[RecordBuffer]:
+        return [recorder.active for recorder in self.recorders]

@@ -1,0 +1,62 @@
+"""What the lanes of one worker share while they run: the window in time, the budget, and the error limit."""
+
+from __future__ import annotations
+
+import threading
+
+from penstock.clocks import monotonic_ns
+
+__all__ = ["Control"]
+
+
+class Control:
+    """Read by every lane before each operation; only ``failed`` takes a lock.
+
+    ``begin``, ``warm`` and ``deadline`` are monotonic nanoseconds: work starts at ``begin``, counts from ``warm``
+    on and none starts at or after ``deadline``. ``budget`` operations are counted (None: no limit). More than
+    ``max_errors`` failures stop the lanes.
+    """
+
+    def __init__(
+        self, *, begin: int, warm: int, deadline: int | None, budget: int | None, max_errors: int | None
+    ) -> None:
+        self.begin = begin
+        self.warm = warm
+        self.deadline = deadline if deadline is not None else (1 << 63) - 1
+        self.stopping = False
+        self.reason = ""
+        self.fatal: BaseException | None = None
+        self.errors = 0
+        self._max_errors = max_errors
+        self._lock = threading.Lock()
+        self._budget = None if budget is None else iter(range(budget))
+        self._idle = threading.Event()
+
+    def take(self) -> bool:
+        """Take one operation from the budget; False when it is used up."""
+        # One C call, so threads need no lock around it.
+        return self._budget is None or next(self._budget, None) is not None
+
+    def failed(self) -> None:
+        """Count a failed operation, and stop everything above the limit."""
+        with self._lock:
+            self.errors += 1
+            if self._max_errors is not None and self.errors > self._max_errors:
+                self.stop(f"more than {self._max_errors} operations failed")
+
+    def broke(self, error: BaseException) -> None:
+        """Stop everything for an error that is no operation's: a defect, or a store that can't go on."""
+        with self._lock:
+            self.fatal = self.fatal or error
+        self.stop(f"{type(error).__name__}: {error}")
+
+    def stop(self, reason: str) -> None:
+        """Let every lane end after the operation it is in; the first reason stays."""
+        self.reason = self.reason or reason
+        self.stopping = True
+        self._idle.set()
+
+    def wait_until(self, due: int) -> None:
+        """Sleep until a monotonic time, or until the lanes are stopped."""
+        while not self.stopping and (ahead := due - monotonic_ns()) > 0:
+            self._idle.wait(ahead / 1e9)

@@ -1,0 +1,121 @@
+"""Sets of objects that operations choose from.
+
+A prepared set is a function of the index: a billion objects need no list. A listed one holds what a store's listing
+gave. What a glob matches of one or more sets is a :class:`Pool`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.workload.globs import Glob
+from penstock.workload.names import Names, matching
+
+__all__ = ["ListedObjects", "Member", "NamedObjects", "ObjectSet", "Pool", "Sizes", "select"]
+
+#: Sizes in bytes of the objects of these indices.
+Sizes = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+
+
+class ObjectSet(Protocol):
+    """Objects by index, 0 to ``count`` exclusive."""
+
+    @property
+    def count(self) -> int: ...
+
+    def key(self, index: int) -> str:
+        """The key of one object in its store."""
+
+    def size(self, index: int) -> int:
+        """Its size in bytes, as prepared or as listed."""
+
+
+@attrs.frozen
+class NamedObjects:
+    """Objects whose names and sizes follow from the index. ``suffix`` ends each key: a slash for directories."""
+
+    names: Names
+    sizes: Sizes
+    suffix: str = ""
+
+    @property
+    def count(self) -> int:
+        return self.names.count
+
+    def key(self, index: int) -> str:
+        return f"{self.names.base}{self.names.name(index)}{self.suffix}"
+
+    def size(self, index: int) -> int:
+        return int(self.sizes(np.array([index], dtype=np.int64))[0])
+
+
+@attrs.frozen
+class ListedObjects:
+    """Objects that a listing found."""
+
+    keys: Sequence[str]
+    nbytes: Sequence[int]
+
+    @property
+    def count(self) -> int:
+        return len(self.keys)
+
+    def key(self, index: int) -> str:
+        return self.keys[index]
+
+    def size(self, index: int) -> int:
+        return self.nbytes[index]
+
+
+@attrs.frozen
+class Member:
+    """Part of a set: the objects at ``chosen``."""
+
+    objects: ObjectSet
+    chosen: range | NDArray[np.int64]
+
+
+class Pool:
+    """Objects of one or more sets as one sequence, for an operation to choose from."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = tuple(member for member in members if len(member.chosen))
+        self._bounds = tuple(itertools.accumulate(len(member.chosen) for member in self._members))
+        self.count = self._bounds[-1] if self._bounds else 0
+        #: The key of the object at a position, 0 to ``count`` exclusive.
+        self.key: Callable[[int], str] = self._key
+        #: Its size in bytes.
+        self.size: Callable[[int], int] = self._size
+        if len(self._members) == 1 and _is_whole(self._members[0]):
+            # One whole set is the usual case and needs no search.
+            self.key, self.size = self._members[0].objects.key, self._members[0].objects.size
+
+    def _key(self, position: int) -> str:
+        member, index = self._locate(position)
+        return member.objects.key(index)
+
+    def _size(self, position: int) -> int:
+        member, index = self._locate(position)
+        return member.objects.size(index)
+
+    def _locate(self, position: int) -> tuple[Member, int]:
+        number = bisect.bisect_right(self._bounds, position)
+        before = self._bounds[number - 1] if number else 0
+        member = self._members[number]
+        return member, int(member.chosen[position - before])
+
+
+def select(sets: Sequence[NamedObjects], glob: Glob) -> Pool:
+    """The pool of what a glob matches, without the suffix that ends the keys of directories."""
+    return Pool([Member(objects, matching(glob, objects.names)) for objects in sets])
+
+
+def _is_whole(member: Member) -> bool:
+    return isinstance(member.chosen, range) and member.chosen == range(member.objects.count)

@@ -1,0 +1,92 @@
+"""The stores of a run: each place that the configuration names, resolved, and each store opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from penstock.opening import Target, resolve_object, resolve_place
+from penstock.records import Endpoint
+from penstock.store import ObjectStore
+from penstock.urls import join
+from penstock.workload.config import Config
+from penstock.workload.operations import Copy
+
+__all__ = ["Place", "Places", "paths_of", "resolve"]
+
+
+@attrs.frozen
+class Place:
+    """A path of the configuration: the number of its store, and its key, prefix or glob there."""
+
+    store: int
+    key: str
+
+
+def paths_of(config: Config) -> Iterator[str]:
+    """Every path that the configuration names, as written."""
+    for operation in config.workload:
+        yield operation.path
+        if isinstance(operation, Copy):
+            yield operation.to
+    for objects in config.prepare.ensure_objects:
+        yield objects.path
+    if config.prepare.directory_structure is not None:
+        yield config.prepare.directory_structure.path
+
+
+def resolve(config: Config, path: str) -> Target:
+    """Where a path points. Raises what :func:`penstock.opening.resolve_object` raises."""
+    if "://" in path or config.target is None:
+        return _with_options(config, lambda options: resolve_object(path, options=options), path)
+    base = config.target
+    target = _with_options(config, lambda options: resolve_place(base, options=options), base)
+    key = join(target.address.key, path) if target.address.key else path
+    return attrs.evolve(target, address=attrs.evolve(target.address, key=key))
+
+
+def _with_options(config: Config, look: Callable[[dict[str, str | None]], Target], uri: str) -> Target:
+    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    return look(dict(config.backend.get(scheme, {})))
+
+
+class Places:
+    """Resolves paths and opens their stores; one store for all paths with the same root and options."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._targets: list[Target] = []
+        self.stores: list[ObjectStore] = []
+
+    def locate(self, path: str) -> Place:
+        """The place of a path; its store is known from then on, and opened by :meth:`open`."""
+        target = resolve(self._config, path)
+        for number, known in enumerate(self._targets):
+            same_root = known.address.base == target.address.base
+            if same_root and known.resolved.options == target.resolved.options:
+                return Place(number, target.address.key)
+        self._targets.append(target)
+        return Place(len(self._targets) - 1, target.address.key)
+
+    def open(self, threads: int) -> None:
+        """Open every store that was located. Raises what a backend raises; stores opened before are closed."""
+        try:
+            for target in self._targets[len(self.stores) :]:
+                self.stores.append(target.open(threads))
+        except BaseException:
+            self.close()
+            raise
+
+    def uri(self, place: Place) -> str:
+        """The place as a URI, for people."""
+        return self._targets[place.store].address.base + place.key
+
+    def endpoints(self) -> list[Endpoint]:
+        """How records name the stores, by number."""
+        return [Endpoint(target.address.base, target.endpoint()) for target in self._targets]
+
+    def close(self) -> None:
+        """Close the stores."""
+        while self.stores:
+            self.stores.pop().close()

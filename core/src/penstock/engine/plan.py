@@ -1,0 +1,115 @@
+"""The plan of a run, and each worker's part of it. Plans are data: they travel as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from penstock.engine.places import paths_of, resolve
+from penstock.errors import UsageError
+from penstock.workload.config import Config, dump, loads
+
+__all__ = ["WorkerPlan", "describe", "make_plans"]
+
+
+@attrs.frozen(kw_only=True)
+class WorkerPlan:
+    """One worker's part.
+
+    Lanes are numbered through the whole run: this worker has ``first_lane`` to ``first_lane + lanes - 1`` of
+    ``total_lanes``. ``budget`` is its share of ``total_operations``. ``run_id`` is part of each name that the run
+    makes, so that no two runs make the same. ``op_log`` is the part of the log that it writes.
+    """
+
+    rank: int
+    workers: int
+    first_lane: int
+    lanes: int
+    total_lanes: int
+    run_id: str
+    budget: int | None
+    op_log: str | None
+    client_id: str
+    config: Mapping[str, Any]
+
+    def to_message(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> WorkerPlan:
+        """What :meth:`to_message` was called on. Raises TypeError for a message of another version."""
+        return cls(**message)
+
+    def load_config(self) -> Config:
+        """The configuration, checked again."""
+        return loads(json.dumps(self.config), label="the plan", environ={})
+
+
+def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[WorkerPlan]:
+    """Split a configuration over worker processes, lanes and operations as evenly as whole numbers allow.
+
+    Raises UsageError where the configuration asks for several processes on a store that lives in one.
+    """
+    workers = _processes(config)
+    data = dump(config)
+    plans = []
+    for rank in range(workers):
+        first, last = _share(config.concurrency, rank, workers)
+        budget = None
+        if config.total_operations is not None:
+            low, high = _share(config.total_operations, rank, workers)
+            budget = high - low
+        plans.append(
+            WorkerPlan(
+                rank=rank,
+                workers=workers,
+                first_lane=first,
+                lanes=last - first,
+                total_lanes=config.concurrency,
+                run_id=run_id,
+                budget=budget,
+                op_log=None if op_log is None else part_path(op_log, rank),
+                client_id=f"worker-{rank}" if workers > 1 else "",
+                config=data,
+            )
+        )
+    return plans
+
+
+def part_path(path: str, rank: int) -> str:
+    """Where a worker writes its part of a log: beside it, with the same endings."""
+    directory, name = os.path.split(path)
+    stem, dot, endings = name.partition(".")
+    return os.path.join(directory, f"{stem}.part-{rank}{dot}{endings}")
+
+
+def describe(config: Config, plans: list[WorkerPlan]) -> dict[str, Any]:
+    """What ``plan.json`` holds: the configuration with every default, and how it was split."""
+    split = [
+        {"rank": plan.rank, "first_lane": plan.first_lane, "lanes": plan.lanes, "budget": plan.budget} for plan in plans
+    ]
+    return {"schema": "penstock.plan/1", "run_id": plans[0].run_id, "config": dump(config), "workers": split}
+
+
+def _processes(config: Config) -> int:
+    schemes = {}
+    for path in paths_of(config):
+        target = resolve(config, path)
+        schemes[target.kind.schemes[0]] = target.kind.capabilities.shared
+    private = sorted(scheme for scheme, shared in schemes.items() if not shared)
+    if isinstance(config.processes, int):
+        if private and config.processes > 1:
+            raise UsageError(
+                f"processes: {config.processes}: objects of {private[0]}:// live in one process; write processes: 1"
+            )
+        return config.processes
+    return 1 if private else max(1, min(os.cpu_count() or 1, config.concurrency))
+
+
+def _share(total: int, rank: int, workers: int) -> tuple[int, int]:
+    return total * rank // workers, total * (rank + 1) // workers

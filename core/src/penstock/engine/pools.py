@@ -1,0 +1,74 @@
+"""Finding what each operation of a configuration chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
+from penstock.engine.places import Place, Places
+from penstock.engine.sets import PreparedSet
+from penstock.errors import RunError
+from penstock.store import ObjectStore
+from penstock.workload import operations
+from penstock.workload.config import Config
+from penstock.workload.globs import Glob, compile_glob, has_wildcard
+
+__all__ = ["resolve_pools"]
+
+
+def resolve_pools(config: Config, places: Places, sets: Sequence[PreparedSet]) -> dict[int, Pool]:
+    """The pool of each operation that reads, by its number: prepared objects that its glob matches, or else what a
+    listing finds. Operations of one glob share a pool. Raises RunError for one that finds nothing.
+    """
+    pools: dict[int, Pool] = {}
+    known: dict[tuple[Place, bool], Pool] = {}
+    for number, item in enumerate(config.workload):
+        if isinstance(item, operations.Put | operations.Mkdir | operations.Rmdir):
+            continue
+        place, listing = places.locate(item.path), isinstance(item, operations.List)
+        if (place, listing) not in known:
+            known[place, listing] = _prefixes(place, sets) if listing else _objects(place, places, sets)
+        pools[number] = known[place, listing]
+        if not pools[number].count and item.weight:
+            raise RunError(_nothing(number, item, places.uri(place)))
+    return pools
+
+
+def _objects(place: Place, places: Places, sets: Sequence[PreparedSet]) -> Pool:
+    glob = compile_glob(place.key)
+    prepared = [each.objects for each in sets if each.store == place.store and each.payload is not None]
+    pool = select(prepared, glob)
+    return pool if pool.count else _listed(places.stores[place.store], glob)
+
+
+def _prefixes(place: Place, sets: Sequence[PreparedSet]) -> Pool:
+    """Prefixes to list: the one that is written, or prepared directories that a glob matches."""
+    if not has_wildcard(place.key):
+        return Pool([Member(ListedObjects([place.key], [0]), range(1))])
+    glob = compile_glob(place.key.removesuffix("/"))
+    directories = [each.objects for each in sets if each.store == place.store and each.payload is None]
+    return select(directories, glob)
+
+
+def _listed(store: ObjectStore, glob: Glob) -> Pool:
+    keys: list[str] = []
+    sizes: list[int] = []
+    for page in store.list_pages(glob.prefix):
+        for info in page.objects:
+            if glob.matches(info.key):
+                keys.append(info.key)
+                sizes.append(info.size)
+    objects = ListedObjects(keys, np.array(sizes, dtype=np.int64).tolist())
+    return Pool([Member(objects, range(len(keys)))])
+
+
+def _nothing(number: int, item: operations.Operation, uri: str) -> str:
+    remedy = "prepare some (prepare.ensure_objects), or correct the path"
+    if isinstance(item, operations.List):
+        remedy = "give it a prefix without wildcards, or prepare a directory_structure"
+    return f"workload[{number}]: {item.op}: nothing matches {uri}; {remedy}"
+
+
+_SETS = NamedObjects

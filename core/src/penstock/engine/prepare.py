@@ -1,0 +1,165 @@
+"""Making what must exist before a run, and only what is missing, so that an interrupted preparation resumes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.buffers import aligned_buffer
+from penstock.engine.sets import PreparedSet
+from penstock.engine.steps import write_object
+from penstock.engine.threads import work_through
+from penstock.errors import AlreadyExistsError, RunError, StoreError
+from penstock.metering import describe_error
+from penstock.store import ObjectStore
+
+__all__ = ["Made", "Preparation", "Progress"]
+
+_CHUNK = 256
+
+
+@attrs.define
+class Made:
+    """Which objects of a set this worker made: index ``begin + i`` where ``flags[i]``."""
+
+    prepared: PreparedSet
+    begin: int
+    flags: NDArray[np.bool_]
+
+    def keys(self) -> Iterator[str]:
+        """Their keys, the last ones first, so that directories come after those in them."""
+        for place in np.flatnonzero(self.flags)[::-1].tolist():
+            yield self.prepared.objects.key(self.begin + place)
+
+
+@attrs.define
+class Progress:
+    """Counts so far, of objects and bytes."""
+
+    total: int = 0
+    made: int = 0
+    found: int = 0
+    nbytes: int = 0
+    failed: int = 0
+    example: str = ""
+
+    def to_message(self) -> dict[str, object]:
+        """What JSON can hold."""
+        return attrs.asdict(self)
+
+
+@attrs.define(kw_only=True)
+class Preparation:
+    """One worker's share of the preparation: of each set the indices from rank/workers to (rank+1)/workers.
+
+    ``single`` and ``part_size`` are as for :class:`~penstock.engine.steps.Put`. More than ``max_errors`` failures
+    (None: any number) end it at once; any failure ends it with RunError after everything was tried.
+    """
+
+    sets: list[PreparedSet]
+    stores: list[ObjectStore]
+    rank: int
+    workers: int
+    threads: int
+    force: bool
+    max_errors: int | None
+    single: int
+    part_size: int
+    stopping: Callable[[], bool]
+    made: list[Made] = attrs.field(factory=list, init=False)
+    progress: Progress = attrs.field(factory=Progress, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def run(self) -> Iterator[Progress]:
+        """Make what is missing; yields progress. Raises RunError when objects could not be made."""
+        self.progress.total = sum(end - begin for begin, end in map(self._range, self.sets))
+        for prepared in self.sets:
+            begin, end = self._range(prepared)
+            present = np.zeros(end - begin, dtype=bool)
+            if not self.force and prepared.payload is not None:
+                for _ in self._find(prepared, begin, present):
+                    yield self.progress
+            made = Made(prepared, begin, np.zeros(end - begin, dtype=bool))
+            self.made.append(made)
+            missing = np.flatnonzero(~present)
+            chunks = [missing[first : first + _CHUNK].tolist() for first in range(0, len(missing), _CHUNK)]
+            for _ in work_through(chunks, self.threads, lambda made=made: self._maker(made)):  # type: ignore[misc]
+                yield self.progress
+            if self.progress.failed:
+                raise RunError(
+                    f"prepare: {self.progress.failed} objects could not be made, such as {self.progress.example}"
+                )
+
+    def _range(self, prepared: PreparedSet) -> tuple[int, int]:
+        count = prepared.objects.count
+        return count * self.rank // self.workers, count * (self.rank + 1) // self.workers
+
+    def _find(self, prepared: PreparedSet, begin: int, present: NDArray[np.bool_]) -> Iterator[None]:
+        """Note which objects are there with the right size."""
+        names, objects = prepared.objects.names, prepared.objects
+        for page in self.stores[prepared.store].list_pages(names.base):
+            places, sizes = [], []
+            for info in page.objects:
+                index = names.index(info.key[len(names.base) :])
+                if index is not None and begin <= index < begin + len(present):
+                    places.append(index - begin)
+                    sizes.append(info.size)
+            if places:
+                found = np.array(places, dtype=np.int64)
+                right = objects.sizes(found + begin) == np.array(sizes, dtype=np.int64)
+                present[found[right]] = True
+                self.progress.found += int(right.sum())
+            yield
+            if self.stopping():
+                return
+
+    def _maker(self, made: Made) -> Callable[[list[int]], None]:
+        prepared = made.prepared
+        store = self.stores[prepared.store]
+        room = memoryview(b"")
+
+        def make(places: list[int]) -> None:
+            nonlocal room
+            indices = made.begin + np.array(places, dtype=np.int64)
+            sizes = prepared.objects.sizes(indices).tolist()
+            need = min(max(sizes), max(self.single, self.part_size))
+            if need > room.nbytes:
+                room = aligned_buffer(need)
+            for place, size in zip(places, sizes, strict=True):
+                if self.stopping():
+                    return
+                self._make_one(store, made, place, size, room)
+
+        return make
+
+    def _make_one(self, store: ObjectStore, made: Made, place: int, size: int, room: memoryview) -> None:
+        prepared, index = made.prepared, made.begin + place
+        key = prepared.objects.key(index)
+        try:
+            if prepared.payload is None:
+                store.put(key, b"", create=True)
+            else:
+                number = prepared.number(index)
+                write_object(store, key, prepared.payload, number, size, room, self.single, self.part_size)
+        except AlreadyExistsError:
+            with self._lock:
+                self.progress.found += 1
+            return
+        except StoreError as error:
+            self._note_failure(key, error)
+            return
+        made.flags[place] = True
+        with self._lock:
+            self.progress.made += 1
+            self.progress.nbytes += size
+
+    def _note_failure(self, key: str, error: StoreError) -> None:
+        with self._lock:
+            self.progress.failed += 1
+            self.progress.example = self.progress.example or f"{key}: {describe_error(error)}"
+        if self.max_errors is not None and self.progress.failed > self.max_errors:
+            raise RunError(f"prepare: more than {self.max_errors} objects failed, such as {self.progress.example}")

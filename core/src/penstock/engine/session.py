@@ -1,0 +1,263 @@
+"""What a worker process does with its plan: open, prepare, resolve, run, clean up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from penstock.clocks import Anchor, cpu_ns
+from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, new_base
+from penstock.engine.cleanup import Cleanup, missing_directories
+from penstock.engine.collector import Collector
+from penstock.engine.control import Control
+from penstock.engine.lanes import Lane
+from penstock.engine.objects import Pool
+from penstock.engine.pacing import poisson_arrivals, uniform_arrivals
+from penstock.engine.places import Places
+from penstock.engine.plan import WorkerPlan
+from penstock.engine.pools import resolve_pools
+from penstock.engine.prepare import Made, Preparation
+from penstock.engine.sets import PreparedSet, prepared_sets
+from penstock.engine.steps import Created
+from penstock.errors import RunError
+from penstock.launchers import Body
+from penstock.layers.retry import Retrying, RetryPolicy
+from penstock.metering import Metered, OneRecorder
+from penstock.oplog import OpLogWriter
+from penstock.payload import Payload
+from penstock.plugins import default_host
+from penstock.records import Recorder
+from penstock.store import ObjectStore
+from penstock.workload.config import Config
+from penstock.workload.operations import Copy, Mkdir, Put
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One run in one worker process. The coordinator asks for one phase after the other."""
+
+    plan: WorkerPlan
+    config: Config
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self._control: Control | None = None
+        self._places: Places | None = None
+        self._sets: list[PreparedSet] = []
+        self._made: list[Made] = []
+        self._created: list[tuple[int, Created]] = []
+        self._pools: dict[int, Pool] = {}
+        self._payloads: dict[str, Payload] = {}
+        self._new_directories: list[tuple[int, str]] = []
+        self._log: OpLogWriter | None = None
+
+    def open(self, body: Body) -> Body:
+        """Open every store of the plan, and the log."""
+        self.plan = WorkerPlan.from_message(body)
+        self.config = self.plan.load_config()
+        self._places = places = Places(self.config)
+        self._sets = prepared_sets(self.config, places, self._payload)
+        for item in self.config.workload:
+            if not isinstance(item, Put | Mkdir):
+                places.locate(item.path)
+        making = list(self._making())
+        places.open(self.plan.lanes)
+        if self.plan.rank == 0:
+            self._note_directories(making)
+        if self.plan.op_log is not None:
+            self._log = OpLogWriter(
+                self.plan.op_log, endpoints=places.endpoints(), anchor=Anchor.now(), client_id=self.plan.client_id
+            )
+        return {"lanes": self.plan.lanes}
+
+    def prepare(self, body: Body) -> Iterator[Body]:
+        """Make this worker's share of what is missing; yields progress."""
+        prepare = self.config.prepare
+        threads = prepare.concurrency or self.config.concurrency
+        work = Preparation(
+            sets=self._sets,
+            stores=[self._retrying(store, None) for store in self._stores()],
+            rank=self.plan.rank,
+            workers=self.plan.workers,
+            threads=max(1, threads // self.plan.workers),
+            force=prepare.force_overwrite,
+            max_errors=self.config.on_error.max_total_errors,
+            single=SINGLE,
+            part_size=PART_SIZE,
+            stopping=lambda: self._stopping,
+        )
+        self._made = work.made
+        for progress in work.run():
+            yield progress.to_message()
+
+    def resolve(self, body: Body) -> Body:
+        """Find what each operation chooses from. Raises RunError for one that has nothing."""
+        places = self._opened()
+        self._pools = resolve_pools(self.config, places, self._sets)
+        return {"objects": {str(number): pool.count for number, pool in self._pools.items()}}
+
+    def run(self, body: Body) -> Iterator[Body]:
+        """Drive the lanes from ``start_ns`` (wall clock) on; yields snapshots, then ``done``."""
+        begin = int(body["start_ns"]) - Anchor.now().offset_ns
+        warm = begin + round(self.config.warmup * 1e9)
+        duration = self.config.duration
+        control = Control(
+            begin=begin,
+            warm=warm,
+            deadline=None if duration is None else warm + round(duration * 1e9),
+            budget=self.plan.budget,
+            max_errors=self._error_limit(),
+        )
+        self._control = control
+        if self._stopping:
+            control.stop("interrupted")
+        collector = Collector(self.plan.lanes, self._log)
+        lanes = [self._lane(control, index, recorder) for index, recorder in enumerate(collector.recorders)]
+        threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
+        used = cpu_ns()
+        for thread in threads:
+            thread.start()
+        interval = round(self.config.live_interval * 1e9)
+        try:
+            for snapshot in collector.collect(warm, interval, lambda: any(thread.is_alive() for thread in threads)):
+                yield snapshot | {"start_s": (snapshot["start"] - warm) / 1e9, "end_s": (snapshot["end"] - warm) / 1e9}
+        except BaseException as error:
+            control.broke(error)
+            raise
+        log = self._close_log()
+        if control.fatal is not None:
+            raise RunError(control.reason) from control.fatal
+        yield {"done": True, "reason": control.reason, "cpu_ns": cpu_ns() - used, "log": log}
+
+    def drain(self, body: Body) -> Body:
+        """End the phase that is under way as soon as the calls in flight have ended."""
+        self._stopping = True
+        if self._control is not None:
+            self._control.stop(str(body["reason"]))
+        return {}
+
+    def cleanup(self, body: Body) -> Iterator[Body]:
+        """Delete the objects that this worker made, or with ``directories`` the directories; yields progress."""
+        made, failed, example = 0, 0, ""
+        for number, store in enumerate(self._stores()):
+            work = Cleanup(self._retrying(store, None), self.plan.lanes)
+            steps = work.run_directories if body["directories"] else work.run
+            for progress in steps(self._keys(number, directories=bool(body["directories"]))):
+                yield {"made": made + progress.made, "failed": failed + progress.failed}
+            made += work.progress.made
+            failed += work.progress.failed
+            example = example or work.progress.example
+        yield {"made": made, "failed": failed, "example": example}
+
+    def _keys(self, store: int, *, directories: bool) -> Iterator[str]:
+        """Keys of what this worker made on a store; with ``directories`` those, else objects."""
+        for made in self._made:
+            if made.prepared.store == store and (made.prepared.payload is None) == directories:
+                yield from made.keys()
+        for number, created in self._created:
+            if number == store and created.directories == directories:
+                yield from (created.name(index) for index in range(created.count))
+        if directories:
+            yield from (key for number, key in self._new_directories if number == store)
+
+    def _lane(self, control: Control, index: int, recorder: Recorder) -> Lane:
+        plan, config = self.plan, self.config
+        number = plan.first_lane + index
+        meters = [
+            Metered(self._retrying(store, recorder), OneRecorder(recorder), endpoint)
+            for endpoint, store in enumerate(self._stores())
+        ]
+        builder = LaneBuilder(
+            config=config,
+            places=self._opened(),
+            pools=self._pools,
+            payload=self._payload,
+            run_id=plan.run_id,
+            lane=number,
+            lanes=plan.total_lanes,
+            meters=meters,
+        )
+        steps, weights = builder.build()
+        self._created.extend(builder.created)
+        return Lane(
+            number=number,
+            steps=steps,
+            weights=weights,
+            seed=config.seed,
+            control=control,
+            recorder=recorder,
+            meters=meters,
+            arrivals=self._arrivals(control.begin, number),
+        )
+
+    def _arrivals(self, begin: int, lane: int) -> Iterator[int] | None:
+        rate, lanes = self.config.rate, self.plan.total_lanes
+        if rate is None:
+            return None
+        if rate.arrivals == "uniform":
+            return uniform_arrivals(begin, rate.ops_per_second, lane, lanes)
+        return poisson_arrivals(begin, rate.ops_per_second, lane, lanes, self.config.seed)
+
+    def _retrying(self, store: ObjectStore, recorder: Recorder | None) -> ObjectStore:
+        retries = self.config.on_error.retries
+        if retries is None:
+            return store
+        policy = RetryPolicy(
+            attempts=retries.attempts,
+            base_delay=retries.base_delay,
+            max_delay=retries.max_delay,
+            deadline=retries.deadline,
+        )
+        if recorder is None:
+            return Retrying(store, policy)
+        return Retrying(store, policy, on_retry=lambda error, attempt, wait: recorder.retried())
+
+    def _error_limit(self) -> int | None:
+        on_error = self.config.on_error
+        return on_error.max_total_errors if on_error.action == "stop" else None
+
+    def _payload(self, fill: str) -> Payload:
+        if fill not in self._payloads:
+            self._payloads[fill] = default_host().payload_type(fill).open(self.config.seed)
+        return self._payloads[fill]
+
+    def _making(self) -> Iterator[tuple[int, str]]:
+        """Store and literal prefix of everything that the run may make."""
+        places = self._places
+        assert places is not None
+        for prepared in self._sets:
+            yield prepared.store, prepared.objects.names.base
+        for number, item in enumerate(self.config.workload):
+            if isinstance(item, Put | Mkdir | Copy):
+                path = item.to if isinstance(item, Copy) else item.path
+                place, name = new_base(places, path, self.plan.run_id, number, directory=isinstance(item, Mkdir))
+                yield place.store, name(0)
+
+    def _note_directories(self, making: list[tuple[int, str]]) -> None:
+        if self.config.cleanup:
+            for number, store in enumerate(self._stores()):
+                prefixes = [prefix for owner, prefix in making if owner == number]
+                self._new_directories.extend((number, key) for key in missing_directories(store, prefixes))
+
+    def _close_log(self) -> dict[str, Any] | None:
+        if self._log is None:
+            return None
+        self._log.close()
+        return {"accepted": self._log.accepted, "written": self._log.written}
+
+    def _opened(self) -> Places:
+        if self._places is None:
+            raise RunError("the worker has no plan yet")
+        return self._places
+
+    def _stores(self) -> list[ObjectStore]:
+        return self._opened().stores
+
+
+def _drive(lane: Lane, collector: Collector) -> None:
+    try:
+        lane.run()
+    finally:
+        collector.wake()

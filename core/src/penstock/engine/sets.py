@@ -1,0 +1,77 @@
+"""What a configuration's ``prepare`` describes: sets of objects and directories, as functions of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.engine.objects import NamedObjects
+from penstock.engine.places import Places
+from penstock.payload import Payload
+from penstock.payloads.hashing import mix
+from penstock.workload import hashing, sizes
+from penstock.workload.config import Config, DirectoryStructure
+from penstock.workload.names import Tree, directory, numbered
+from penstock.workload.sizes import SizeSpec
+
+__all__ = ["PreparedSet", "prepared_sets"]
+
+
+@attrs.frozen
+class PreparedSet:
+    """One set on one store. ``number(index)`` is which object of the payload it is; directories have no payload."""
+
+    store: int
+    objects: NamedObjects
+    payload: Payload | None
+    number: Callable[[int], int]
+
+
+def prepared_sets(config: Config, places: Places, payload: Callable[[str], Payload]) -> list[PreparedSet]:
+    """Every set of the configuration; directories before the files in them. ``payload`` gets the name of a fill."""
+    sets = []
+    for position, spec in enumerate(config.prepare.ensure_objects):
+        place = places.locate(spec.path)
+        names = numbered(place.key, spec.name, spec.count)
+        objects = NamedObjects(names, _sizes(spec.size, config.seed, position))
+        sets.append(PreparedSet(place.store, objects, payload(spec.fill), _numbers(position)))
+    if config.prepare.directory_structure is not None:
+        sets.extend(_tree_sets(config, config.prepare.directory_structure, places, payload))
+    return sets
+
+
+def _tree_sets(
+    config: Config, spec: DirectoryStructure, places: Places, payload: Callable[[str], Payload]
+) -> list[PreparedSet]:
+    place = places.locate(spec.path)
+    tree = Tree.plan(
+        directory(place.key),
+        spec.width,
+        spec.depth,
+        spec.files_per_dir,
+        bottom=spec.distribution == "bottom",
+        dir_mask=spec.dir_mask,
+        file_mask=spec.file_mask,
+    )
+    directories = NamedObjects(tree.directories, _no_bytes, suffix="/")
+    files = NamedObjects(tree, _sizes(spec.size, config.seed, "tree"))
+    return [
+        PreparedSet(place.store, directories, None, _numbers(-2)),
+        PreparedSet(place.store, files, payload(spec.fill), _numbers(-1)),
+    ]
+
+
+def _sizes(spec: SizeSpec, seed: int, purpose: int | str) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    key = hashing.derive(seed, "prepared sizes", purpose)
+    return lambda indices: sizes.draw(spec, key, indices)
+
+
+def _no_bytes(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.zeros(len(indices), dtype=np.int64)
+
+
+def _numbers(position: int) -> Callable[[int], int]:
+    return lambda index: mix(position, index)

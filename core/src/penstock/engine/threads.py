@@ -1,0 +1,55 @@
+"""Work by several threads, with progress for whoever waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from penstock.clocks import monotonic_ns
+
+__all__ = ["work_through"]
+
+_T = TypeVar("_T")
+
+_REPORT_SECONDS = 0.5
+
+
+def work_through(items: Iterable[_T], threads: int, start: Callable[[], Callable[[_T], None]]) -> Iterator[None]:
+    """Call ``start()`` in each thread, and what it returns on every item, each item once, in no order.
+
+    Yields about twice a second while it goes on, and once at the end. The first error stops all threads and is
+    raised when they have ended.
+    """
+    source, lock = iter(items), threading.Lock()
+    failures: list[BaseException] = []
+
+    def take() -> Iterator[_T]:
+        while not failures:
+            with lock:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    return
+            yield item
+
+    def loop() -> None:
+        try:
+            work = start()
+            for item in take():
+                work(item)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            failures.append(error)
+
+    workers = [threading.Thread(target=loop, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        while worker.is_alive():
+            before = monotonic_ns()
+            worker.join(_REPORT_SECONDS)
+            if monotonic_ns() - before > _REPORT_SECONDS * 0.9e9:
+                yield
+    yield
+    if failures:
+        raise failures[0]

@@ -1,0 +1,30 @@
+"""The payloads that core brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.hookspecs import hookimpl
+from penstock.payload import Payload, PayloadType
+
+__all__: list[str] = []
+
+
+def _random(seed: int) -> Payload:
+    from penstock.payloads.pooled import PooledPayload
+
+    return PooledPayload(seed)
+
+
+def _zero(seed: int) -> Payload:
+    from penstock.payloads.zero import ZeroPayload
+
+    return ZeroPayload(seed)
+
+
+@hookimpl
+def penstock_payload_types() -> Sequence[PayloadType]:
+    return (
+        PayloadType(name="random", summary="unique, incompressible bytes", open=_random),
+        PayloadType(name="zero", summary="zero bytes", open=_zero),
+    )
