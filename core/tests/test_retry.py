@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import pytest
 
@@ -20,8 +22,10 @@ from penstock.errors import (
 )
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.memory import MemoryOptions, MemoryStore
+from penstock.opening import open_store
 from penstock.sinks import Collect
-from penstock.store import Page
+from penstock.store import ObjectStore, Page
+from penstock.testing import StoreContract
 
 BASE = "mem://name/"
 
@@ -441,6 +445,64 @@ class TestWriter:
         store = Scripted()
         writer = retrying(store).open_writer("k", part_size=1024)
         assert type(writer) is type(store.inner.open_writer("k", part_size=1024))
+
+
+class Flaky:
+    """Refuses every other call, and every other page, before anything has happened."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.inner = store
+        self.capabilities = store.capabilities
+        self.calls = itertools.count()
+
+    def _refuse(self) -> None:
+        if next(self.calls) % 2 == 0:
+            raise ThrottledError("slow down")
+
+    def get(self, key, sink, /, *, start=0, length=None):
+        self._refuse()
+        return self.inner.get(key, sink, start=start, length=length)
+
+    def put(self, key, data, /, *, create=False, if_match=None, metadata=None, content_type=None):
+        self._refuse()
+        how = {"create": create, "if_match": if_match, "metadata": metadata, "content_type": content_type}
+        return self.inner.put(key, data, **how)
+
+    def open_writer(self, key, /, *, part_size):
+        self._refuse()
+        return self.inner.open_writer(key, part_size=part_size)
+
+    def stat(self, key, /):
+        self._refuse()
+        return self.inner.stat(key)
+
+    def list_pages(self, prefix="", /, *, delimiter="", start_after="", page_size=1000):
+        for page in self.inner.list_pages(prefix, delimiter=delimiter, start_after=start_after, page_size=page_size):
+            self._refuse()
+            yield page
+
+    def delete(self, keys, /):
+        self._refuse()
+        return self.inner.delete(keys)
+
+    def copy(self, source, target, /):
+        self._refuse()
+        return self.inner.copy(source, target)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class TestOverAFlakyStore(StoreContract):
+    """With retries, a store that refuses every other call keeps the whole contract."""
+
+    @pytest.fixture
+    def store(self):
+        flaky = Flaky(open_store(f"mem://{uuid.uuid4()}"))
+        # Threads share the count, so one of them may be refused many times in a row.
+        policy = RetryPolicy(attempts=1000, base_delay=0, deadline=None)
+        with closing(Retrying(flaky, policy, sleep=lambda seconds: None)) as store:
+            yield store
 
 
 def test_capabilities_pass_through_and_close_closes():
