@@ -26,6 +26,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
 _STEP = re.compile(r"([^.\[\]=]+)|\[(\d{1,9})\]")
 _TOO_LARGE = 16 << 20
+_DEEPEST = 50
 
 
 @attrs.frozen(slots=True)
@@ -155,10 +156,12 @@ def override(root: Node, assignment: str, problems: Problems) -> Node:
 def _compose(
     text: str, place: Callable[[Any], Mark], start: Mark, problems: Problems, *, empty_ok: bool = False
 ) -> yaml.Node | None:
-    loader = None
     try:
-        loader = _LOADER(text)
-        root: yaml.Node | None = loader.get_single_node()
+        too_deep = _too_deep(text)
+        if too_deep is not None:
+            problems.add(place(too_deep), "", f"more than {_DEEPEST} levels deep")
+            return None
+        root: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problems.add(place(mark) if mark else start, "", _syntax(error))
@@ -166,12 +169,22 @@ def _compose(
     except (yaml.YAMLError, RecursionError, UnicodeEncodeError) as error:
         problems.add(start, "", f"not YAML: {str(error).splitlines()[0]}")
         return None
-    finally:
-        if loader is not None:
-            loader.dispose()
     if root is None and not empty_ok:
         problems.add(start, "", "the file is empty; penstock config schema shows what a workload can hold")
     return root
+
+
+def _too_deep(text: str) -> Any:
+    """Where nesting goes too deep. The C loader composes by recursion and would overflow the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                return event.start_mark
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return None
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:
