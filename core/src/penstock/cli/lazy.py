@@ -6,7 +6,6 @@ A command may return its exit code, call ``ctx.exit``, or raise.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -115,7 +114,6 @@ class LazyGroup(click.Group):
                 windows_expand_args=windows_expand_args,
                 **extra,
             )
-            sys.stdout.flush()
         except BaseException as error:
             if not standalone_mode:
                 raise
@@ -124,6 +122,17 @@ class LazyGroup(click.Group):
         if not standalone_mode:
             return code
         sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            # Click would make it exit code 1; but whoever read our output has all that it wanted, as `head` does.
+            if isinstance(error, PenstockError):
+                raise
+            return _reader_left()
+        return result
 
     def _summary(self, name: str) -> str:
         entry = self.table.get(name)
@@ -156,8 +165,6 @@ def _explain(error: BaseException, state: State) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    if isinstance(error, OSError) and error.errno == errno.EPIPE and not isinstance(error, PenstockError):
-        return _reader_left()
     if isinstance(error, PenstockError):
         if state.verbosity >= 2:
             sys.excepthook(type(error), error, error.__traceback__)
@@ -171,7 +178,7 @@ def _say(text: str) -> None:
 
 
 def _reader_left() -> int:
-    # Whoever read our output has gone, as `| head` does. Python would complain again when it flushes at exit.
+    # Python would complain again when it flushes at exit.
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.close(devnull)

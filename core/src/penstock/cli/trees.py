@@ -153,6 +153,8 @@ def carry_out(steps: Sequence[_Step], label: str, *, verb: str, as_json: bool = 
                 else:
                     bar.object_done(done.nbytes if done.state == "planned" else 0)
         summary = bar.summary()
+    if failures and len(steps) == 1 and steps[0][2].single is not None and failures[0][1].error is not None:
+        raise failures[0][1].error
     dry_run = steps[0][2].dry_run
     if as_json:
         print_json(_as_json(bar, skipped, failures, dry_run))
@@ -161,7 +163,8 @@ def carry_out(steps: Sequence[_Step], label: str, *, verb: str, as_json: bool = 
     else:
         click.echo(f"{verb} {summary}" + (f"; {skipped:,} up to date" if skipped else ""), err=True)
     for (begin, _, _), failed in failures:
-        warn(f"{begin.store.uri}{failed.source}: {failed.error}")
+        uri, text = begin.store.uri + failed.source, str(failed.error)
+        warn(text if uri in text else f"{uri}: {text}")
     if failures:
         warn(f"{len(failures):,} could not be {verb}")
     return FAILED if failures else 0

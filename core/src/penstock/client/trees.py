@@ -204,8 +204,9 @@ def is_current(source: ObjectInfo, target: ObjectInfo) -> bool:
     """Whether a target need not be copied again.
 
     The sizes must be equal. Checksums of one algorithm (``name:value``) decide where both sides have them.
-    Otherwise the target must not be older than the source; a side that tells no time is copied again. Etags of two
-    stores are never compared, for each service makes its own.
+    Otherwise the target must not be older than the source, so a target whose store keeps whole seconds may be copied
+    once too often but never too seldom; a side that tells no time is copied again. Etags of two stores are never
+    compared, for each service makes its own.
     """
     if source.size != target.size:
         return False

@@ -1,0 +1,103 @@
+"""What ``import penstock`` gives, and the same operations by URI and as coroutines."""
+
+import inspect
+import subprocess
+import sys
+
+import anyio
+import pytest
+
+import penstock
+from penstock import aio
+from penstock.client import Store, functions
+
+HEAVY = ["numpy", "zstandard", "rich", "yaml", "cattrs", "anyio", "structlog", "boto3", "click", "attrs", "pluggy"]
+
+
+def test_every_public_name_is_there():
+    for name in penstock.__all__:
+        assert getattr(penstock, name) is not None
+    assert set(penstock.__all__) <= set(dir(penstock))
+    with pytest.raises(AttributeError):
+        penstock.nothing  # noqa: B018
+
+
+def test_importing_it_imports_next_to_nothing():
+    code = f"import sys, penstock; print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_functions_are_all_public():
+    assert set(functions.__all__) <= set(penstock.__all__)
+
+
+def test_coroutines_have_the_names_and_signatures_of_the_functions():
+    files = {"open_file", "open_writer"}
+    assert set(functions.__all__) - files == set(aio.__all__) - {"THREADS"}
+    for name in set(functions.__all__) - files:
+        plain = inspect.signature(getattr(functions, name)).parameters
+        async_ = inspect.signature(getattr(aio, name)).parameters
+        assert list(async_.values()) == [value for key, value in plain.items() if key != "watch"], name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["get", "get_into", "get_range", "get_range_into", "put", "delete", "count", "copy", "move", "delete_prefix"],
+)
+def test_functions_have_the_parameters_of_the_methods(name):
+    method = inspect.signature(getattr(Store, name)).parameters
+    function = inspect.signature(getattr(functions, name)).parameters
+    renamed = {"key": "uri", "prefix": "uri"}
+    expected = {renamed.get(key, key) for key in method} - {"self", "to"}
+    assert set(function) == expected | {"options"}
+
+
+def test_entries_of_a_listing_are_uris_that_the_other_functions_take():
+    base = "mem://test-face/"
+    penstock.put(base + "a b?#%/ü", b"1")
+    (info,) = penstock.list(base)
+    assert penstock.get(info.key) == b"1"
+    (prefix,) = penstock.list(base, recursive=False)
+    assert prefix == penstock.CommonPrefix(base + "a b?#%/")
+    assert penstock.stat(info.key).key == info.key == penstock.put(info.key, b"2").key
+
+
+def test_delete_many_spans_stores():
+    uris = ["mem://test-many-1/a", "mem://test-many-2/a", "mem://test-many-1/b"]
+    for uri in uris:
+        penstock.put(uri, b"1")
+    assert [outcome.key for outcome in penstock.delete_many(uris)] == uris
+    assert not any(penstock.exists(uri) for uri in uris)
+
+
+@pytest.mark.parametrize("backend", ["asyncio"])
+def test_the_coroutines(backend):
+    async def main():
+        base = "mem://test-aio/"
+        async with anyio.create_task_group() as group:
+            for number in range(600):
+                group.start_soon(aio.put, f"{base}{number:03}", b"x" * number)
+        assert await aio.get(f"{base}005") == b"xxxxx"
+        found = [info.key async for info in aio.list(base)]
+        assert found == [f"{base}{number:03}" for number in range(600)]
+        assert b"".join([bytes(chunk) async for chunk in aio.open_read(f"{base}599", chunk_size=100)]) == b"x" * 599
+        assert (await aio.count(base)).objects == 600
+        assert (await aio.delete_prefix(base)).objects == 600
+        with pytest.raises(penstock.errors.ObjectNotFoundError):
+            await aio.get(f"{base}005")
+
+    anyio.run(main, backend=backend)
+
+
+def test_leaving_a_stream_early_ends_its_thread():
+    import threading
+
+    async def main():
+        await aio.put("mem://test-aio/long", bytes(100_000))
+        stream = aio.open_read("mem://test-aio/long", chunk_size=10)
+        async for _ in stream:
+            break
+        await stream.aclose()
+
+    anyio.run(main)
+    assert not [thread for thread in threading.enumerate() if thread.name == "penstock-read"]
