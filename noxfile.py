@@ -7,6 +7,7 @@ against wheels, so that what is tested is what users install.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parent
 CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
 CONSTRAINTS = ROOT / "constraints.txt"
-BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "# /// script" in path.read_text())
+BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
 TOOLS = ("pytest-timeout", "pytest-xdist")
 QUICK = ("-m", "not slow")
 
@@ -164,15 +165,17 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Benchmarks: ``nox -s bench -- NAME...``. The peers that each names in its script header are installed first."""
-    names = session.posargs or BENCHMARKS
+    """Benchmarks: ``nox -s bench -- NAME... [options]``; the peers of each stand in its script header."""
+    options = [*itertools.dropwhile(lambda word: not word.startswith("-"), session.posargs)]
+    names = session.posargs[: len(session.posargs) - len(options)] or BENCHMARKS
     if unknown := set(names) - set(BENCHMARKS):
         session.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
     install_wheels(session, *PLUGINS)
     for name in names:
         script = ROOT / "benchmarks" / f"{name}.py"
-        install(session, *nox.project.load_toml(script).get("dependencies", []))
-        session.run("python", str(script))
+        if "# /// script" in script.read_text():
+            install(session, *nox.project.load_toml(script)["dependencies"])
+        session.run("python", str(script), *options)
 
 
 @nox.session(default=False)

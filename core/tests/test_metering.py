@@ -288,8 +288,9 @@ def test_each_thread_has_its_own_recorder(store):
     metered, barrier = Metered(store, source), threading.Barrier(4)
 
     def work(name: str) -> None:
+        metered.put(name, b"x")
         barrier.wait(10)
-        for _ in range(100):
+        for _ in range(99):
             metered.put(name, b"x")
 
     threads = [threading.Thread(target=work, args=(f"t{number}",)) for number in range(4)]
