@@ -117,7 +117,8 @@ class Outcome:
 class Timeline:
     """The intervals of a run of any length in bounded memory.
 
-    Once there are ``limit`` of them, neighbours are joined in pairs, and so are those that come from then on.
+    Once there are ``limit`` of them, neighbours are joined in pairs, and so are those that come from then on. Those of
+    the warm-up, before second 0, are left out.
     """
 
     def __init__(self, limit: int = 7200) -> None:
@@ -128,6 +129,8 @@ class Timeline:
 
     def add(self, interval: Interval) -> None:
         """Append an interval; its tally belongs to the timeline from here on."""
+        if interval.start_s + interval.seconds / 2 < 0:
+            return
         interval.tally.compact()
         self._pending.append(interval)
         if len(self._pending) < self._factor:
