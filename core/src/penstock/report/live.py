@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
 from penstock.report.outcome import Interval
+from penstock.report.terminal import print_summary, summary_table
+from penstock.report.text import printable
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import Cell, Tally
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-__all__ = ["LineView", "LiveView", "RichView", "open_view", "printable"]
+__all__ = ["LineView", "LiveView", "RichView", "open_view", "print_summary", "summary_table"]
 
 
 class LiveView(Protocol):
@@ -53,12 +55,6 @@ def open_view(
         file = open(log, "a", encoding="utf-8")  # noqa: SIM115 closed with the view
         views.append(LineView(file, owned=True))
     return _Several(views)
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, without what a terminal would obey and what UTF-8 can't hold."""
-    safe = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return safe.encode("utf-8", "backslashreplace").decode()
 
 
 class _Several:

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
-from penstock.report.live import printable
 from penstock.report.outcome import Outcome
 from penstock.report.sections import STATUS_WORDS
+from penstock.report.text import printable
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell
 
