@@ -27,6 +27,10 @@ CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
 TOOLS = ("pytest-timeout", "pytest-xdist")
 QUICK = ("-m", "not slow")
+#: Tests that a session of their own runs; integration runs all others.
+KIT = ("tests/test_kit_kills_mutants.py",)
+PACKAGES = ("tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
+THIRD_PARTY = ("tests/test_third_party.py",)
 
 # Neither the checkout nor the user's own packages may stand in for what a session installed.
 os.environ.pop("PYTHONPATH", None)
@@ -106,7 +110,7 @@ def conformance(session: nox.Session, plugin: Path) -> None:
 def kit(session: nox.Session) -> None:
     """The kit must catch every broken store."""
     install_wheels(session)
-    pytest(session, *QUICK, "-n", "auto", "tests/test_kit_kills_mutants.py")
+    pytest(session, *QUICK, "-n", "auto", *KIT)
 
 
 @nox.session
@@ -114,7 +118,7 @@ def packages(session: nox.Session) -> None:
     """The rules of imports and sizes; each distribution alone; what the README says."""
     install_wheels(session, *PLUGINS)
     install(session, "build", "hatchling")
-    pytest(session, *QUICK, "tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
+    pytest(session, *QUICK, *PACKAGES)
 
 
 @nox.session
@@ -122,14 +126,15 @@ def third_party(session: nox.Session) -> None:
     """A backend of somebody else, built and installed beside core."""
     install_wheels(session)
     install(session, "build", "hatchling")
-    pytest(session, *QUICK, "tests/test_third_party.py")
+    pytest(session, *QUICK, *THIRD_PARTY)
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Whole runs of the command, with workers killed and interrupted."""
+    """Whole runs of the command, and whatever else of tests/ no other session runs."""
     install_wheels(session, *PLUGINS)
-    pytest(session, *QUICK, "tests/integration")
+    others = [f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, "tests/third_party", "tests/mutants")]
+    pytest(session, *QUICK, *others, "tests")
 
 
 @nox.session
