@@ -19,7 +19,7 @@ from penstock.urls import StoreURL
 class NetOptions:
     endpoint: str = option("", help="where", query=False)
     region: str = option("here", help="which", env="TEST_NET_REGION")
-    tags: Any = option((), help="any")
+    tags: Any = option((), help="any")  # noqa: RUF009
 
 
 class NetStore:
@@ -125,6 +125,15 @@ def test_connect_to_a_directory(tmp_path):
         assert store.is_directory("d")
         assert not store.is_directory("d/a")
     assert (tmp_path / "d/a").read_bytes() == b"1"
+
+
+def test_a_relative_path_follows_the_working_directory(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        penstock.put("a", name.encode())
+    assert (tmp_path / "one/a").read_bytes() == b"one"
+    assert (tmp_path / "two/a").read_bytes() == b"two"
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -62,7 +62,7 @@ class StoreCache:
     def find(self, uri: str, options: Mapping[str, Any] | None = None) -> Found:
         """Understand the URI of an object or a prefix and open its store, unless it is open."""
         target = resolve_object(uri, options=options)
-        identity = (target.kind.schemes, target.address.base, _frozen(target.resolved.options))
+        identity = (target.kind.schemes, target.address.base, _frozen(target.resolved.options), _directory())
         with self._lock:
             store = self._stores.get(identity)
             if store is None:
@@ -130,6 +130,14 @@ def _opened(target: Target, threads: int, retries: RetryPolicy | None, wrap: Wra
     if wrap is not None:
         store = wrap(store, target.address.base, target.endpoint())
     return Store(store, target.address.base, threads=threads)
+
+
+def _directory() -> str:
+    # A relative URI means another place after chdir.
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
 
 
 def _frozen(value: Any) -> object:
