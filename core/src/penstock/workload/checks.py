@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from penstock.errors import PenstockError, UnknownSchemeError
+import attrs
+
+from penstock.errors import PenstockError
 from penstock.options import check_value, nearest
 from penstock.plugins import default_host
 from penstock.urls import parse_object, parse_store
@@ -27,11 +29,14 @@ __all__ = ["check"]
 
 def check(config: Config, reader: Reader) -> None:
     """Note every contradiction in ``config``."""
+    if not _check_target(config, reader):
+        config = attrs.evolve(config, target=None)
+        reader.failed.add("target")
     for one in (
         _check_weights,
         _check_end,
         _check_processes,
-        _check_target,
+        _check_relative,
         _check_operations,
         _check_objects,
         _check_tree,
@@ -99,10 +104,12 @@ def _check_processes(config: Config, reader: Reader) -> None:
         reader.note("processes", f"{text}; raise concurrency, or write processes: auto")
 
 
-def _check_target(config: Config, reader: Reader) -> None:
-    if config.target is not None:
-        _try(reader, "target", lambda: _check_scheme(config.target or "", store=True))
-    elif "target" not in reader.failed:
+def _check_target(config: Config, reader: Reader) -> bool:
+    return config.target is None or _try(reader, "target", partial(_check_scheme, config.target, store=True))
+
+
+def _check_relative(config: Config, reader: Reader) -> None:
+    if config.target is None and "target" not in reader.failed:
         for path, text in _places(config):
             if "://" not in text and not text.startswith("/"):
                 reader.note(path, f"{text!r} is relative, and there is no target; write target, or a whole URI here")
@@ -223,23 +230,22 @@ def _check_backend(config: Config, reader: Reader) -> None:
     used = {config.locate(text).partition("://")[0] for _, text in _places(config)}
     for scheme, options in config.backend.items():
         path = f"backend.{scheme}"
-        if scheme not in used and not reader.failed:
-            reader.note(path, f"nothing in this file is on {scheme}://, so the options would do nothing")
         try:
             kind = default_host().store_type(scheme)
-        except UnknownSchemeError as error:
+        except PenstockError as error:
             reader.note(path, str(error))
             continue
-        except PenstockError:
-            # Told where the scheme is used.
-            continue
+        if scheme not in used and not reader.failed:
+            reader.note(path, f"nothing in this file is on {scheme}://, so the options would do nothing")
         for name, value in options.items():
             check_one = partial(check_value, kind.options, name, value, scheme=scheme, origin="this file")
             _try(reader, f"{path}.{name}", check_one)
 
 
-def _try(reader: Reader, path: str, action: Callable[[], object]) -> None:
+def _try(reader: Reader, path: str, action: Callable[[], object]) -> bool:
     try:
         action()
     except (ValueError, PenstockError) as error:
         reader.note(path, str(error))
+        return False
+    return True

@@ -22,6 +22,7 @@ from penstock.workload.shapes import (
     FAILED,
     Either,
     Flag,
+    InvalidFieldError,
     ListOf,
     Optional,
     Quantity,
@@ -95,6 +96,10 @@ class Retries:
     base_delay: float = key(_SECONDS, 0.1, help="longest wait before the first repeat; it doubles with each")
     max_delay: float = key(_SECONDS, 10.0, help="longest wait before any repeat")
     deadline: float | None = key(Optional(_SECONDS), 60.0, help="no repeat begins later than this; none: no limit")
+
+    def __attrs_post_init__(self) -> None:
+        if self.base_delay > self.max_delay:
+            raise InvalidFieldError("base_delay", f"{self.base_delay:g} is more than max_delay, {self.max_delay:g}")
 
 
 @attrs.frozen

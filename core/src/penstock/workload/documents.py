@@ -8,6 +8,7 @@ so ``off`` is a word where a word is expected and ``1:30`` never becomes 90. Anc
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -97,8 +98,11 @@ class Node:
 def read_text(path: str) -> str:
     """The text of a UTF-8 file, ``-`` being standard input. Raises ConfigError."""
     try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            data = file.read(_TOO_LARGE + 1)
+        if path == "-":
+            data = sys.stdin.buffer.read(_TOO_LARGE + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(_TOO_LARGE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError([f"{path}: can't be read: {reason}"]) from error
