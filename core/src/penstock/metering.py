@@ -28,23 +28,34 @@ class RecorderSource(Protocol):
 
 
 class ThreadRecorders:
-    """One recorder for each thread that asks, made when it first does. ``all`` are those so far."""
+    """One recorder for each thread that asks, made when it first does. ``all`` are those so far.
+
+    The recorder of a thread that ended goes to the next new one, so there are never more than threads at once.
+    """
 
     def __init__(self, make: Callable[[int], Recorder]) -> None:
         """``make`` gets the thread's number, counted from 0."""
         self._make = make
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._owners: list[threading.Thread] = []
         self.all: list[Recorder] = []
 
     def current(self) -> Recorder:
         recorder: Recorder | None = getattr(self._local, "recorder", None)
         if recorder is None:
             with self._lock:
-                recorder = self._make(len(self.all))
-                self.all.append(recorder)
-            self._local.recorder = recorder
+                recorder = self._local.recorder = self._assign(threading.current_thread())
         return recorder
+
+    def _assign(self, thread: threading.Thread) -> Recorder:
+        for place, owner in enumerate(self._owners):
+            if not owner.is_alive():
+                self._owners[place] = thread
+                return self.all[place]
+        self.all.append(self._make(len(self.all)))
+        self._owners.append(thread)
+        return self.all[-1]
 
 
 class OneRecorder:

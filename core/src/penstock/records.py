@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import queue
 import struct
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +44,8 @@ class Op(enum.IntEnum):
 WARMUP: Final = 1
 
 _ROW = struct.Struct("<qqqqqIIIHBB")
+# Room beyond a buffer's capacity, for rows that come when a signal kept a full one from being handed over.
+_SLACK = 16
 _FIELDS = [
     ("start", "<i8"),  # monotonic nanoseconds
     ("first", "<i8"),  # when the first body byte arrived; 0: does not apply
@@ -82,17 +85,22 @@ class RecordBuffer:
     it has taken.
     """
 
-    __slots__ = ("_data", "_view", "capacity", "count", "errors", "names", "seen", "thread")
+    __slots__ = ("_data", "_view", "capacity", "errors", "names", "seen", "thread")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.thread = 0
-        self.count = 0
         self.seen = 0
         self.names: list[str] = []
         self.errors: list[str] = []
-        self._data = bytearray(capacity * _ROW.size)
+        self._data = bytearray((capacity + _SLACK) * _ROW.size)
         self._view: Any = None
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        # A row's name is appended last, in one step, so no signal and no reader finds half a row.
+        return len(self.names)
 
     @property
     def rows(self) -> np.ndarray[Any, np.dtype[Any]]:
@@ -105,7 +113,7 @@ class RecordBuffer:
 
     def clear(self) -> None:
         """Forget all rows."""
-        self.count = self.seen = 0
+        self.seen = 0
         self.names = []
         self.errors = []
 
@@ -144,7 +152,8 @@ class Recorder:
     ) -> None:
         """Append one row; times are monotonic nanoseconds. ``retries`` is taken into the row and reset."""
         buffer = self.active
-        count = buffer.count
+        names = buffer.names
+        count = len(names)
         if error:
             buffer.errors.append(error)
             failed = len(buffer.errors)
@@ -166,10 +175,9 @@ class Recorder:
             op,
             flags,
         )
-        buffer.names.append(name)
-        buffer.count = count + 1
+        names.append(name)
         self.retries = 0
-        if count + 1 == buffer.capacity:
+        if count + 1 >= buffer.capacity:
             self.flush()
 
     def retried(self) -> None:
@@ -178,8 +186,15 @@ class Recorder:
 
     def flush(self) -> None:
         """Hand over what there is."""
-        if self.active.count:
+        if not self.active.count:
+            return
+        try:
             self.active = self._handover(self.active)
+        except BaseException:
+            # A signal ended the wait for an empty buffer. The full one is on its way all the same.
+            self.active = self._handover(None)
+            raise
+        finally:
             self.active.thread = self.thread
 
 
@@ -187,28 +202,68 @@ class BufferPool:
     """A bounded set of buffers that go round between threads and one consumer.
 
     ``handover`` is what a Recorder takes. With ``lossless`` it waits for a free buffer when the consumer is
-    behind; otherwise the rows of the full buffer are counted in ``dropped`` and forgotten.
+    behind; otherwise the rows of the full buffer are counted in ``dropped`` and forgotten. The consumer gets full
+    buffers from ``full``, claims their rows with ``take``, also those of a recorder's ``active`` buffer, and gives
+    each full one back with ``recycle``.
     """
 
     def __init__(self, buffers: int, capacity: int, *, lossless: bool = True) -> None:
+        """There are ``buffers`` of ``capacity`` rows, or one for each recorder and one more if that is more."""
         self.full: queue.SimpleQueue[RecordBuffer | None] = queue.SimpleQueue()
-        self._free: queue.SimpleQueue[RecordBuffer] = queue.SimpleQueue()
-        self._lossless = lossless
         self.dropped = 0
-        for _ in range(buffers):
-            self._free.put(RecordBuffer(capacity))
+        self._free: queue.SimpleQueue[RecordBuffer] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._capacity = capacity
+        self._lossless = lossless
+        self._limit = buffers
+        self._made = 0
+        self._recorders = 0
+        self._closed = False
 
     def handover(self, filled: RecordBuffer | None, /) -> RecordBuffer:
-        """Pass on a filled buffer and get an empty one."""
-        if filled is not None and not self._lossless and self._free.empty():
-            self.dropped += filled.count - filled.seen
-            filled.clear()
-            return filled
-        if filled is not None:
+        """Pass on a filled buffer and get an empty one; ``None`` gets a recorder its first one, without a wait."""
+        if filled is None:
+            return self._first()
+        with self._lock:
+            if self._closed or (not self._lossless and self._free.empty() and self._made >= self._most()):
+                self.dropped += filled.count - filled.seen
+                filled.seen = filled.count
+                # A consumer may still be reading the old one.
+                return RecordBuffer(self._capacity)
             self.full.put(filled)
+            if self._free.empty() and self._made < self._most():
+                return self._make()
         return self._free.get()
+
+    def take(self, buffer: RecordBuffer) -> tuple[int, int]:
+        """Claim the rows that nobody took yet: the first one's number and the one after the last."""
+        with self._lock:
+            begin, buffer.seen = buffer.seen, buffer.count
+            return begin, buffer.seen
 
     def recycle(self, buffer: RecordBuffer) -> None:
         """Called by the consumer when it is done with a buffer."""
         buffer.clear()
         self._free.put(buffer)
+
+    def close(self) -> None:
+        """Nobody consumes any more: buffers filled from now on are dropped, and who waits for one gets one."""
+        with self._lock:
+            self._closed = True
+            for _ in range(self._recorders):
+                self._free.put(RecordBuffer(self._capacity))
+
+    def _first(self) -> RecordBuffer:
+        with self._lock:
+            self._recorders += 1
+            try:
+                return self._free.get_nowait()
+            except queue.Empty:
+                return self._make()
+
+    def _make(self) -> RecordBuffer:
+        self._made += 1
+        return RecordBuffer(self._capacity)
+
+    def _most(self) -> int:
+        return max(self._limit, self._recorders + self._lossless)

@@ -1,0 +1,215 @@
+"""Reading logs row by row: our own, and what other programs write."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from penstock.errors import OpLogError
+from penstock.oplog.rows import Layout, Row, is_header, row_from_json
+from penstock.oplog.source import LONGEST_LINE, Source, open_log
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Reader", "read"]
+
+
+def read(path: str | os.PathLike[str] | BinaryIO, *, skip_bad_rows: bool = False, strict: bool = False) -> Reader:
+    """Read a log, in constant memory: TSV, CSV or JSON lines, plain or in any number of zstd frames.
+
+    Which it is shows in the content. Columns are found by name. A malformed row is OpLogError with its line number,
+    or with ``skip_bad_rows`` counted in ``bad_rows``. Of a log that was cut off every complete row comes, and
+    then ``truncated`` is set; with ``strict`` that is an OpLogError. Raises OpLogError at once when there is no
+    file, or no header in it. A file object is read from where it stands, and closed.
+    """
+    if isinstance(path, str | os.PathLike):
+        name = os.fspath(path)
+        return Reader(open_log(name), name, skip_bad_rows=skip_bad_rows, strict=strict)
+    return Reader(path, str(getattr(path, "name", "the log")), skip_bad_rows=skip_bad_rows, strict=strict)
+
+
+class Reader:
+    """The rows of a log, once; see :func:`read`."""
+
+    def __init__(self, file: BinaryIO, name: str, *, skip_bad_rows: bool, strict: bool) -> None:
+        self.name = name
+        #: Rows so far.
+        self.count = 0
+        #: Malformed rows that were skipped.
+        self.bad_rows = 0
+        #: The log ends in the middle. Known when all rows were read.
+        self.truncated = False
+        self._skip = skip_bad_rows
+        self._strict = strict
+        self._source = Source(file, name)
+        self._lines = self._source.lines()
+        self._number = 0
+        self._pending: tuple[str, bool] | None = None
+        try:
+            self._parser = self._read_header()
+        except OpLogError:
+            self._lines.close()
+            raise
+        self._rows = self._read_rows()
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        return next(self._rows)
+
+    def close(self) -> None:
+        """Stop reading and close the file. Harmless when all was read."""
+        self._rows.close()
+        self._lines.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_header(self) -> _Parser:
+        while (line := self._next_line()) is not None:
+            text, ended = line
+            if not text or text.startswith("#"):
+                continue
+            if self._is_doubtful(ended):
+                break
+            if text.startswith("{"):
+                self._pending = line
+                return _Json()
+            fields = _split(text, _delimiter(text))
+            if not is_header(fields):
+                raise OpLogError(
+                    f"{self.name}:{self._number}: this is not the header of a log, which names its columns "
+                    "(op, file, start, …) with tabs or commas between them"
+                )
+            return self._table(fields, _delimiter(text))
+        raise OpLogError(f"{self.name} has no complete header line: it is empty, cut off, or not a log")
+
+    def _table(self, fields: list[str], delimiter: str) -> _Table:
+        try:
+            return _Table(Layout(fields, escaped=delimiter == "\t"), delimiter)
+        except OpLogError as error:
+            raise OpLogError(f"{self.name}:{self._number}: {error}") from None
+
+    def _read_rows(self) -> Generator[Row, None, None]:
+        while (line := self._next_line()) is not None:
+            text, ended = line
+            if not text:
+                continue
+            while self._parser.wants_more(text) and (more := self._next_line()) is not None:
+                text, ended = f"{text}\n{more[0]}", more[1]
+            doubtful = self._is_doubtful(ended)
+            try:
+                row = self._parser.row(text, self.count)
+            except ValueError as error:
+                if doubtful:
+                    self.truncated = True
+                elif not self._is_no_row(text):
+                    self._bad(error)
+                continue
+            if doubtful and not self._parser.is_whole(row):
+                self.truncated = True
+                continue
+            self.count += 1
+            yield row
+        self.truncated |= self._source.cut_off
+        if self.truncated and self._strict:
+            raise OpLogError(f"{self.name} is cut off after line {self._number}; {self.count} rows before are whole")
+
+    def _next_line(self) -> tuple[str, bool] | None:
+        """A line as text, and whether it had a line feed. What UTF-8 can't be becomes surrogates."""
+        if self._pending is not None:
+            line, self._pending = self._pending, None
+            return line
+        found = next(self._lines, None)
+        if found is None:
+            return None
+        self._number += 1
+        return found[0].removesuffix(b"\r").decode(errors="surrogateescape"), found[1]
+
+    def _is_doubtful(self, ended: bool) -> bool:
+        """The last line may lack its end: always when it has no line feed, but for the end of a zstd frame."""
+        return not ended and (self._source.cut_off or not self._source.compressed)
+
+    def _is_no_row(self, text: str) -> bool:
+        """Comments, and the headers of logs that were concatenated."""
+        if text.startswith("#"):
+            return True
+        if isinstance(self._parser, _Table):
+            fields = _split(text, self._parser.delimiter)
+            if is_header(fields):
+                self._parser = self._table(fields, self._parser.delimiter)
+                return True
+        return False
+
+    def _bad(self, error: ValueError) -> None:
+        if not self._skip:
+            raise OpLogError(f"{self.name}:{self._number}: {error}") from None
+        self.bad_rows += 1
+
+
+class _Parser(Protocol):
+    """How lines become rows."""
+
+    def wants_more(self, text: str) -> bool:
+        """Whether the row goes on in the next line."""
+
+    def row(self, text: str, number: int) -> Row:
+        """Raises ValueError."""
+
+    def is_whole(self, row: Row) -> bool:
+        """Whether a row that was read from the cut-off last line shows that nothing of it is missing."""
+
+
+class _Json:
+    def wants_more(self, text: str) -> bool:
+        return False
+
+    def row(self, text: str, number: int) -> Row:
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            raise ValueError("a line of JSON holds one object")
+        return row_from_json(value, number)
+
+    def is_whole(self, row: Row) -> bool:
+        return True
+
+
+class _Table:
+    def __init__(self, layout: Layout, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self._layout = layout
+
+    def wants_more(self, text: str) -> bool:
+        return self.delimiter == "," and text.count('"') % 2 == 1 and not text.startswith("#")
+
+    def row(self, text: str, number: int) -> Row:
+        return self._layout.row(_split(text, self.delimiter), number)
+
+    def is_whole(self, row: Row) -> bool:
+        return self._layout.checked and row.start_ns + row.duration_ns == row.end_ns
+
+
+def _delimiter(header: str) -> str:
+    return "\t" if "\t" in header else ","
+
+
+def _split(text: str, delimiter: str) -> list[str]:
+    if delimiter == "\t":
+        return text.split("\t")
+    if len(text) > LONGEST_LINE:
+        raise ValueError(f"a row of more than {LONGEST_LINE} characters")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None

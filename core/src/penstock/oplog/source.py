@@ -1,0 +1,90 @@
+"""The text of a log, whatever it is packed in, in pieces and in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import BinaryIO, Final
+
+from penstock.errors import OpLogError
+
+__all__ = ["LONGEST_LINE", "Source", "open_log"]
+
+#: Bytes of the longest line that is read. A file with a longer one is not a log.
+LONGEST_LINE: Final = 8 * 1024 * 1024
+
+# One piece expands to some hundred KiB, as logs compress about 6 to 1.
+_PIECE: Final = 64 * 1024
+_FRAME: Final = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE: Final = b"\x2a\x4d\x18"
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def open_log(path: str) -> BinaryIO:
+    """Open a file for reading. Raises OpLogError."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise OpLogError(f"{path} can't be read: {error.strerror}") from error
+
+
+class Source:
+    """Text from a binary file, plain or in zstd frames, told apart by their magic number."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        """``file`` is closed when its text was read, or the iterator is dropped. ``name`` is for messages."""
+        self._file = file
+        self._name = name
+        self.compressed = False
+        #: The file ended within a frame. Known when the text was read.
+        self.cut_off = False
+
+    def text(self) -> Iterator[bytes]:
+        """The text, in pieces of any length. Raises OpLogError for damaged data."""
+        with self._file:
+            piece = self._read()
+            while len(piece) < 4 and (more := self._read()):
+                piece += more
+            self.compressed = piece[:4] == _FRAME or piece[1:4] == _SKIPPABLE
+            texts = self._inflate(piece) if self.compressed else self._plain(piece)
+            first = next(texts, b"").removeprefix(_BOM)
+            yield first
+            yield from texts
+
+    def lines(self) -> Generator[tuple[bytes, bool], None, None]:
+        """Each line without its line feed, and whether it had one. Only the last may lack it."""
+        rest = b""
+        for text in self.text():
+            *whole, rest = (rest + text).split(b"\n")
+            for line in whole:
+                yield line, True
+            if len(rest) > LONGEST_LINE:
+                raise OpLogError(f"{self._name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
+        if rest:
+            yield rest, False
+
+    def _plain(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            yield piece
+            piece = self._read()
+
+    def _inflate(self, piece: bytes) -> Iterator[bytes]:
+        import zstandard
+
+        decompressor = zstandard.ZstdDecompressor()
+        frame = decompressor.decompressobj()
+        while piece:
+            try:
+                yield frame.decompress(piece)
+            except zstandard.ZstdError as error:
+                raise OpLogError(f"{self._name} is damaged: {error}") from error
+            self.cut_off = not frame.eof
+            piece = frame.unused_data
+            if frame.eof:
+                frame = decompressor.decompressobj()
+            piece = piece or self._read()
+
+    def _read(self) -> bytes:
+        try:
+            return self._file.read(_PIECE)
+        except OSError as error:
+            raise OpLogError(f"{self._name} can't be read: {error.strerror}") from error
