@@ -83,9 +83,9 @@ def test_check_applies_overrides_and_variables(file, monkeypatch):
 def test_check_reads_standard_input():
     result = run("check", "-", input=GOOD)
     assert result.exit_code == 0, result.output
-    broken = run("check", "-", input="a: [")
+    broken = run("check", "-", input="a: &x @")
     assert broken.exit_code == 2
-    assert broken.stderr.startswith("standard input:1:5: not YAML")
+    assert broken.stderr.startswith("standard input:1:7: not YAML")
 
 
 def test_check_of_a_file_that_is_not_there(tmp_path):

@@ -398,3 +398,12 @@ def test_classes_refuse_contradictions_without_a_file_too():
         sizes.Uniform(min=5, max=4)
     with pytest.raises(TypeError):
         Put(path="a")
+
+
+def test_two_entries_may_share_a_prefix_but_not_a_mask():
+    put = "{{op: put, path: {0}, size: 1}}\n  - {{op: copy, path: 'a/*', to: {0}}}"
+    assert len(read(with_operation(put.format("n/"))).workload) == 3
+    assert (
+        "w.yaml:5:33: workload[2].to: makes the same names as workload[1].path"
+        in problems_of(with_operation(put.format("'n/{:04d}'")))[0]
+    )

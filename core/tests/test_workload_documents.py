@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.errors import ConfigError
 from penstock.workload.config import dump, load, loads, restore
@@ -222,3 +224,47 @@ def test_parse_and_override_leave_the_tree_they_got():
     assert changed.entries["a"].entries["b"].text == "2"
     assert changed.entries["a"].keys["b"] == Mark("--set a.b=2")
     assert problems == []
+
+
+WORDS = [
+    "target",
+    "workload",
+    "op",
+    "get",
+    "null",
+    "0",
+    "1e9",
+    "&a",
+    "*a",
+    "<<",
+    "!!str",
+    "${",
+    "%",
+    "@",
+    "#",
+    "?",
+    "\u2028",
+    "'",
+    "{",
+]
+SCRAPS = st.lists(st.sampled_from([*WORDS, ": ", "- ", "}", "[", "]", ", ", "\n", "  ", '"', "\t", "|\n"]), max_size=25)
+
+
+def outcome(text, overrides):
+    try:
+        loads(text, label="w.yaml", overrides=overrides, environ={})
+    except ConfigError as error:
+        return error.problems
+    return ("w.yaml: no problem",)
+
+
+@given(st.one_of(SCRAPS.map("".join), st.text(max_size=40)))
+def test_any_text_is_a_configuration_or_a_list_of_problems(text):
+    for document, overrides in (
+        (text, ()),
+        (f"{BASE}{text}", ()),
+        (BASE, (text, f"name={text}", f"workload[0]{text}")),
+    ):
+        problems = outcome(document, overrides)
+        assert problems
+        assert all(line.startswith(("w.yaml:", "--set ")) and "\n" not in line for line in problems)

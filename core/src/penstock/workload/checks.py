@@ -16,7 +16,7 @@ from penstock.options import check_value, nearest
 from penstock.plugins import default_host
 from penstock.urls import parse_object, parse_store
 from penstock.workload.globs import has_wildcard
-from penstock.workload.names import Mask, Tree, new_names
+from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
 from penstock.workload.selection import EachOnce
 from penstock.workload.shapes import FAILED, Reader
@@ -38,6 +38,7 @@ def check(config: Config, reader: Reader) -> None:
         _check_processes,
         _check_relative,
         _check_operations,
+        _check_masks,
         _check_objects,
         _check_tree,
         _check_prepare,
@@ -157,6 +158,27 @@ def _check_new(path: str, text: str, reader: Reader, *, directory: bool = False)
         reader.note(path, f"{text!r} names what will be made, and a name has no *; write a prefix or a mask")
     else:
         _try(reader, path, lambda: new_names(text, directory=directory))
+
+
+def _check_masks(config: Config, reader: Reader) -> None:
+    """Names from a prefix differ from entry to entry; those from a mask are the mask's."""
+    seen: dict[str, str] = {}
+    for path, operation in _operations(config):
+        texts = [operation.path] if isinstance(operation, Put | Mkdir) else []
+        key = f"{path}.path"
+        if isinstance(operation, Copy):
+            texts, key = [operation.to], f"{path}.to"
+        for name in map(config.locate, texts):
+            if name in seen and _is_mask(name):
+                reader.note(key, f"makes the same names as {seen[name]}; give each a mask of its own, or a prefix")
+            seen.setdefault(name, key)
+
+
+def _is_mask(text: str) -> bool:
+    try:
+        return count_numbers(text) > 0
+    except ValueError:
+        return False
 
 
 def _check_copy(path: str, operation: Copy, config: Config, reader: Reader) -> None:

@@ -51,7 +51,8 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (str(self.mark), self.path, self.what) if part)
+        text = ": ".join(part for part in (str(self.mark), self.path, self.what) if part)
+        return " ".join(text.splitlines())
 
 
 class Problems(list[Problem]):
@@ -140,7 +141,7 @@ def from_plain(value: Any, mark: Mark) -> Node:
 
 def override(root: Node, assignment: str, problems: Problems) -> Node:
     """``root`` with one ``a.b[0].c=value`` applied; the value is read as YAML."""
-    mark = Mark(f"--set {assignment}")
+    mark = Mark(f"--set {assignment if assignment.isprintable() else repr(assignment)}")
     path, equals, text = assignment.partition("=")
     steps = _steps(path.strip())
     if not equals or not steps:

@@ -5,6 +5,9 @@ depends on the operation: an anchored glob over what exists (get, stat, delete, 
 :mod:`penstock.workload.globs`), or the name of what will be made (put, mkdir, and copy's ``to``; see
 :mod:`penstock.workload.names`).
 
+Names made from a prefix differ between entries and between runs; a mask gives its own names, and an object of that
+name is replaced.
+
 The operation of each turn is drawn by weight. One that has nothing to take (every object deleted, no directory
 made yet, its ``concurrency`` reached) is passed over in favour of the others.
 """
