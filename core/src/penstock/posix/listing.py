@@ -10,7 +10,6 @@ import errno
 import os
 from collections.abc import Iterator
 
-from penstock.errors import InvalidKeyError
 from penstock.posix.replace import TEMPORARY
 
 __all__ = ["walk"]
@@ -25,13 +24,12 @@ def walk(root: bytes, prefix: str, *, recursive: bool, start_after: str) -> Iter
 
     Directories show, with a trailing slash and None, when not ``recursive``. ``start_after`` is exclusive; what
     lies wholly before it is not read. A symbolic link to one of its own parents is not descended into.
-    Raises InvalidKeyError when ``prefix`` has ``..`` as a directory, OSError when a directory can't be read.
+    A prefix that no key can have, such as one that climbs by ``..``, has no keys. Raises OSError when a directory
+    can't be read.
     """
     directory, slash, _ = prefix.rpartition("/")
     segments = directory.split("/") if slash else []
-    if ".." in segments:
-        raise InvalidKeyError(f"{prefix!r}: a prefix here is a relative path and can't climb out of its root by '..'")
-    if "\0" in prefix or any(part in ("", ".") or part.startswith(TEMPORARY) for part in segments):
+    if "\0" in prefix or any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in segments):
         return
     for name, status in _Walk(root, prefix.encode(), recursive, start_after.encode()):
         try:

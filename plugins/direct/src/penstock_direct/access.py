@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import stat
 import threading
 from typing import Literal
 
@@ -20,7 +19,6 @@ from penstock.posix.namespace import READ
 __all__ = ["Access"]
 
 _MEMORY_ONLY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}
-_READ_DIRECT = READ | os.O_DIRECT
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _warned: set[str] = set()
@@ -33,26 +31,19 @@ class Access:
     def __init__(self, names: Namespace, fallback: Literal["none", "buffered"]) -> None:
         self._names = names
         self._buffered = fallback == "buffered"
-        self._admitted: set[int] = set()
+        #: Devices that were looked at and not refused.
+        self.admitted: set[int] = set()
 
-    def open_object(self, key: str) -> tuple[int, os.stat_result]:
-        """Descriptor and state of an object to read. Raises what a get of it raises."""
+    def open_refused(self, error: OSError, key: str, path: bytes) -> int:
+        """After a failed open with O_DIRECT: a descriptor without it where the fallback was chosen, else an error."""
         names = self._names
-        path = names.path(key)
-        try:
-            fd = os.open(path, _READ_DIRECT)
-        except OSError as error:
-            fd = self._open_buffered(error, key, path)
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                names.require_object(key, status, "get")
-            if status.st_dev not in self._admitted:
-                self.admit(fd, status, key, "get")
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd, status
+        if error.errno != errno.EINVAL:
+            raise names.error(error, key, "get") from error
+        with names.translating(key, "get"):
+            # Directories and pipes refuse the flag as well.
+            names.require_object(key, os.stat(path), "get")
+            self._refuse(key, "get", "this file system")
+            return os.open(path, READ)
 
     def open_replacement(self, key: str, *, create: bool = False, unnamed: bool = False) -> Replacement:
         """A new file for an object. Raises OSError, or UnsupportedOperationError where O_DIRECT is refused."""
@@ -67,22 +58,12 @@ class Access:
 
     def admit(self, fd: int, status: os.stat_result, key: str, operation: str) -> None:
         """Refuse a file that lives in memory only; remember the devices that are not refused."""
-        if status.st_dev in self._admitted:
+        if status.st_dev in self.admitted:
             return
         name = _MEMORY_ONLY.get(_file_system(fd))
         if name:
             self._refuse(key, operation, name)
-        self._admitted.add(status.st_dev)
-
-    def _open_buffered(self, error: OSError, key: str, path: bytes) -> int:
-        names = self._names
-        if error.errno != errno.EINVAL:
-            raise names.error(error, key, "get") from error
-        with names.translating(key, "get"):
-            # Directories and pipes refuse the flag as well.
-            names.require_object(key, os.stat(path), "get")
-            self._refuse(key, "get", "this file system")
-            return os.open(path, READ)
+        self.admitted.add(status.st_dev)
 
     def _refuse(self, key: str, operation: str, what: str) -> None:
         """Raise, or where the fallback was chosen say so once for this root."""

@@ -20,7 +20,7 @@ from penstock_direct.pool import BufferPool
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["AlignedOutput", "Fail", "read_aligned"]
+__all__ = ["AlignedOutput", "Fail", "read_copying", "read_straight"]
 
 Fail: TypeAlias = Callable[[OSError], StoreError]
 
@@ -28,34 +28,26 @@ Fail: TypeAlias = Callable[[OSError], StoreError]
 _COPY_UP_TO = 128 * 1024
 
 
-def read_aligned(fd: int, sink: Sink, pool: BufferPool, fail: Fail, *, start: int, count: int, size: int) -> int:
-    """Deliver ``count`` bytes from ``start`` of a file of ``size`` bytes; returns how many there were.
+def read_straight(fd: int, sink: Sink, fail: Fail, position: int, end: int, size: int) -> int:
+    """Deliver bytes ``position`` to ``end`` of a file of ``size`` bytes into the sink's own room.
 
-    They are fewer only when the file shrank. Raises what ``fail`` makes of an error of the operating system.
+    Returns how far that could be done. Raises what ``fail`` makes of an error of the operating system.
     """
-    end = start + count
-    position = start
-    if not position % PAGE:
-        position = _read_straight(fd, sink, fail, position, end, size)
-    if position < end:
-        position = _read_copying(fd, sink, pool, fail, position, end)
-    return position - start
-
-
-def _read_straight(fd: int, sink: Sink, fail: Fail, position: int, end: int, size: int) -> int:
-    """Read into the sink's own room as far as that can be done; returns where it stopped."""
     while position < end and not position % PAGE:
-        left = end - position
+        left = nbytes = end - position
         room = sink.reserve(left)
-        padded = round_up(left)
-        if padded > left and (end != size or room.nbytes < padded):
-            # Only behind the object's end may a read fill more of the room than was asked for.
-            padded = 0 if left <= _COPY_UP_TO else left & -PAGE
-        nbytes = min(padded, room.nbytes & -PAGE)
-        if not nbytes:
-            break
+        if left % PAGE:
+            nbytes = round_up(left)
+            if end != size or room.nbytes < nbytes:
+                # Only behind the object's end may a read fill more of the room than was asked for.
+                nbytes = 0 if left <= _COPY_UP_TO else left & -PAGE
+        if room.nbytes != nbytes:
+            nbytes = min(nbytes, room.nbytes & -PAGE)
+            if not nbytes:
+                break
+            room = room[:nbytes]
         try:
-            got = min(os.preadv(fd, (room[:nbytes],), position), left)
+            got = min(os.preadv(fd, (room,), position), left)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 # The room is not aligned.
@@ -68,7 +60,8 @@ def _read_straight(fd: int, sink: Sink, fail: Fail, position: int, end: int, siz
     return position
 
 
-def _read_copying(fd: int, sink: Sink, pool: BufferPool, fail: Fail, position: int, end: int) -> int:
+def read_copying(fd: int, sink: Sink, pool: BufferPool, fail: Fail, position: int, end: int) -> int:
+    """Deliver bytes ``position`` to ``end`` through a buffer; returns where the file ended if that was before."""
     buffer = pool.take()
     try:
         while position < end:

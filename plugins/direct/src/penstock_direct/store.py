@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from penstock.buffers import PAGE
+from penstock.errors import StoreError
 from penstock.posix import CAPABILITIES, Namespace
+from penstock.posix.namespace import READ
 from penstock.store import ObjectInfo, ObjectWriter, Sink
 from penstock_direct.access import Access
-from penstock_direct.aligned import AlignedOutput, read_aligned
+from penstock_direct.aligned import AlignedOutput, read_copying, read_straight
 from penstock_direct.pool import BufferPool
 from penstock_direct.writer import DirectWriter
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from penstock_direct.plugin import DirectOptions
 
 __all__ = ["DirectStore"]
+
+_READ_DIRECT = READ | os.O_DIRECT
 
 
 class DirectStore:
@@ -40,22 +46,21 @@ class DirectStore:
 
     def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
         names = self._names
-        fd, status = self._access.open_object(key)
+        path = names.path(key)
         try:
+            fd = os.open(path, _READ_DIRECT)
+        except OSError as error:
+            fd = self._access.open_refused(error, key, path)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                names.require_object(key, status, "get")
+            if status.st_dev not in self._access.admitted:
+                self._access.admit(fd, status, key, "get")
             size = status.st_size
-            wanted = size - start if length is None else min(length, size - start)
-            if wanted > 0:
-                got = read_aligned(
-                    fd,
-                    sink,
-                    self._pool,
-                    lambda error: names.error(error, key, "get"),
-                    start=start,
-                    count=wanted,
-                    size=size,
-                )
-                if got < wanted:
-                    raise names.shrank(key, wanted, got, "get")
+            end = size if length is None or start + length > size else start + length
+            if start < end:
+                self._deliver(fd, key, sink, start, end, size)
         finally:
             os.close(fd)
         return names.info(key, status)
@@ -96,3 +101,13 @@ class DirectStore:
     def close(self) -> None:
         """Let the idle buffers go."""
         self._pool.clear()
+
+    def _deliver(self, fd: int, key: str, sink: Sink, start: int, end: int, size: int) -> None:
+        def fail(error: OSError) -> StoreError:
+            return self._names.error(error, key, "get")
+
+        position = start if start % PAGE else read_straight(fd, sink, fail, start, end, size)
+        if position < end:
+            position = read_copying(fd, sink, self._pool, fail, position, end)
+            if position < end:
+                raise self._names.shrank(key, end - start, position - start, "get")
