@@ -110,7 +110,7 @@ def test_every_command_and_option_exists(page):
     [
         ("penstock nosuch x", "no command nosuch"),
         ("a | .venv/bin/penstock plugins --nosuch=1", "no option --nosuch"),
-        ("penstock plugins list --json", ""),
+        ("penstock plugins show file --json", ""),
         ("penstock --version", ""),
     ],
 )

@@ -140,6 +140,13 @@ def test_collect_gives_the_first_reservation_just_its_size():
     assert sink.reserve(1000).nbytes == 1000
 
 
+def test_collect_grows_by_doubling():
+    sink = Collect()
+    sink.write(bytes(1000))
+    sink.write(b"x")
+    assert sink.reserve(1).nbytes >= 900
+
+
 def test_an_old_view_of_collect_stays_what_it_was():
     sink = Collect()
     sink.write(b"abc")
