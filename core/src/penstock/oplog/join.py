@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import attrs
 
 from penstock.errors import OpLogError
 from penstock.oplog.columns import COLUMNS, HEADER
 from penstock.oplog.source import LONGEST_LINE, Source, open_log
-from penstock.oplog.textfile import TextFile
+from penstock.oplog.textfile import TextFile, is_compressed
 
 __all__ = ["Joined", "join_parts"]
-
-_SUFFIX: Final = re.compile(r"(\.tsv(?:\.zst)?)?\Z")
 
 
 @attrs.frozen(slots=True)
@@ -36,22 +32,40 @@ def join_parts(parts: Sequence[str | os.PathLike[str]], target: str | os.PathLik
     """
     names = [os.fspath(part) for part in parts]
     path = os.fspath(target)
-    # The suffix decides what is written, so the temporary name has the same.
-    temporary = _SUFFIX.sub(rf".joining-{os.getpid()}\1", path, count=1)
+    suffix = ".tsv.zst" if is_compressed(path) else ".tsv"
+    if len(names) == 1 and names[0].endswith(suffix) and (rows := _rows_of_whole(names[0])) is not None:
+        with _explained(path):
+            os.replace(names[0], path)
+        return Joined(rows, ())
+    temporary = f"{path.removesuffix(suffix)}.joining-{os.getpid()}{suffix}"
     file = TextFile(temporary, level=level)
     try:
-        joined = _join(names, file)
-        os.replace(temporary, path)
-    except BaseException as error:
+        with _explained(path):
+            joined = _join(names, file)
+            os.replace(temporary, path)
+    except BaseException:
         file.salvage()
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise OpLogError(f"{path} could not be written: {error.strerror}; the parts are left") from error
         raise
     for name in names:
         os.unlink(name)
     return joined
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OpLogError(f"{path} could not be written: {error.strerror}; the parts are left") from error
+
+
+def _rows_of_whole(name: str) -> int | None:
+    """The rows of a part that is a whole log as it stands, else None."""
+    part = _Part(name)
+    rows = sum(text.count(b"\n") for text in part.blocks())
+    return rows if part.has_header and not part.cut_off else None
 
 
 def _join(names: Sequence[str], file: TextFile) -> Joined:
@@ -75,18 +89,20 @@ class _Part:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        #: Known when the blocks were read.
+        self.has_header = False
         self.cut_off = False
 
     def blocks(self) -> Iterator[bytes]:
         source = Source(open_log(self._name), self._name)
         rest = b""
-        at_header = True
         for text in source.text():
             rest += text
             end = rest.rfind(b"\n") + 1
             lines, rest = rest[:end], rest[end:]
-            if at_header and lines:
-                lines, at_header = lines.removeprefix(HEADER), False
+            if lines.startswith(HEADER):
+                self.has_header = True
+                lines = lines.removeprefix(HEADER)
             if lines:
                 yield lines
             if len(rest) > LONGEST_LINE:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from penstock.errors import OpLogError
 
-__all__ = ["MAX_LEVEL", "TextFile"]
+__all__ = ["MAX_LEVEL", "TextFile", "is_compressed"]
 
 #: Levels of zstd compression are 1 to this.
 MAX_LEVEL: Final = 22
@@ -44,11 +44,11 @@ class TextFile:
             if self._frame is not None:
                 self._write(self._frame.flush())
         finally:
-            os.close(self._fd)
+            self._close()
 
     def salvage(self) -> None:
         """End the file after a failure: what the last good ``append`` left stays, and is a complete file where
-        there is room for three more bytes.
+        there is room for three more bytes. Harmless when it is ended already.
         """
         with contextlib.suppress(OSError):
             if stat.S_ISREG(os.fstat(self._fd).st_mode):
@@ -57,7 +57,11 @@ class TextFile:
                 if self._frame is not None and self._whole:
                     self._write(_END_OF_FRAME)
         with contextlib.suppress(OSError):
-            os.close(self._fd)
+            self._close()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -66,11 +70,16 @@ class TextFile:
         self._whole += len(data)
 
 
-def _new_frame(path: str, level: int) -> Any:
-    if path.endswith(".tsv"):
-        return None
-    if not path.endswith(".tsv.zst"):
+def is_compressed(path: str) -> bool:
+    """Whether a log of this name is compressed. Raises OpLogError for any suffix but ours."""
+    if not path.endswith((".tsv", ".tsv.zst")):
         raise OpLogError(f"{path}: name the log *.tsv.zst for a compressed one or *.tsv for plain text")
+    return path.endswith(".zst")
+
+
+def _new_frame(path: str, level: int) -> Any:
+    if not is_compressed(path):
+        return None
     if not 1 <= level <= MAX_LEVEL:
         raise OpLogError(f"zstd level {level}: use 1 (fast) to {MAX_LEVEL} (small)")
     import zstandard
