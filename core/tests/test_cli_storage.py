@@ -93,6 +93,8 @@ def test_du(mem):
     rows = [line.split() for line in run("du", "--bytes", "-d", "2", mem).stdout.splitlines()[1:]]
     assert rows == [["18", "3", f"{mem}d/"], ["14", "2", f"{mem}d/e/"], ["19", "4", mem]]
     assert [row["uri"] for row in json.loads(run("du", "-s", "--json", mem).stdout)] == [mem]
+    assert run("du", "--bytes", f"{mem}d/bb").stdout.split()[-3:] == ["4", "1", f"{mem}d/bb"]
+    run("du", f"{mem}nope", code=1)
 
 
 def test_stat(mem):
@@ -160,6 +162,30 @@ def test_generated_objects_can_be_made_again_in_any_way(mem, monkeypatch):
     monkeypatch.setattr("penstock.cli.putting._PART", 65536 + 4096)
     run("put", "-s", "1MiB", "--seed", "7", "-t", "b{}", mem)
     assert penstock.get(f"{mem}a0") == penstock.get(f"{mem}b0")
+
+
+def test_generated_objects_of_a_format_are_encoded_by_its_plugin(mem, monkeypatch):
+    from penstock.formats import FormatType
+    from penstock.plugins import PluginHost
+
+    class Codec:
+        def encode(self, samples):
+            (sample,) = samples
+            return b"HEAD" + sample["data"].tobytes()
+
+        def decode(self, data):
+            raise NotImplementedError
+
+    @attrs.frozen
+    class NoOptions:
+        pass
+
+    kind = FormatType(name="fake", summary="", extensions=(".fk",), options=NoOptions, open=lambda options: Codec())
+    monkeypatch.setattr(PluginHost, "format_type", lambda self, name: {"fake": kind}[name])
+    run("put", "-n", "2", "-s", "4KiB", "-o", "FAKE", "-t", "{}.fk", mem)
+    first, second = (bytes(penstock.get(f"{mem}{number}.fk")) for number in range(2))
+    assert (first[:4], len(first)) == (b"HEAD", 4100)
+    assert first != second
 
 
 def test_names_of_generated_objects(mem):

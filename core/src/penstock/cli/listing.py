@@ -137,11 +137,13 @@ def _entries(found: Found, *, recursive: bool, regex: str | None) -> Iterator[Ob
 
 
 def _below(found: Found) -> tuple[str, Iterator[ObjectInfo]]:
+    """A prefix and the objects below it; or an object's key and that object alone."""
     key = f"{found.key.rstrip('/')}/" if found.key.strip("/") else ""
     entries = found.store.list(key)
-    if key and not found.store.is_directory(key):
-        entries = _at_least_one(found, entries)
-    return key, entries
+    first = next(entries, None)
+    if first is None and key and not found.store.is_directory(key):
+        return found.key, iter([found.store.stat(found.key)])
+    return key, itertools.chain([first] if first is not None else [], entries)
 
 
 def _ancestors(key: str, cut: int, depth: int) -> Iterator[str]:

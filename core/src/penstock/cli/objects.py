@@ -47,7 +47,7 @@ def get(session: Session, uri: str, target: str) -> int:
     selection = select(found.store.raw, found.store.uri, found.key, trees=False)
     job = plan(selection, end.store.raw, end.store.uri, end.key)
     with missing(found, _DIRECTORY):
-        return carry_out([(found, end, job)], "reading", verb="read")
+        return carry_out(session, [(found, end, job)], "reading", verb="read")
 
 
 def _write_out(found: Found, offset: int, length: int | None) -> None:

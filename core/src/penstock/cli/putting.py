@@ -123,7 +123,7 @@ def _put_file(session: Session, source: str, uri: str, headers: _Headers) -> int
     if job.single is None:
         raise UsageError("put takes one file; use upload for several")
     if not headers.any():
-        return carry_out([(found, end, job)], "writing", verb="wrote")
+        return carry_out(session, [(found, end, job)], "writing", verb="wrote")
     with Bar("writing") as bar:
         nbytes = _put_mapped(source, end.store, job.target.prefix + job.single[1], headers)
         bar.object_done(nbytes)

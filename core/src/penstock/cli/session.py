@@ -11,8 +11,9 @@ import attrs
 import click
 
 from penstock.cli.common import env_file_option, key_values, verbose_option
+from penstock.cli.lazy import State
 from penstock.client import Found, StoreCache
-from penstock.errors import NotAnObjectError, ObjectNotFoundError, UnknownOptionError
+from penstock.errors import NotAnObjectError, ObjectNotFoundError, StoreError, UnknownOptionError
 from penstock.opening import resolve_object
 from penstock.options import nearest
 from penstock.quantities import parse_size
@@ -55,7 +56,13 @@ class Session:
 
         ``-O`` reaches every store that has an option of that name; one that none has is UnknownOptionError.
         """
-        self._cache = StoreCache(threads=threads, wrap=self._log.meter if self._log is not None else None)
+        state = click.get_current_context().find_object(State)
+        verbose = state is not None and state.verbosity > 0
+        self._cache = StoreCache(
+            threads=threads,
+            wrap=self._log.meter if self._log is not None else None,
+            on_retry=_say_retry if verbose else None,
+        )
         known: dict[str, set[str]] = {}
         for uri in uris:
             kind = resolve_object(uri).kind
@@ -64,10 +71,16 @@ class Session:
         for name in self._options:
             if name not in every:
                 raise UnknownOptionError(f"-O {name}: no store here has this option; {nearest(name, every)}")
-        return [
-            self._cache.find(uri, {name: value for name, value in self._options.items() if name in known[uri]})
-            for uri in uris
-        ]
+        given = {uri: {name: value for name, value in self._options.items() if name in known[uri]} for uri in uris}
+        if verbose:
+            for uri in uris:
+                _say_opened(uri, given[uri])
+        return [self._cache.find(uri, given[uri]) for uri in uris]
+
+    @property
+    def logged(self) -> bool:
+        """Whether every call goes into an operation log, so that there must be none but the command's own."""
+        return self._log is not None
 
     def close(self) -> None:
         """Close the stores."""
@@ -104,6 +117,20 @@ def store_command(
     ):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def _say_opened(uri: str, options: Mapping[str, str]) -> None:
+    import structlog
+
+    target = resolve_object(uri, options=options)
+    origins = {name: origin for name, origin in target.resolved.origins.items() if origin != "default"}
+    structlog.get_logger().info("store", base=target.address.base, key=target.address.key, options_from=origins)
+
+
+def _say_retry(error: StoreError, attempt: int, wait: float) -> None:
+    import structlog
+
+    structlog.get_logger().warning("repeating a call", error=str(error), attempt=attempt, wait_s=round(wait, 3))
 
 
 @contextlib.contextmanager

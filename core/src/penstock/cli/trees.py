@@ -68,7 +68,7 @@ def cp(
     matches a quoted glob goes below TARGET and keeps its tree.
     """
     steps = _plan(session, uris, recursive, _existing(sync, resume), dry_run, threads, metadata=metadata)
-    return _carry_out_all(steps, recursive, "copying", "copied", as_json)
+    return _carry_out_all(session, steps, recursive, "copying", "copied", as_json)
 
 
 @click.command()
@@ -95,7 +95,7 @@ def mv(
     for found, _, job in steps:
         if not dry_run and job.single is None and not job.source.prefix and job.pattern in (None, "**"):
             confirm_all(found, "move", yes)
-    return _carry_out_all(steps, recursive, "moving", "moved", as_json)
+    return _carry_out_all(session, steps, recursive, "moving", "moved", as_json)
 
 
 @click.command()
@@ -113,7 +113,7 @@ def upload(
     `upload DIR URI` makes DIR/a/b the object URI/a/b. Exit code 1, with a list, when some could not be copied.
     """
     steps = _plan(session, uris, True, _existing(sync, resume), dry_run, threads)
-    return carry_out(steps, "uploading", verb="uploaded", as_json=as_json)
+    return carry_out(session, steps, "uploading", verb="uploaded", as_json=as_json)
 
 
 @click.command()
@@ -132,15 +132,16 @@ def download(
     1, with a list, when some could not be copied.
     """
     steps = _plan(session, uris, True, _existing(sync, resume), dry_run, threads)
-    return carry_out(steps, "downloading", verb="downloaded", as_json=as_json)
+    return carry_out(session, steps, "downloading", verb="downloaded", as_json=as_json)
 
 
-def carry_out(steps: Sequence[_Step], label: str, *, verb: str, as_json: bool = False) -> int:
+def carry_out(session: Session, steps: Sequence[_Step], label: str, *, verb: str, as_json: bool = False) -> int:
     """Do all jobs behind one bar, print what came of them, and return the exit code."""
     skipped = 0
     failures: list[tuple[_Step, Transfer]] = []
     with Bar(label) as bar:
-        bar.expect(lambda: sum(_size(job) for _, _, job in steps))
+        if not session.logged:
+            bar.expect(lambda: sum(_size(job) for _, _, job in steps))
         for step in steps:
             begin, end, job = step
             for done in transfers(attrs.evolve(job, watch=bar.advance)):
@@ -170,11 +171,13 @@ def carry_out(steps: Sequence[_Step], label: str, *, verb: str, as_json: bool = 
     return FAILED if failures else 0
 
 
-def _carry_out_all(steps: Sequence[_Step], recursive: bool, label: str, verb: str, as_json: bool) -> int:
+def _carry_out_all(
+    session: Session, steps: Sequence[_Step], recursive: bool, label: str, verb: str, as_json: bool
+) -> int:
     if recursive or len(steps) > 1:
-        return carry_out(steps, label, verb=verb, as_json=as_json)
+        return carry_out(session, steps, label, verb=verb, as_json=as_json)
     with missing(steps[0][0], "use -r for all of it"):
-        return carry_out(steps, label, verb=verb, as_json=as_json)
+        return carry_out(session, steps, label, verb=verb, as_json=as_json)
 
 
 def _plan(

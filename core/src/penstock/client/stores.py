@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from penstock.client.store import Store
+from penstock.errors import StoreError
 from penstock.layers.prefix import Prefixed
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.opening import Target, resolve_object, resolve_store
@@ -20,6 +21,8 @@ __all__ = ["Found", "StoreCache", "close_stores", "connect", "default_cache"]
 
 #: Puts a layer around a store that was just opened; gets the store's URI and its endpoint's name.
 Wrap = Callable[[ObjectStore, str, str], ObjectStore]
+#: Gets the error, the number of the attempt that met it, and the wait in seconds.
+OnRetry = Callable[[StoreError, int, float], None]
 
 _RETRIES = RetryPolicy()
 
@@ -50,12 +53,16 @@ class StoreCache:
         threads: int = 16,
         retries: RetryPolicy | None = _RETRIES,
         wrap: Wrap | None = None,
+        on_retry: OnRetry | None = None,
     ) -> None:
-        """``retries=None``: a failed call is not repeated."""
+        """``retries=None``: a failed call is not repeated. ``on_retry`` is that of
+        :class:`~penstock.layers.retry.Retrying`.
+        """
         self._limit = limit
         self._threads = threads
         self._retries = retries
         self._wrap = wrap
+        self._on_retry = on_retry
         self._lock = threading.Lock()
         self._stores: OrderedDict[object, Store] = OrderedDict()
 
@@ -66,11 +73,14 @@ class StoreCache:
         with self._lock:
             store = self._stores.get(identity)
             if store is None:
-                store = self._stores[identity] = _opened(target, self._threads, self._retries, self._wrap)
+                store = self._stores[identity] = self._open(target)
             self._stores.move_to_end(identity)
             if len(self._stores) > self._limit:
                 self._stores.popitem(last=False)
         return Found(store, target.address.key)
+
+    def _open(self, target: Target) -> Store:
+        return _opened(target, self._threads, self._retries, self._wrap, self._on_retry)
 
     def close(self) -> None:
         """Close every store that is open."""
@@ -93,7 +103,7 @@ def connect(
     ``retries`` says; None: never. Raises InvalidURIError, UnknownSchemeError, UnknownOptionError, PluginError.
     """
     target = resolve_store(uri, options=options)
-    store = _opened(target, threads, retries, None)
+    store = _opened(target, threads, retries)
     if not target.address.key:
         return store
     return Store(Prefixed(store.detach(), target.address.key), store.uri + target.address.key, threads=threads)
@@ -123,10 +133,16 @@ _abandoned: list[StoreCache] = []
 os.register_at_fork(after_in_child=_forget)
 
 
-def _opened(target: Target, threads: int, retries: RetryPolicy | None, wrap: Wrap | None) -> Store:
+def _opened(
+    target: Target,
+    threads: int,
+    retries: RetryPolicy | None,
+    wrap: Wrap | None = None,
+    on_retry: OnRetry | None = None,
+) -> Store:
     store = target.open(threads)
     if retries is not None:
-        store = Retrying(store, retries)
+        store = Retrying(store, retries, on_retry=on_retry)
     if wrap is not None:
         store = wrap(store, target.address.base, target.endpoint())
     return Store(store, target.address.base, threads=threads)
