@@ -14,7 +14,7 @@ from penstock.plugins import PluginHost, default_host
 from penstock.store import Address, ObjectStore, StoreType
 from penstock.urls import StoreURL, parse_object, parse_store
 
-__all__ = ["Target", "open_store", "resolve_object", "resolve_store"]
+__all__ = ["Target", "open_store", "resolve_object", "resolve_place", "resolve_store"]
 
 
 @attrs.frozen(slots=True)
@@ -44,6 +44,15 @@ def resolve_object(uri: str, *, options: Mapping[str, Any] | None = None, host: 
     Raises InvalidURIError, UnknownSchemeError, PluginError, UnknownOptionError or UsageError.
     """
     return _resolve(parse_object(uri), options, host)
+
+
+def resolve_place(uri: str, *, options: Mapping[str, Any] | None = None, host: PluginHost | None = None) -> Target:
+    """Understand the URI of a place within a store, with options after its ``?``.
+
+    As with :func:`resolve_object` the address's key leads to the place from the store's own root, so that places
+    of one store share it. Raises as that does.
+    """
+    return _resolve(parse_store(uri), options, host)
 
 
 def resolve_store(uri: str, *, options: Mapping[str, Any] | None = None, host: PluginHost | None = None) -> Target:

@@ -7,7 +7,7 @@ lanes have in hand so far.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from penstock.clocks import cpu_ns, monotonic_ns
@@ -36,11 +36,12 @@ class Collector:
         self.pool = BufferPool(lanes + _SPARE_BUFFERS, capacity)
         self.recorders = [Recorder(lane, self.pool.handover) for lane in range(lanes)]
         self._log = log
+        self._working = lanes
         self._tally = Tally()
         self._errors = ErrorTable()
 
-    def collect(self, begin: int, interval: int, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-        """Yield a snapshot at the end of each interval, and a last one when nothing runs any more.
+    def collect(self, begin: int, interval: int) -> Iterator[dict[str, Any]]:
+        """Yield a snapshot at the end of each interval, and a last one when every lane has ended.
 
         ``begin`` and ``interval`` are in monotonic nanoseconds; before ``begin`` there are snapshots too, at least
         one, with the number -1. Raises what the log raises.
@@ -48,43 +49,39 @@ class Collector:
         yield self._snapshot(-1, begin, begin)
         number = 0
         tick = begin + interval
-        while True:
-            alive = running()
+        while self._working:
             self._take_full(min(tick, monotonic_ns() + interval))
             now = monotonic_ns()
-            if not alive:
-                break
             if now >= tick:
                 yield self._snapshot(number, begin + number * interval, tick)
                 behind = (now - tick) // interval
                 number, tick = number + 1 + behind, tick + (1 + behind) * interval
             elif now < begin:
                 yield self._snapshot(-1, now, now)
-        self._drain()
         yield self._snapshot(number, begin + number * interval, monotonic_ns())
 
-    def wake(self) -> None:
-        """Called by a lane that ends."""
+    def ended(self) -> None:
+        """Called by each lane when it has flushed its last rows."""
         self.pool.full.put(None)
 
     def _take_full(self, until: int) -> None:
-        """Take what comes until a monotonic time, or until a lane has ended."""
-        while (ahead := until - monotonic_ns()) > 0:
+        """Take what comes until a monotonic time, or until every lane has ended."""
+        while self._working and (ahead := until - monotonic_ns()) > 0:
             try:
-                buffer = self.pool.full.get(timeout=ahead / 1e9)
+                self._take_one(self.pool.full.get(timeout=ahead / 1e9))
             except queue.Empty:
                 return
-            if buffer is None:
-                return
-            self._take(buffer)
-            self.pool.recycle(buffer)
 
     def _drain(self) -> None:
         while not self.pool.full.empty():
-            buffer = self.pool.full.get()
-            if buffer is not None:
-                self._take(buffer)
-                self.pool.recycle(buffer)
+            self._take_one(self.pool.full.get())
+
+    def _take_one(self, buffer: RecordBuffer | None) -> None:
+        if buffer is None:
+            self._working -= 1
+            return
+        self._take(buffer)
+        self.pool.recycle(buffer)
 
     def _take(self, buffer: RecordBuffer) -> None:
         begin, end = buffer.seen, buffer.count

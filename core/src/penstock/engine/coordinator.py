@@ -12,10 +12,11 @@ import attrs
 
 from penstock.clocks import monotonic_ns, wall_ns
 from penstock.engine.plan import WorkerPlan
+from penstock.engine.sets import count_prepared
 from penstock.engine.watch import ErrorWindow, Watched, merge_intervals
 from penstock.errors import PenstockError, WorkerLostError
 from penstock.launchers import Launcher, LaunchSpec
-from penstock.report.outcome import Interval, PhaseOutcome, Timeline
+from penstock.report.outcome import Interval, PhaseOutcome, Timeline, join
 from penstock.stats.errors import ErrorTable
 from penstock.stats.system import CpuMeter
 from penstock.stats.tally import Tally
@@ -61,6 +62,13 @@ class Found:
     interrupted: bool = False
     failure: str = ""
     stopped: str = ""
+
+    def intervals(self) -> list[Interval]:
+        """The time series. What came after the last full interval, while calls ended, belongs to that one."""
+        intervals = self.timeline.intervals()
+        if len(intervals) > 1 and intervals[-1].seconds < intervals[0].seconds / 2:
+            intervals[-2:] = [join(intervals[-2:])]
+        return intervals
 
     @property
     def measured_seconds(self) -> float:
@@ -127,7 +135,7 @@ class Coordinator:
             return False
         reports: dict[int, Mapping[str, Any]] = {}
         began = monotonic_ns()
-        self._view.phase("prepare", None, None)
+        self._view.phase("prepare", count_prepared(self._config), None)
 
         async def one(worker: Watched) -> None:
             async for report in worker.handle.stream("prepare", {}):
@@ -196,7 +204,8 @@ class Coordinator:
             self._emitted += 1
             if self._emitted == 0 and self._config.warmup:
                 self._view.phase("run", self._config.total_operations, self._config.duration)
-            self._view.interval(interval, self.found.totals)
+            if self._emitted == 0 or interval.seconds > self._config.live_interval / 2:
+                self._view.interval(interval, self.found.totals)
             await self._judge(interval)
             self.found.timeline.add(interval)
 

@@ -130,7 +130,7 @@ def _outcome(loaded: Loaded, command_line: str, started: int, found: Found, log:
         exit_code=exit_code,
         totals=found.totals,
         warmup_operations=found.totals.warmup,
-        intervals=found.timeline.intervals(),
+        intervals=found.intervals(),
         workers=[worker.outcome() for worker in found.workers],
         errors=found.errors,
         phases=found.phases,

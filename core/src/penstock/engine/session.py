@@ -121,7 +121,7 @@ class Session:
             thread.start()
         interval = round(self.config.live_interval * 1e9)
         try:
-            for snapshot in collector.collect(warm, interval, lambda: any(thread.is_alive() for thread in threads)):
+            for snapshot in collector.collect(warm, interval):
                 yield snapshot | {"start_s": (snapshot["start"] - warm) / 1e9, "end_s": (snapshot["end"] - warm) / 1e9}
         except BaseException as error:
             control.broke(error)
@@ -260,4 +260,4 @@ def _drive(lane: Lane, collector: Collector) -> None:
     try:
         lane.run()
     finally:
-        collector.wake()
+        collector.ended()

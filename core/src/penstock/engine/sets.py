@@ -12,12 +12,13 @@ from penstock.engine.objects import NamedObjects
 from penstock.engine.places import Places
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
+from penstock.payloads.zero import ZeroPayload
 from penstock.workload import hashing, sizes
 from penstock.workload.config import Config, DirectoryStructure
 from penstock.workload.names import Tree, directory, numbered
 from penstock.workload.sizes import SizeSpec
 
-__all__ = ["PreparedSet", "prepared_sets"]
+__all__ = ["PreparedSet", "count_prepared", "prepared_sets"]
 
 
 @attrs.frozen
@@ -41,6 +42,11 @@ def prepared_sets(config: Config, places: Places, payload: Callable[[str], Paylo
     if config.prepare.directory_structure is not None:
         sets.extend(_tree_sets(config, config.prepare.directory_structure, places, payload))
     return sets
+
+
+def count_prepared(config: Config) -> int:
+    """How many objects and directories the preparation is about."""
+    return sum(each.objects.count for each in prepared_sets(config, Places(config), lambda fill: ZeroPayload(0)))
 
 
 def _tree_sets(
