@@ -157,7 +157,7 @@ class RichView:
         bounded = total is not None or seconds is not None
         self._total, self._seconds = total, seconds
         self._progress.add_task(printable(name), total=1.0 if bounded else None, detail=_limits(total, seconds))
-        self._live.update(self._progress)
+        self._live.update(self._progress, refresh=True)
 
     def progress(self, done: int, nbytes: int) -> None:
         share = done / self._total if self._total else 0.0

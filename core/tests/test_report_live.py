@@ -1,0 +1,132 @@
+"""The live view on terminals and elsewhere, and the summary at the end."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from penstock.records import Op, record_dtype
+from penstock.report.live import LineView, open_view, print_summary
+from penstock.report.outcome import Interval, Outcome, WorkerOutcome
+from penstock.stats.errors import ErrorTable
+from penstock.stats.tally import Tally
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def tally(op=Op.GET, count=100, errors=0):
+    rows = np.zeros(count + errors, record_dtype())
+    rows["op"], rows["start"], rows["nbytes"], rows["attempts"] = op, 10**9, 1 << 20, 1
+    rows["end"] = 10**9 + 2_000_000
+    rows["error"][count:] = 1
+    made = Tally()
+    made.add(rows)
+    return made
+
+
+def play(view):
+    view.phase("prepare", 1000, None)
+    for done in (0, 10, 11, 12, 500, 1000):
+        view.progress(done, done << 10)
+    view.phase("warm-up", None, 2.0)
+    view.interval(Interval(start_s=-1.0, seconds=1.0, tally=Tally()), Tally())
+    view.phase("run", None, 10.0)
+    first = tally(errors=3)
+    view.interval(Interval(start_s=0.0, seconds=1.0, tally=first, client_cpu_pct=42.0), first)
+    view.note("worker [bold]2[/] was\n\x1b[31mlost")
+    view.close()
+    view.close()
+
+
+def test_lines_for_a_stream_that_is_no_terminal():
+    stream = io.StringIO()
+    play(open_view(stream=stream))
+    lines = stream.getvalue().splitlines()
+    assert lines == [
+        "prepare: 1000",
+        "  10 objects, 10.0 KiB",
+        "  500 objects, 500 KiB",
+        "  1000 objects, 1000 KiB",
+        "warm-up: 2.00 s",
+        "       -1.0 s  warming up, 0 operations so far",
+        "run: 10.0 s",
+        "        1.0 s  GET 100 ops/s 100 MiB/s p50 2.00 ms p99 2.00 ms | errors 3 | client CPU 42 %",
+        "  note: worker [bold]2[/] was\\n\\x1b[31mlost",
+    ]
+
+
+def test_a_terminal_is_redrawn_and_left_as_it_was(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    play(open_view(stream=stream))
+    shown = stream.getvalue()
+    for text in ("prepare", "warm-up", "9.00 s left", "GET", "100 MiB/s", "client CPU 42 %"):
+        assert text in shown
+    assert "note: worker [bold]2[/] was\\n\\x1b[31mlost" in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+
+
+@pytest.mark.parametrize("terminal", [io.StringIO, Terminal])
+def test_quiet_shows_nothing_and_logs_everything(tmp_path, terminal):
+    stream = terminal()
+    play(open_view(tmp_path / "console.log", quiet=True, stream=stream))
+    assert stream.getvalue() == ""
+    plain = io.StringIO()
+    play(LineView(plain))
+    assert (tmp_path / "console.log").read_text() == plain.getvalue() != ""
+
+
+def outcome(**fields):
+    known = {
+        "name": "demo",
+        "version": "1",
+        "command_line": "",
+        "target": "mem://x",
+        "started_ns": 1,
+        "ended_ns": 2,
+        "measured_from_ns": 1,
+        "measured_seconds": 2.0,
+        "status": "done",
+    }
+    return Outcome(**(known | fields))
+
+
+def summary(made, report=None):
+    stream = io.StringIO()
+    print_summary(made, report, stream=stream)
+    return stream.getvalue()
+
+
+def test_summary_of_a_run():
+    totals = tally(count=200, errors=5)
+    totals.merge(tally(Op.PUT, 100))
+    errors = ErrorTable.from_message(
+        [{"operation": "GET", "text": f"E: {n} [red]\x1b[31m", "count": 9 - n, "example": "k\udc80"} for n in range(7)]
+    )
+    lost = WorkerOutcome(rank=3, host="h", pid=1, lanes=1, tally=Tally(), lost="killed")
+    text = summary(outcome(totals=totals, errors=errors, workers=[lost], notes=["a note"]), "/some/where/report.html")
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["GET"][1:5] == ["200", "100", "100", "MiB/s"]
+    assert rows["GET"][-1] == "5"
+    assert rows["ALL"][1:5] == ["300", "150", "150", "MiB/s"]
+    assert "9 times GET E: 0 [red]\\x1b[31m (such as k\\udc80)" in text
+    assert "and 2 other errors" in text
+    assert "worker 3 on h was lost: killed" in text
+    assert "note: a note" in text
+    assert text.endswith("report: /some/where/report.html\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [("done", "Done"), ("failed", "Failed"), ("interrupted", "Partial"), ("errors", "Too many errors")],
+)
+def test_summary_says_how_it_ended(status, word):
+    text = summary(outcome(status=status, reason="" if status == "done" else "because"))
+    assert word in text
+    assert ("because" in text) == (status != "done")
+    assert "Nothing was measured." in text
