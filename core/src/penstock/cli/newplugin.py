@@ -17,7 +17,7 @@ import click
 from penstock.errors import UsageError
 from penstock.plugins import PACKAGES
 
-__all__ = ["new_plugin", "write_plugin"]
+__all__ = ["check_name", "new_plugin", "write_plugin"]
 
 _LEGAL = re.compile(r"[a-z][a-z0-9]*\Z")
 _LONGEST = 40

@@ -24,7 +24,7 @@ from penstock.engine import messages
 from penstock.errors import RunError, WorkerLostError
 from penstock.launchers import Body, LaunchSpec, WorkerHandle
 
-__all__ = ["LocalLauncher"]
+__all__ = ["LocalLauncher", "LocalWorker"]
 
 _GREETING_SECONDS = 60.0
 _STOP_SECONDS = 10.0

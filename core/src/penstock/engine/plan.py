@@ -13,7 +13,7 @@ from penstock.engine.places import paths_of, resolve
 from penstock.errors import UsageError
 from penstock.workload.config import Config, dump, loads
 
-__all__ = ["WorkerPlan", "describe", "make_plans"]
+__all__ = ["WorkerPlan", "describe", "make_plans", "part_path"]
 
 
 @attrs.frozen(kw_only=True)

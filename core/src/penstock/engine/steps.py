@@ -27,6 +27,7 @@ __all__ = [
     "Put",
     "RemoveDirectory",
     "Stat",
+    "write_object",
 ]
 
 

@@ -10,7 +10,7 @@ import attrs
 from penstock.errors import OpLogError
 from penstock.oplog.columns import COLUMNS, OPERATIONS, escape, format_time, parse_time, unescape
 
-__all__ = ["Layout", "Row", "row_from_json"]
+__all__ = ["Layout", "Row", "column_names", "is_header", "row_from_json"]
 
 _NAMES: Final = (*COLUMNS[:11], "last_byte", *COLUMNS[11:], "cat")
 _ALIASES: Final = {"operation": "op", "t_start": "start"}

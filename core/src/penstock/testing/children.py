@@ -20,7 +20,18 @@ from penstock.plugins import default_host
 from penstock.store import ObjectStore
 from penstock.testing.tools import PATIENCE_S, listed, noise, part_size, read
 
-__all__ = ["BODY", "Opener", "Reopen", "body", "child", "put_forever", "vanish_in_put", "vanish_in_writer", "visit"]
+__all__ = [
+    "BODY",
+    "Child",
+    "Opener",
+    "Reopen",
+    "body",
+    "child",
+    "put_forever",
+    "vanish_in_put",
+    "vanish_in_writer",
+    "visit",
+]
 
 #: A call without arguments that opens the store, and that pickles.
 Opener = Callable[[], ObjectStore]

@@ -18,7 +18,7 @@ from penstock.testing.oracle import Fate, Oracle
 from penstock.testing.sinks import CheckedSink, Room
 from penstock.testing.tools import broken, listed, part_size, raises, read
 
-__all__ = ["DATA", "OPAQUE_KEYS", "PATH_KEYS", "HistoryLaws"]
+__all__ = ["DATA", "OPAQUE_KEYS", "PATH_KEYS", "HistoryLaws", "StoreMachine"]
 
 _SEGMENTS = ("a", "ab", "a-", "a b", "A", "b", "é", "50%", "x+y", "q?#", "\uffee", "\U0001f600")
 _LAW = "the law of histories (a store answers as a dictionary would)"
