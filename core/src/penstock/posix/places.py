@@ -15,8 +15,7 @@ __all__ = ["descend", "parse"]
 def parse(url: StoreURL) -> Address:
     """``scheme:///abs/path`` below the root ``/``, ``scheme://./rel`` below the working directory.
 
-    Leading ``..`` of a relative path climb from the working directory and become part of the root; anywhere else
-    they are refused when the key is used. Raises InvalidURIError for an authority, which files do not have.
+    Raises InvalidURIError for an authority, which files do not have.
     """
     key = url.path.removeprefix("/")
     if url.authority == "":
@@ -26,10 +25,7 @@ def parse(url: StoreURL) -> Address:
             f"{url}: files have no host; write {url.scheme}:///{url.authority}{url.path} (three slashes) for an "
             f"absolute path or {url.scheme}://./{url.authority}{url.path} for a relative one"
         )
-    root = "."
-    while key == ".." or key.startswith("../"):
-        root, key = f"{root}/..", key[3:]
-    return Address(f"{url.scheme}://{root}/", key, {"root": root})
+    return Address(f"{url.scheme}://./", key, {"root": "."})
 
 
 def descend(address: Address) -> Address:
