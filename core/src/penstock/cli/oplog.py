@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -44,7 +45,7 @@ def head(log: str, limit: int, as_tsv: bool, as_json: bool, skip_bad_rows: bool)
 
     if as_tsv and as_json:
         raise click.UsageError("choose one of --tsv and --json")
-    source: str | BinaryIO = click.get_binary_stream("stdin") if log == "-" else log
+    source: str | BinaryIO = sys.stdin.buffer if log == "-" else log
     with read(source, skip_bad_rows=skip_bad_rows) as reader:
         rows = itertools.islice(reader, limit)
         if as_json:
