@@ -25,7 +25,7 @@ CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
 CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
-TOOLS = ("pytest-timeout", "pytest-xdist")
+TOOLS = ("jsonschema", "pytest-timeout", "pytest-xdist")
 QUICK = ("-m", "not slow")
 #: Tests that a session of their own runs; integration runs all others.
 KIT = ("tests/test_kit_kills_mutants.py",)
