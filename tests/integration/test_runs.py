@@ -20,8 +20,9 @@ FILES = {
 
 MIXED = """
 target: {target}
-duration: 2s
-warmup: 300ms
+duration: none
+total_operations: 4000
+warmup: 100ms
 concurrency: 4
 seed: 7
 live_interval: 500ms
@@ -30,13 +31,14 @@ cleanup: true
 prepare:
   ensure_objects:
     - {{path: data/, count: 200, size: {{uniform: {{min: 0, max: 20000}}}}}}
+    - {{path: doomed/, count: 3000, size: 10}}
 workload:
   - {{op: get, path: "data/*", weight: 50}}
   - {{op: get, path: "data/*", weight: 10, range: {{size: 512, offset: random}}}}
   - {{op: put, path: new/, size: {{lognormal: {{mean: 8KiB, std_dev: 8KiB, max: 64KiB}}}}, weight: 20}}
   - {{op: stat, path: "data/*", weight: 10}}
   - {{op: list, path: data/, weight: 2}}
-  - {{op: delete, path: "data/*", weight: 1}}
+  - {{op: delete, path: "doomed/*", weight: 1}}
   - {{op: copy, path: "data/*", to: copies/, weight: 5}}
   - {{op: mkdir, path: dirs/, weight: 4}}
   - {{op: rmdir, path: "dirs/*", weight: 4}}
@@ -172,4 +174,5 @@ workload: [{{op: get, path: "*"}}]
     for processes in (1, 2):
         finished = penstock("run", str(penstock.write(text)), "--set", f"processes={processes}")
         assert finished.code == 0, finished.err
-        assert finished.result["operations"]["GET"]["count"] == 1000
+        # An arrival that is late at the very end does not start any more.
+        assert 985 <= finished.result["operations"]["GET"]["count"] <= 1000

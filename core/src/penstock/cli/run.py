@@ -11,7 +11,7 @@ import attrs
 import click
 
 from penstock.engine.run import execute
-from penstock.report.live import open_view, print_summary
+from penstock.report.live import LiveView, open_view, print_summary
 from penstock.workload.config import load
 
 __all__ = ["run"]
@@ -44,16 +44,15 @@ def run(
     130 interrupted.
     """
     loaded = load(workload, overrides=overrides, environ=os.environ)
-    changes: dict[str, str] = {}
+    config = loaded.config
     if results_dir is not None:
-        changes["results_dir"] = results_dir
+        config = attrs.evolve(config, results_dir=results_dir)
     if op_log is not None:
-        changes["op_log"] = op_log
-    if changes:
-        loaded = attrs.evolve(loaded, config=attrs.evolve(loaded.config, **changes))
-    views = []
+        config = attrs.evolve(config, op_log=op_log)
+    loaded = attrs.evolve(loaded, config=config)
+    views: list[LiveView] = []
 
-    def view(directory: Path) -> object:
+    def view(directory: Path) -> LiveView:
         views.append(open_view(directory / "console.log", quiet=quiet or as_json))
         return views[0]
 
@@ -66,4 +65,6 @@ def run(
         click.echo((result.directory / "result.json").read_text(), nl=False)
     else:
         print_summary(result.outcome, result.report)
+    if result.outcome.reason:
+        click.echo(f"penstock: {result.outcome.status}: {result.outcome.reason}", err=True)
     context.exit(result.outcome.exit_code)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-from penstock.engine.prepare import Progress
+from penstock.engine.prepare import Progress, exists
 from penstock.engine.threads import work_through
-from penstock.errors import ObjectNotFoundError, StoreError
+from penstock.errors import StoreError
 from penstock.metering import describe_error
 from penstock.store import ObjectStore
 
@@ -67,15 +67,7 @@ def missing_directories(store: ObjectStore, prefixes: Iterable[str]) -> list[str
     for prefix in prefixes:
         segments = prefix.split("/")[:-1]
         wanted.update("/".join(segments[:depth]) + "/" for depth in range(1, len(segments) + 1))
-    return sorted(key for key in wanted if not _exists(store, key))
-
-
-def _exists(store: ObjectStore, key: str) -> bool:
-    try:
-        store.stat(key)
-    except ObjectNotFoundError:
-        return False
-    return True
+    return sorted(key for key in wanted if not exists(store, key))
 
 
 def _batches(keys: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -13,11 +13,11 @@ from penstock.buffers import aligned_buffer
 from penstock.engine.sets import PreparedSet
 from penstock.engine.steps import write_object
 from penstock.engine.threads import work_through
-from penstock.errors import AlreadyExistsError, RunError, StoreError
+from penstock.errors import ObjectNotFoundError, RunError, StoreError
 from penstock.metering import describe_error
 from penstock.store import ObjectStore
 
-__all__ = ["Made", "Preparation", "Progress"]
+__all__ = ["Made", "Preparation", "Progress", "exists"]
 
 _CHUNK = 256
 
@@ -71,15 +71,28 @@ class Preparation:
     part_size: int
     stopping: Callable[[], bool]
     made: list[Made] = attrs.field(factory=list, init=False)
+    _standing: dict[int, NDArray[np.bool_]] = attrs.field(factory=dict, init=False)
     progress: Progress = attrs.field(factory=Progress, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def survey(self) -> None:
+        """Note which directories are there, before any worker makes one: objects bring theirs with them."""
+        for number, prepared in enumerate(self.sets):
+            if prepared.payload is None:
+                begin, end = self._range(prepared)
+                store, objects = self.stores[prepared.store], prepared.objects
+                root = objects.names.base
+                fresh = not end or (bool(root) and not exists(store, root))
+                standing = (not fresh and exists(store, objects.key(index)) for index in range(begin, end))
+                self._standing[number] = np.fromiter(standing, dtype=bool, count=end - begin)
 
     def run(self) -> Iterator[Progress]:
         """Make what is missing; yields progress. Raises RunError when objects could not be made."""
         self.progress.total = sum(end - begin for begin, end in map(self._range, self.sets))
-        for prepared in self.sets:
+        for number, prepared in enumerate(self.sets):
             begin, end = self._range(prepared)
-            present = np.zeros(end - begin, dtype=bool)
+            present = self._standing.get(number, np.zeros(end - begin, dtype=bool))
+            self.progress.found += int(present.sum())
             if not self.force and prepared.payload is not None:
                 for _ in self._find(prepared, begin, present):
                     yield self.progress
@@ -141,14 +154,10 @@ class Preparation:
         key = prepared.objects.key(index)
         try:
             if prepared.payload is None:
-                store.put(key, b"", create=True)
+                store.put(key, b"")
             else:
                 number = prepared.number(index)
                 write_object(store, key, prepared.payload, number, size, room, self.single, self.part_size)
-        except AlreadyExistsError:
-            with self._lock:
-                self.progress.found += 1
-            return
         except StoreError as error:
             self._note_failure(key, error)
             return
@@ -163,3 +172,12 @@ class Preparation:
             self.progress.example = self.progress.example or f"{key}: {describe_error(error)}"
         if self.max_errors is not None and self.progress.failed > self.max_errors:
             raise RunError(f"prepare: more than {self.max_errors} objects failed, such as {self.progress.example}")
+
+
+def exists(store: ObjectStore, key: str) -> bool:
+    """Whether there is something of that key; what can't be known raises."""
+    try:
+        store.stat(key)
+    except ObjectNotFoundError:
+        return False
+    return True

@@ -17,7 +17,7 @@ from penstock.engine.pacing import poisson_arrivals, uniform_arrivals
 from penstock.engine.places import Places
 from penstock.engine.plan import WorkerPlan
 from penstock.engine.pools import resolve_pools
-from penstock.engine.prepare import Made, Preparation
+from penstock.engine.prepare import Preparation
 from penstock.engine.sets import PreparedSet, prepared_sets
 from penstock.engine.steps import Created
 from penstock.errors import RunError
@@ -46,7 +46,7 @@ class Session:
         self._control: Control | None = None
         self._places: Places | None = None
         self._sets: list[PreparedSet] = []
-        self._made: list[Made] = []
+        self._preparation: Preparation | None = None
         self._created: list[tuple[int, Created]] = []
         self._pools: dict[int, Pool] = {}
         self._payloads: dict[str, Payload] = {}
@@ -64,6 +64,9 @@ class Session:
                 places.locate(item.path)
         making = list(self._making())
         places.open(self.plan.lanes)
+        self._preparation = self._plan_preparation()
+        if not self.config.prepare.skip_verification:
+            self._preparation.survey()
         if self.plan.rank == 0:
             self._note_directories(making)
         if self.plan.op_log is not None:
@@ -74,22 +77,8 @@ class Session:
 
     def prepare(self, body: Body) -> Iterator[Body]:
         """Make this worker's share of what is missing; yields progress."""
-        prepare = self.config.prepare
-        threads = prepare.concurrency or self.config.concurrency
-        work = Preparation(
-            sets=self._sets,
-            stores=[self._retrying(store, None) for store in self._stores()],
-            rank=self.plan.rank,
-            workers=self.plan.workers,
-            threads=max(1, threads // self.plan.workers),
-            force=prepare.force_overwrite,
-            max_errors=self.config.on_error.max_total_errors,
-            single=SINGLE,
-            part_size=PART_SIZE,
-            stopping=lambda: self._stopping,
-        )
-        self._made = work.made
-        for progress in work.run():
+        assert self._preparation is not None
+        for progress in self._preparation.run():
             yield progress.to_message()
 
     def resolve(self, body: Body) -> Body:
@@ -131,6 +120,22 @@ class Session:
             raise RunError(control.reason) from control.fatal
         yield {"done": True, "reason": control.reason, "cpu_ns": cpu_ns() - used, "log": log}
 
+    def _plan_preparation(self) -> Preparation:
+        prepare = self.config.prepare
+        threads = prepare.concurrency or self.config.concurrency
+        return Preparation(
+            sets=self._sets,
+            stores=[self._retrying(store, None) for store in self._stores()],
+            rank=self.plan.rank,
+            workers=self.plan.workers,
+            threads=max(1, threads // self.plan.workers),
+            force=prepare.force_overwrite,
+            max_errors=self.config.on_error.max_total_errors,
+            single=SINGLE,
+            part_size=PART_SIZE,
+            stopping=lambda: self._stopping,
+        )
+
     def drain(self, body: Body) -> Body:
         """End the phase that is under way as soon as the calls in flight have ended."""
         self._stopping = True
@@ -153,7 +158,7 @@ class Session:
 
     def _keys(self, store: int, *, directories: bool) -> Iterator[str]:
         """Keys of what this worker made on a store; with ``directories`` those, else objects."""
-        for made in self._made:
+        for made in self._preparation.made if self._preparation else ():
             if made.prepared.store == store and (made.prepared.payload is None) == directories:
                 yield from made.keys()
         for number, created in self._created:
