@@ -93,8 +93,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """Core's own tests, with no backend but memory installed."""
-    install_wheels(session)
+    """Core's own tests. The backends are there because the command copies between them."""
+    install_wheels(session, *PLUGINS)
     pytest(session, *QUICK, "-n", "auto", "core/tests")
 
 
