@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -55,17 +55,23 @@ class Reader:
         except OpLogError:
             self._lines.close()
             raise
-        self._rows = self._read_rows()
+        self._ended = False
 
     def __iter__(self) -> Iterator[Row]:
         return self
 
     def __next__(self) -> Row:
-        return next(self._rows)
+        while (line := self._next_line()) is not None:
+            row = self._row(*line)
+            if row is not None:
+                self.count += 1
+                return row
+        self._end()
+        raise StopIteration
 
     def close(self) -> None:
         """Stop reading and close the file. Harmless when all was read."""
-        self._rows.close()
+        self._ended = True
         self._lines.close()
 
     def __enter__(self) -> Self:
@@ -101,27 +107,30 @@ class Reader:
         except OpLogError as error:
             raise OpLogError(f"{self.name}:{self._number}: {error}") from None
 
-    def _read_rows(self) -> Generator[Row, None, None]:
-        while (line := self._next_line()) is not None:
-            text, ended = line
-            if not text:
-                continue
-            while self._parser.wants_more(text) and (more := self._next_line()) is not None:
-                text, ended = f"{text}\n{more[0]}", more[1]
-            doubtful = self._is_doubtful(ended)
-            try:
-                row = self._parser.row(text, self.count)
-            except ValueError as error:
-                if doubtful:
-                    self.truncated = True
-                elif not self._is_no_row(text):
-                    self._bad(error)
-                continue
-            if doubtful and not self._parser.is_whole(row):
+    def _row(self, text: str, ended: bool) -> Row | None:
+        """The row of a line, or of several when it goes on; None when it is none."""
+        if not text:
+            return None
+        while self._parser.wants_more(text) and (more := self._next_line()) is not None:
+            text, ended = f"{text}\n{more[0]}", more[1]
+        doubtful = self._is_doubtful(ended)
+        try:
+            row = self._parser.row(text, self.count)
+        except ValueError as error:
+            if doubtful:
                 self.truncated = True
-                continue
-            self.count += 1
-            yield row
+            elif not self._is_no_row(text):
+                self._bad(error)
+            return None
+        if doubtful and not self._parser.is_whole(text, row):
+            self.truncated = True
+            return None
+        return row
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         self.truncated |= self._source.cut_off
         if self.truncated and self._strict:
             raise OpLogError(f"{self.name} is cut off after line {self._number}; {self.count} rows before are whole")
@@ -146,7 +155,10 @@ class Reader:
         if text.startswith("#"):
             return True
         if isinstance(self._parser, _Table):
-            fields = _split(text, self._parser.delimiter)
+            try:
+                fields = _split(text, self._parser.delimiter)
+            except ValueError:
+                return False
             if is_header(fields):
                 self._parser = self._table(fields, self._parser.delimiter)
                 return True
@@ -167,7 +179,7 @@ class _Parser(Protocol):
     def row(self, text: str, number: int) -> Row:
         """Raises ValueError."""
 
-    def is_whole(self, row: Row) -> bool:
+    def is_whole(self, text: str, row: Row) -> bool:
         """Whether a row that was read from the cut-off last line shows that nothing of it is missing."""
 
 
@@ -181,7 +193,7 @@ class _Json:
             raise ValueError("a line of JSON holds one object")
         return row_from_json(value, number)
 
-    def is_whole(self, row: Row) -> bool:
+    def is_whole(self, text: str, row: Row) -> bool:
         return True
 
 
@@ -191,13 +203,20 @@ class _Table:
         self._layout = layout
 
     def wants_more(self, text: str) -> bool:
-        return self.delimiter == "," and text.count('"') % 2 == 1 and not text.startswith("#")
+        if self.delimiter == "\t" or text.startswith("#") or text.count('"') % 2 == 0:
+            return False
+        try:
+            _split(text, self.delimiter)
+        except ValueError:
+            return len(text) <= LONGEST_LINE
+        return False
 
     def row(self, text: str, number: int) -> Row:
         return self._layout.row(_split(text, self.delimiter), number)
 
-    def is_whole(self, row: Row) -> bool:
-        return self._layout.checked and row.start_ns + row.duration_ns == row.end_ns
+    def is_whole(self, text: str, row: Row) -> bool:
+        whole = self._layout.checked and not text.endswith(self.delimiter)
+        return whole and row.start_ns + row.duration_ns == row.end_ns
 
 
 def _delimiter(header: str) -> str:
@@ -207,8 +226,6 @@ def _delimiter(header: str) -> str:
 def _split(text: str, delimiter: str) -> list[str]:
     if delimiter == "\t":
         return text.split("\t")
-    if len(text) > LONGEST_LINE:
-        raise ValueError(f"a row of more than {LONGEST_LINE} characters")
     try:
         return next(csv.reader([text], strict=True))
     except csv.Error as error:

@@ -12,8 +12,8 @@ __all__ = ["LONGEST_LINE", "Source", "open_log"]
 #: Bytes of the longest line that is read. A file with a longer one is not a log.
 LONGEST_LINE: Final = 8 * 1024 * 1024
 
-# One piece expands to some hundred KiB, as logs compress about 6 to 1.
-_PIECE: Final = 64 * 1024
+# Logs compress about 6 to 1, monotonous ones 60 to 1; what one piece expands to is held at once.
+_PIECE: Final = 16 * 1024
 _FRAME: Final = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE: Final = b"\x2a\x4d\x18"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -52,15 +52,18 @@ class Source:
 
     def lines(self) -> Generator[tuple[bytes, bool], None, None]:
         """Each line without its line feed, and whether it had one. Only the last may lack it."""
-        rest = b""
+        rest: list[bytes] = []
         for text in self.text():
-            *whole, rest = (rest + text).split(b"\n")
-            for line in whole:
-                yield line, True
-            if len(rest) > LONGEST_LINE:
+            rest.append(text)
+            if b"\n" in text:
+                *whole, last = b"".join(rest).split(b"\n")
+                rest = [last]
+                for line in whole:
+                    yield line, True
+            if sum(map(len, rest)) > LONGEST_LINE:
                 raise OpLogError(f"{self._name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
-        if rest:
-            yield rest, False
+        if any(rest):
+            yield b"".join(rest), False
 
     def _plain(self, piece: bytes) -> Iterator[bytes]:
         while piece:
