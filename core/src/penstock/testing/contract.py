@@ -23,18 +23,19 @@ from penstock.testing.model import HistoryLaws
 __all__ = ["StoreContract"]
 
 
+# pytest takes the tests of the last base first: reading before writing, and processes, the slowest, at the end.
 class StoreContract(
-    ReadingLaws,
-    WritingLaws,
-    StreamingLaws,
-    ListingLaws,
-    DeletingLaws,
-    CopyingLaws,
-    NamingLaws,
-    DirectoryLaws,
-    HistoryLaws,
-    ThreadLaws,
     ProcessLaws,
+    ThreadLaws,
+    HistoryLaws,
+    DirectoryLaws,
+    NamingLaws,
+    CopyingLaws,
+    DeletingLaws,
+    ListingLaws,
+    StreamingLaws,
+    WritingLaws,
+    ReadingLaws,
 ):
     """Everything that a store promises. Inherit, and say where the store is; see :mod:`penstock.testing`."""
 

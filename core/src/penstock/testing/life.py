@@ -14,11 +14,13 @@ from penstock.errors import AlreadyExistsError, PreconditionFailedError, StoreEr
 from penstock.store import ObjectStore
 from penstock.testing import children
 from penstock.testing.children import Opener
-from penstock.testing.tools import PATIENCE_S, THREADS, broken, listed, noise, part_size, read, together, write
+from penstock.testing.tools import THREADS, broken, listed, noise, part_size, read, together, write
 
 __all__ = ["ProcessLaws", "ThreadLaws"]
 
 _ATOMIC = "law 3 (a reader sees the old object or the new one)"
+#: How long a closed store's threads may take to end, in seconds.
+_GRACE_S = 5.0
 _DEATH = "law 3 and law 4 (a process that dies leaves whole objects only)"
 
 
@@ -36,20 +38,27 @@ class ThreadLaws:
 
     def test_readers_see_whole_versions(self, store: ObjectStore) -> None:
         store.put("atomic", _version(1))
-        done = threading.Event()
+        looking = threading.Semaphore(0)
 
         def put() -> None:
-            for number in range(2, 60):
-                store.put("atomic", _version(number))
-            done.set()
+            while not looking.acquire(blocking=False):
+                for number in range(2, 20):
+                    store.put("atomic", _version(number))
 
         def stream() -> None:
-            for number in range(100, 130):
-                data = _version(number)
-                write(store, "atomic", (data[:60_000], data[60_000:]))
+            while not looking.acquire(blocking=False):
+                for number in range(100, 110):
+                    data = _version(number)
+                    write(store, "atomic", (data[:60_000], data[60_000:]))
 
         def look() -> None:
-            while not done.is_set():
+            try:
+                look_often()
+            finally:
+                looking.release()
+
+        def look_often() -> None:
+            for _ in range(30):
                 _require_version(read(store, "atomic"))
                 size = store.stat("atomic").size
                 assert 100_000 < size < 100_256, f"{_ATOMIC}: stat gave the size {size}"
@@ -120,17 +129,24 @@ class ThreadLaws:
         steady = [f"steady/{number:03}" for number in range(100)]
         for key in steady:
             store.put(key, b"")
-        done = threading.Event()
+        looking = threading.Semaphore(0)
 
         def churn(lane: int) -> None:
-            for turn in range(60):
+            turn = 0
+            while not looking.acquire(blocking=False):
+                turn += 1
                 key = f"steady/{turn % 100:03}-{lane}"
                 store.put(key, b"x")
                 store.delete([key])
-            done.set()
 
         def look() -> None:
-            while not done.is_set():
+            try:
+                look_often()
+            finally:
+                looking.release(2)
+
+        def look_often() -> None:
+            for _ in range(40):
                 for delimiter in ("", "/"):
                     got = [key for key in listed(store, "steady/", delimiter=delimiter, page_size=9) if len(key) == 10]
                     if sorted(got) != steady:
@@ -217,7 +233,7 @@ class ProcessLaws:
             self._use(opener)
         gc.collect()
         for thread in set(threading.enumerate()) - threads:
-            thread.join(PATIENCE_S)
+            thread.join(_GRACE_S)
             assert not thread.is_alive(), f"the law of close: the thread {thread.name} outlives its store"
         left = self._descriptors() - descriptors
         assert left <= 0, f"the law of close: {left} file descriptors outlive their stores"

@@ -167,6 +167,9 @@ class ListingLaws:
                 "the capability 'ordered'", f"the order is {got}, not {keys}", "sort by key.encode(), or don't claim it"
             )
         assert sorted(got) == sorted(keys), f"{_LAW}: {got}"
+        for at, after in enumerate(keys):
+            later = listed(store, start_after=after, page_size=4)
+            assert sorted(later) == sorted(keys[at + 1 :]), f"the law of start_after (it compares as UTF-8): {after!r}"
 
     def test_order_with_a_delimiter(self, store: ObjectStore) -> None:
         put_all(store, reversed(("o-b/c", "o.b", "o/b", "o/z", "o0", "p")))

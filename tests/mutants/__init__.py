@@ -1,0 +1,1 @@
+"""Broken stores, each by one defect, that the conformance kit has to catch."""
