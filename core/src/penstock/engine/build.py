@@ -14,17 +14,18 @@ from penstock.engine.choosing import LaneObjects
 from penstock.engine.lanes import Step
 from penstock.engine.objects import Pool
 from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
-from penstock.engine.places import Place, Places
+from penstock.engine.places import Places
 from penstock.metering import Metered
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
 from penstock.sinks import Discard
 from penstock.workload import hashing, operations, sizes
 from penstock.workload.config import Config
+from penstock.workload.globs import compile_glob
 from penstock.workload.names import count_numbers, new_names
 from penstock.workload.selection import Uniform
 
-__all__ = ["PART_SIZE", "SINGLE", "LaneBuilder", "new_base"]
+__all__ = ["PART_SIZE", "SINGLE", "LaneBuilder", "NewNames", "lane_weights", "name_new"]
 
 #: Bodies up to so many bytes are one put, unless the operation says ``multipart``; larger ones stream.
 SINGLE = 64 * 1024 * 1024
@@ -47,7 +48,7 @@ class LaneBuilder:
     lanes: int
     meters: Sequence[Metered]
     created: list[tuple[int, steps.Created]] = attrs.field(factory=list)
-    _standing: list[tuple[operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
+    _standing: list[tuple[int, operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
     _room: memoryview = attrs.field(factory=lambda: memoryview(b""), init=False)
     _sink: Discard = attrs.field(factory=Discard, init=False)
 
@@ -59,21 +60,16 @@ class LaneBuilder:
         # A directory can be removed only by a lane that knows who makes them.
         for number, item in sorted(enumerate(self.config.workload), key=lambda pair: pair[1].op == "rmdir"):
             built[number] = self._step(number, item, objects)
-        weights = [0.0 if self._capped(item) else item.weight for item in self.config.workload]
-        return [built[number] for number in range(len(built))], weights
-
-    def _capped(self, item: operations.Operation) -> bool:
-        # An operation that may run n at a time runs in n lanes.
-        return item.concurrency is not None and self.lane >= item.concurrency
+        return [built[number] for number in range(len(built))], lane_weights(self.config, self.lane, self.lanes)
 
     def _step(self, number: int, item: operations.Operation, objects: LaneObjects) -> Step:
         match item:
             case operations.Put():
                 return self._put(number, item)
             case operations.Mkdir():
-                place, created = self._created(number, item.path, directory=True)
-                self._standing.append((item, deque()))
-                return steps.MakeDirectory(self.meters[place.store], created, self._standing[-1][1])
+                store, created = self._created(number, item.path, directory=True)
+                self._standing.append((number, item, deque()))
+                return steps.MakeDirectory(self.meters[store], created, self._standing[-1][2])
             case operations.Rmdir():
                 store = self.places.locate(item.path).store
                 return steps.RemoveDirectory(self.meters[store], self._removable(item))
@@ -90,7 +86,8 @@ class LaneBuilder:
         meter, pool = self.meters[store], self.pools[number]
         if isinstance(item, operations.Delete):
             return steps.Delete(meter, pool, objects.owned(pool, Uniform(), number, store))
-        chooser = objects.chooser(pool, item.selection or self.config.selection, number, store)
+        among = min(item.concurrency or self.lanes, self.lanes)
+        chooser = objects.chooser(pool, item.selection or self.config.selection, number, store, among)
         match item:
             case operations.Get(range=None):
                 return steps.Get(meter, pool, chooser, self._sink)
@@ -116,7 +113,7 @@ class LaneBuilder:
         return steps.GetRange(whole.store, whole.pool, ranges, self._sink, size)
 
     def _put(self, number: int, item: operations.Put) -> Step:
-        place, created = self._created(number, item.path)
+        store, created = self._created(number, item.path)
         part_size = item.multipart.part_size if item.multipart else PART_SIZE
         single = -1 if item.multipart else SINGLE
         largest = sizes.largest(item.size)
@@ -125,7 +122,7 @@ class LaneBuilder:
             self._room = aligned_buffer(need)
         lane, run = self.lane, mix(int.from_bytes(self.run_id.encode(), "big"), number)
         return steps.Put(
-            self.meters[place.store],
+            self.meters[store],
             created,
             self._drawn_sizes(number, item),
             self.payload(item.fill),
@@ -143,39 +140,61 @@ class LaneBuilder:
             yield from sizes.draw(item.size, key, indices).tolist()
             index += _BATCH * self.lanes
 
-    def _created(self, number: int, path: str, *, directory: bool = False) -> tuple[Place, steps.Created]:
-        place, name = new_base(self.places, path, self.run_id, number, directory=directory)
-        lane, lanes, suffix = self.lane, self.lanes, "/" if directory else ""
+    def _created(self, number: int, path: str, *, directory: bool = False) -> tuple[int, steps.Created]:
+        made = name_new(self.places, path, self.run_id, number, directory=directory)
+        name, lane, lanes, suffix = made.name, self.lane, self.lanes, "/" if directory else ""
         created = steps.Created(lambda index: f"{name(lane + lanes * index)}{suffix}", directory)
-        self.created.append((place.store, created))
-        return place, created
+        self.created.append((made.store, created))
+        return made.store, created
 
     def _removable(self, item: operations.Rmdir) -> list[deque[str]]:
-        from penstock.workload.globs import compile_glob
-
         place = self.places.locate(item.path)
         glob = compile_glob(place.key.removesuffix("/"))
         found = []
-        for number, (mkdir, standing) in enumerate(self._standing):
-            made, name = new_base(self.places, mkdir.path, self.run_id, number, directory=True)
-            if made.store == place.store and glob.matches(name(self.lane)):
+        for number, mkdir, standing in self._standing:
+            made = name_new(self.places, mkdir.path, self.run_id, number, directory=True)
+            if made.store == place.store and glob.matches(made.name(self.lane)):
                 found.append(standing)
         return found
 
 
-def new_base(
-    places: Places, path: str, run_id: str, number: int, *, directory: bool = False
-) -> tuple[Place, Callable[[int], str]]:
-    """Where what ``path`` makes lies (the place of the literal part of its names), and the name of each by number.
+def lane_weights(config: Config, lane: int, lanes: int) -> list[float]:
+    """How often each operation is drawn in a lane.
+
+    One that may run n at a time runs in n lanes, so much more often there that its share of all operations stays
+    what its weight says, as far as n lanes can carry it; the other operations share what is left.
+    """
+    total = sum(item.weight for item in config.workload)
+    capped = {
+        number: item.weight / total * lanes / item.concurrency if lane < item.concurrency else 0.0
+        for number, item in enumerate(config.workload)
+        if item.concurrency is not None and item.concurrency < lanes
+    }
+    taken = sum(capped.values())
+    free = sum(item.weight for number, item in enumerate(config.workload) if number not in capped)
+    left = max(1 - taken, 0.0) / free if free else 0.0
+    return [capped.get(number, item.weight * left) for number, item in enumerate(config.workload)]
+
+
+@attrs.frozen
+class NewNames:
+    """What an operation calls what it makes: on which store, how every name begins, and the name by number."""
+
+    store: int
+    prefix: str
+    name: Callable[[int], str]
+
+
+def name_new(places: Places, path: str, run_id: str, number: int, *, directory: bool = False) -> NewNames:
+    """The names that ``path`` stands for in operation ``number``.
 
     A path without a number gets one, after the run's id and the operation's number, so that no two runs and no two
-    operations make the same name; a mask is taken as it is.
+    operations make the same name; a mask is taken as it is, and may replace what is there.
     """
     if count_numbers(path) == 0:
         stem = ("dir-" if directory else "object-") if not path or path.endswith("/") else ""
         path = f"{path}{stem}{run_id}-{number}-{{:08d}}{'' if directory or not stem else '.dat'}"
     base, mask = new_names(path, directory=directory)
     place = places.locate(base)
-    name = mask.namer()
-    prefix = place.key
-    return place, lambda index: prefix + name(index)
+    last = mask.namer()
+    return NewNames(place.store, place.key + mask.plain[0], lambda index: place.key + last(index))

@@ -91,12 +91,12 @@ class LaneObjects:
     deletes: bool
     _gone: dict[int, set[str]] = attrs.field(factory=dict, init=False)
 
-    def chooser(self, pool: Pool, policy: Selection, operation: int, store: int) -> Chooser:
-        """A chooser for one operation of the workload, by its number, on one store."""
+    def chooser(self, pool: Pool, policy: Selection, operation: int, store: int, among: int) -> Chooser:
+        """A chooser for one operation of the workload, by its number, on one store; lanes below ``among`` run it."""
         if self.deletes:
             return self.owned(pool, policy, operation, store)
         key = hashing.derive(self.seed, "choose", operation)
-        return Shared(selector(policy, pool.count, rng_key=key, lane=self.lane, lanes=self.lanes))
+        return Shared(selector(policy, pool.count, rng_key=key, lane=self.lane % among, lanes=among))
 
     def owned(self, pool: Pool, policy: Selection, operation: int, store: int) -> Owned:
         """A chooser over this lane's share of the pool."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ import attrs
 
 from penstock.engine.places import paths_of, resolve
 from penstock.errors import UsageError
-from penstock.workload.config import Config, dump, loads
+from penstock.workload.config import Config, dump, restore
 
 __all__ = ["WorkerPlan", "describe", "make_plans", "part_path"]
 
@@ -47,7 +46,7 @@ class WorkerPlan:
 
     def load_config(self) -> Config:
         """The configuration, checked again."""
-        return loads(json.dumps(self.config), label="the plan", environ={})
+        return restore(self.config)
 
 
 def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[WorkerPlan]:
@@ -59,10 +58,10 @@ def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[Worke
     data = dump(config)
     plans = []
     for rank in range(workers):
-        first, last = _share(config.concurrency, rank, workers)
+        first, last = share(config.concurrency, rank, workers)
         budget = None
         if config.total_operations is not None:
-            low, high = _share(config.total_operations, rank, workers)
+            low, high = share(config.total_operations, rank, workers)
             budget = high - low
         plans.append(
             WorkerPlan(
@@ -111,5 +110,6 @@ def _processes(config: Config) -> int:
     return 1 if private else max(1, min(os.cpu_count() or 1, config.concurrency))
 
 
-def _share(total: int, rank: int, workers: int) -> tuple[int, int]:
+def share(total: int, rank: int, workers: int) -> tuple[int, int]:
+    """Which of ``total`` things one of ``workers`` has: from the first number up to, not including, the second."""
     return total * rank // workers, total * (rank + 1) // workers

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.buffers import aligned_buffer
+from penstock.engine.plan import share
 from penstock.engine.sets import PreparedSet
 from penstock.engine.steps import write_object
 from penstock.engine.threads import work_through
@@ -56,6 +57,7 @@ class Progress:
 class Preparation:
     """One worker's share of the preparation: of each set the indices from rank/workers to (rank+1)/workers.
 
+    A worker whose rank is not below ``workers`` has no share.
     ``single`` and ``part_size`` are as for :class:`~penstock.engine.steps.Put`. More than ``max_errors`` failures
     (None: any number) end it at once; any failure ends it with RunError after everything was tried.
     """
@@ -108,8 +110,8 @@ class Preparation:
                 )
 
     def _range(self, prepared: PreparedSet) -> tuple[int, int]:
-        count = prepared.objects.count
-        return count * self.rank // self.workers, count * (self.rank + 1) // self.workers
+        count = prepared.objects.count if self.rank < self.workers else 0
+        return share(count, self.rank, self.workers)
 
     def _find(self, prepared: PreparedSet, begin: int, present: NDArray[np.bool_]) -> Iterator[None]:
         """Note which objects are there with the right size."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.clocks import Anchor, cpu_ns
-from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, new_base
+from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, name_new
 from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.collector import Collector
 from penstock.engine.control import Control
@@ -15,7 +15,7 @@ from penstock.engine.lanes import Lane
 from penstock.engine.objects import Pool
 from penstock.engine.pacing import poisson_arrivals, uniform_arrivals
 from penstock.engine.places import Places
-from penstock.engine.plan import WorkerPlan
+from penstock.engine.plan import WorkerPlan, share
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
 from penstock.engine.sets import PreparedSet, prepared_sets
@@ -30,6 +30,7 @@ from penstock.plugins import default_host
 from penstock.records import Recorder
 from penstock.store import ObjectStore
 from penstock.workload.config import Config
+from penstock.workload.names import count_numbers
 from penstock.workload.operations import Copy, Mkdir, Put
 
 __all__ = ["Session"]
@@ -51,6 +52,7 @@ class Session:
         self._pools: dict[int, Pool] = {}
         self._payloads: dict[str, Payload] = {}
         self._new_directories: list[tuple[int, str]] = []
+        self._standing: set[tuple[int, str]] = set()
         self._log: OpLogWriter | None = None
 
     def open(self, body: Body) -> Body:
@@ -67,8 +69,8 @@ class Session:
         self._preparation = self._plan_preparation()
         if not self.config.prepare.skip_verification:
             self._preparation.survey()
-        if self.plan.rank == 0:
-            self._note_directories(making)
+        if self.config.cleanup:
+            self._note_standing(making)
         if self.plan.op_log is not None:
             self._log = OpLogWriter(
                 self.plan.op_log, endpoints=places.endpoints(), anchor=Anchor.now(), client_id=self.plan.client_id
@@ -123,12 +125,14 @@ class Session:
     def _plan_preparation(self) -> Preparation:
         prepare = self.config.prepare
         threads = prepare.concurrency or self.config.concurrency
+        workers = min(self.plan.workers, threads)
+        first, last = share(threads, self.plan.rank, self.plan.workers)
         return Preparation(
             sets=self._sets,
             stores=[self._retrying(store, None) for store in self._stores()],
             rank=self.plan.rank,
-            workers=self.plan.workers,
-            threads=max(1, threads // self.plan.workers),
+            workers=workers,
+            threads=max(last - first, 1),
             force=prepare.force_overwrite,
             max_errors=self.config.on_error.max_total_errors,
             single=SINGLE,
@@ -163,7 +167,8 @@ class Session:
                 yield from made.keys()
         for number, created in self._created:
             if number == store and created.directories == directories:
-                yield from (created.name(index) for index in range(created.count))
+                names = map(created.name, range(created.count))
+                yield from (key for key in names if (store, key) not in self._standing)
         if directories:
             yield from (key for number, key in self._new_directories if number == store)
 
@@ -228,23 +233,29 @@ class Session:
             self._payloads[fill] = default_host().payload_type(fill).open(self.config.seed)
         return self._payloads[fill]
 
-    def _making(self) -> Iterator[tuple[int, str]]:
-        """Store and literal prefix of everything that the run may make."""
+    def _making(self) -> Iterator[tuple[int, str, bool]]:
+        """Of everything that the run may make: its store, its name up to the first number, and whether other runs
+        may have made the same name.
+        """
         places = self._places
         assert places is not None
         for prepared in self._sets:
-            yield prepared.store, prepared.objects.names.base
+            yield prepared.store, prepared.objects.names.base, False
         for number, item in enumerate(self.config.workload):
             if isinstance(item, Put | Mkdir | Copy):
                 path = item.to if isinstance(item, Copy) else item.path
-                place, name = new_base(places, path, self.plan.run_id, number, directory=isinstance(item, Mkdir))
-                yield place.store, name(0)
+                made = name_new(places, path, self.plan.run_id, number, directory=isinstance(item, Mkdir))
+                yield made.store, made.prefix, count_numbers(path) > 0
 
-    def _note_directories(self, making: list[tuple[int, str]]) -> None:
-        if self.config.cleanup:
-            for number, store in enumerate(self._stores()):
-                prefixes = [prefix for owner, prefix in making if owner == number]
+    def _note_standing(self, making: list[tuple[int, str, bool]]) -> None:
+        """Note what is there already and so is not this run's to delete: directories, and objects under masks."""
+        for number, store in enumerate(self._stores()):
+            prefixes = [prefix for owner, prefix, _ in making if owner == number]
+            if self.plan.rank == 0:
                 self._new_directories.extend((number, key) for key in missing_directories(store, prefixes))
+            for prefix in {prefix for owner, prefix, masked in making if masked and owner == number}:
+                pages = store.list_pages(prefix)
+                self._standing.update((number, info.key) for page in pages for info in page.objects)
 
     def _close_log(self) -> dict[str, Any] | None:
         if self._log is None:

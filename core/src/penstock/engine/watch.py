@@ -12,7 +12,7 @@ from penstock.clocks import monotonic_ns
 from penstock.launchers import WorkerHandle
 from penstock.report.outcome import Interval, WorkerOutcome
 from penstock.stats.errors import ErrorTable
-from penstock.stats.system import CpuMeter
+from penstock.stats.system import CpuMeter, CpuUsage
 from penstock.stats.tally import Tally
 
 __all__ = ["ErrorWindow", "Watched", "merge_intervals"]
@@ -75,7 +75,9 @@ def merge_intervals(workers: Sequence[Watched], emitted: int, meter: CpuMeter) -
     """The intervals above number ``emitted`` that every working worker has reported, merged over all of them."""
     live = [worker.reached for worker in workers if worker.running]
     reached = min(live) if live else max((worker.reached for worker in workers), default=-1)
-    intervals = []
+    intervals: list[Interval] = []
+    # Several at once share one reading of the host's processors: there is no later one for each.
+    cpu = meter.read(monotonic_ns()) if reached > emitted else CpuUsage()
     for number in range(emitted + 1, reached + 1):
         parts = [worker.pending.pop(number) for worker in workers if number in worker.pending]
         if not parts:
@@ -85,7 +87,6 @@ def merge_intervals(workers: Sequence[Watched], emitted: int, meter: CpuMeter) -
             tally.merge(part)
         start, end = min(part[1] for part in parts), max(part[2] for part in parts)
         seconds = max(end - start, 1e-9)
-        cpu = meter.read(monotonic_ns())
         intervals.append(
             Interval(
                 start_s=start,
