@@ -140,7 +140,7 @@ def integration(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The README's first command, in a directory with nothing but the sources."""
-    where = Path(session.create_tmp()) / "checkout"
+    where = Path(session.create_tmp()).resolve() / "checkout"
     shutil.rmtree(where, ignore_errors=True)
     hidden = shutil.ignore_patterns(".*", "__pycache__", "penstock-2*")
     shutil.copytree(ROOT, where, ignore=hidden)
