@@ -54,6 +54,10 @@ def test_a_mixed_run_measures_every_operation_and_cleans_up(penstock, tmp_path, 
     result = finished.result
     assert result["status"] == "done"
     operations = result["operations"]
+    total = sum(row["count"] for row in operations.values())
+    for name, weight in {"GET": 50, "GET_RANGE": 10, "PUT": 20, "STAT": 10, "LIST": 2, "COPY": 5}.items():
+        share = operations[name]["count"] / total
+        assert share == pytest.approx(weight / 106, rel=0.35), name
     for name in ("GET", "GET_RANGE", "PUT", "STAT", "LIST", "DELETE", "COPY", "MKDIR", "RMDIR"):
         assert operations[name]["count"] > 0, name
         assert operations[name]["errors"] == 0, name

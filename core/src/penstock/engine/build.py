@@ -87,14 +87,16 @@ class LaneBuilder:
         if isinstance(item, operations.Delete):
             return steps.Delete(meter, pool, objects.owned(pool, Uniform(), number, store))
         among = min(item.concurrency or self.lanes, self.lanes)
-        chooser = objects.chooser(pool, item.selection or self.config.selection, number, store, among)
+        policy = item.selection or self.config.selection
+        if isinstance(item, operations.List):
+            prefixes = objects.shared(pool, policy, number, among)
+            return steps.List(meter, pool, prefixes, "" if item.recursive else "/", item.page_size)
+        chooser = objects.chooser(pool, policy, number, store, among)
         match item:
             case operations.Get(range=None):
                 return steps.Get(meter, pool, chooser, self._sink)
             case operations.Get():
                 return self._get_range(number, item, steps.Get(meter, pool, chooser, self._sink))
-            case operations.List():
-                return steps.List(meter, pool, chooser, "" if item.recursive else "/", item.page_size)
             case operations.Stat():
                 return steps.Stat(meter, pool, chooser)
             case operations.Copy():

@@ -92,9 +92,16 @@ class LaneObjects:
     _gone: dict[int, set[str]] = attrs.field(factory=dict, init=False)
 
     def chooser(self, pool: Pool, policy: Selection, operation: int, store: int, among: int) -> Chooser:
-        """A chooser for one operation of the workload, by its number, on one store; lanes below ``among`` run it."""
+        """A chooser of objects for one operation of the workload, by its number, on one store.
+
+        Lanes below ``among`` run it.
+        """
         if self.deletes:
             return self.owned(pool, policy, operation, store)
+        return self.shared(pool, policy, operation, among)
+
+    def shared(self, pool: Pool, policy: Selection, operation: int, among: int) -> Shared:
+        """A chooser over the whole pool, of which nothing is ever deleted."""
         key = hashing.derive(self.seed, "choose", operation)
         return Shared(selector(policy, pool.count, rng_key=key, lane=self.lane % among, lanes=among))
 
