@@ -1,4 +1,4 @@
-"""What pytest leaves alone here: distributions of third parties have suites of their own, run where they are installed."""
+"""What pytest leaves alone here: a third party's distribution has a suite of its own, run where it is installed."""
 
 from __future__ import annotations
 

@@ -24,6 +24,13 @@ class CreateChecksAndThenWrites(Plain):
         return super().put(key, data, metadata=metadata)
 
 
+class IfMatchChecksAndThenWrites(Plain):
+    def put(self, key, data, /, *, create=False, if_match=None, metadata=None, content_type=None):
+        self.check(key, self.items.get(self.name(key)), False, if_match)
+        time.sleep(0)
+        return super().put(key, data, create=create, metadata=metadata)
+
+
 class IfMatchIgnored(Plain):
     def check(self, key, old, create, if_match):
         super().check(key, old, create, None)

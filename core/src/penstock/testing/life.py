@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import pickle
@@ -14,7 +15,7 @@ from penstock.errors import AlreadyExistsError, PreconditionFailedError, StoreEr
 from penstock.store import ObjectStore
 from penstock.testing import children
 from penstock.testing.children import Opener
-from penstock.testing.tools import THREADS, broken, listed, noise, part_size, read, together, write
+from penstock.testing.tools import THREADS, broken, contend, listed, noise, part_size, read, together, write
 
 __all__ = ["ProcessLaws", "ThreadLaws"]
 
@@ -38,37 +39,27 @@ class ThreadLaws:
 
     def test_readers_see_whole_versions(self, store: ObjectStore) -> None:
         store.put("atomic", _version(1))
-        looking = threading.Semaphore(0)
 
-        def put() -> None:
-            while not looking.acquire(blocking=False):
-                for number in range(2, 20):
-                    store.put("atomic", _version(number))
+        def put(turn: int) -> None:
+            store.put("atomic", _version(2 + turn % 50))
 
-        def stream() -> None:
-            while not looking.acquire(blocking=False):
-                for number in range(100, 110):
-                    data = _version(number)
-                    write(store, "atomic", (data[:60_000], data[60_000:]))
+        def stream(turn: int) -> None:
+            data = _version(100 + turn % 50)
+            write(store, "atomic", (data[:60_000], data[60_000:]))
 
-        def look() -> None:
-            try:
-                look_often()
-            finally:
-                looking.release()
+        def look(turn: int) -> None:
+            _require_version(read(store, "atomic"))
 
-        def look_often() -> None:
-            for _ in range(30):
-                _require_version(read(store, "atomic"))
-                size = store.stat("atomic").size
-                assert 100_000 < size < 100_256, f"{_ATOMIC}: stat gave the size {size}"
-                assert listed(store) == ["atomic"], f"{_ATOMIC}: a listing shows other names, or none"
+        def look_around(turn: int) -> None:
+            size = store.stat("atomic").size
+            assert 100_000 < size < 100_256, f"{_ATOMIC}: stat gave the size {size}"
+            assert listed(store) == ["atomic"], f"{_ATOMIC}: a listing shows other names, or none"
 
-        together(put, stream, look, look)
+        contend(put, stream, look, look_around)
         _require_version(read(store, "atomic"))
 
     def test_one_of_many_creators_wins(self, store: ObjectStore) -> None:
-        for turn in range(20):
+        for turn in range(30):
             key = f"race/{turn}"
             won: list[bytes] = []
 
@@ -87,7 +78,7 @@ class ThreadLaws:
                 assert read(store, key) == won[0], "put(create=True): the object is the winner's"
 
     def test_one_of_many_replacements_wins(self, store: ObjectStore) -> None:
-        for turn in range(20):
+        for turn in range(30):
             key = f"race/{turn}"
             won: list[bytes] = []
             store.put(key, b"first")
@@ -129,32 +120,19 @@ class ThreadLaws:
         steady = [f"steady/{number:03}" for number in range(100)]
         for key in steady:
             store.put(key, b"")
-        looking = threading.Semaphore(0)
 
-        def churn(lane: int) -> None:
-            turn = 0
-            while not looking.acquire(blocking=False):
-                turn += 1
-                key = f"steady/{turn % 100:03}-{lane}"
-                store.put(key, b"x")
-                store.delete([key])
+        def churn(lane: int, turn: int) -> None:
+            key = f"steady/{turn % 100:03}-{lane}"
+            store.put(key, b"x")
+            store.delete([key])
 
-        def look() -> None:
-            try:
-                look_often()
-            finally:
-                looking.release(2)
+        def look(turn: int) -> None:
+            delimiter = "/" if turn % 2 else ""
+            got = [key for key in listed(store, "steady/", delimiter=delimiter, page_size=9) if len(key) == 10]
+            if sorted(got) != steady:
+                raise broken("law 5 (list_pages)", "a listing lost keys that stayed", "page by key, not by position")
 
-        def look_often() -> None:
-            for _ in range(40):
-                for delimiter in ("", "/"):
-                    got = [key for key in listed(store, "steady/", delimiter=delimiter, page_size=9) if len(key) == 10]
-                    if sorted(got) != steady:
-                        raise broken(
-                            "law 5 (list_pages)", "a listing lost keys that stayed", "page by key, not by position"
-                        )
-
-        together(lambda: churn(0), lambda: churn(1), look)
+        contend(functools.partial(churn, 0), functools.partial(churn, 1), look)
 
     def test_many_dropped_writers_leave_nothing(self, store: ObjectStore) -> None:
         def drop(lane: int) -> None:

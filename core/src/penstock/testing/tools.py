@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import pickle
 import sys
@@ -25,6 +26,7 @@ __all__ = [
     "broken",
     "check_error",
     "check_pickle",
+    "contend",
     "listed",
     "noise",
     "pages",
@@ -229,3 +231,24 @@ def together(*calls: Callable[[], None]) -> None:
         raise errors[0]
     if errors:
         raise broken(THREADS, f"{type(errors[0]).__name__}: {errors[0]}", "guard shared state") from errors[0]
+
+
+def contend(*calls: Callable[[int], None], rounds: int = 80) -> None:
+    """Repeat the calls, each in a thread of its own, until every one has run ``rounds`` times at least.
+
+    Each gets the number of its turn, from 0. So all of them overlap however unevenly threads are scheduled.
+    """
+    turns = [0] * len(calls)
+    stop = threading.Event()
+
+    def repeat(index: int, call: Callable[[int], None]) -> None:
+        try:
+            while not stop.is_set():
+                call(turns[index])
+                turns[index] += 1
+                if min(turns) >= rounds:
+                    stop.set()
+        finally:
+            stop.set()
+
+    together(*(functools.partial(repeat, index, call) for index, call in enumerate(calls)))
