@@ -19,8 +19,8 @@ WORKS = [
     Work(title="GET 1 MiB", kind="get", size=MIB, objects=64, count=2000, threads=16, per_gb=True),
     Work(title="GET 8 MiB", kind="get", size=8 * MIB, objects=16, count=240, threads=16, per_gb=True),
     Work(title="random 4 KiB, depth 16", kind="range", size=4 * KIB, objects=1, count=60_000, threads=16),
-    Work(title="PUT 4 KiB", kind="put", size=4 * KIB, objects=400, count=8000, threads=8),
-    Work(title="PUT 8 MiB", kind="put", size=8 * MIB, objects=16, count=120, threads=8, per_gb=True),
+    Work(title="PUT 4 KiB", kind="put", size=4 * KIB, objects=9000, count=8000, threads=8),
+    Work(title="PUT 8 MiB", kind="put", size=8 * MIB, objects=150, count=120, threads=8, per_gb=True),
 ]
 # Every run reads the same places in the same order, and counts differ only by the length of the run.
 BLOCKS = 12_000

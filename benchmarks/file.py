@@ -13,8 +13,8 @@ WORKS = [
     Work(title="GET 4 KiB", kind="get", size=4 * KIB, objects=2000, count=60_000, threads=8),
     Work(title="GET 64 KiB", kind="get", size=64 * KIB, objects=500, count=40_000, threads=8),
     Work(title="GET 8 MiB", kind="get", size=8 * MIB, objects=12, count=1000, threads=8, per_gb=True),
-    Work(title="PUT 4 KiB", kind="put", size=4 * KIB, objects=400, count=8000, threads=8),
-    Work(title="PUT 8 MiB", kind="put", size=8 * MIB, objects=12, count=100, threads=8, per_gb=True),
+    Work(title="PUT 4 KiB", kind="put", size=4 * KIB, objects=9000, count=8000, threads=8),
+    Work(title="PUT 8 MiB", kind="put", size=8 * MIB, objects=120, count=100, threads=8, per_gb=True),
 ]
 
 

@@ -32,7 +32,10 @@ Call = Callable[[int], int]
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """One column: ``count`` calls that move ``size`` bytes each, over ``objects`` objects, from ``threads`` threads."""
+    """One column: ``count`` calls that move ``size`` bytes each, over ``objects`` objects, from ``threads`` threads.
+
+    Puts make new objects, which are removed after each run; ``objects`` has to be larger than ``count`` for them.
+    """
 
     title: str
     kind: str
@@ -80,6 +83,7 @@ def main(
         _measure(arguments, works, clients)
         return
     skipped = set(arguments.without)
+    works = [work for work in works if not arguments.only or work.title in arguments.only]
     clients = [client for client in clients if client.name not in skipped]
     fio = {} if "fio" in skipped or fio is None else fio
     _require(clients, fio)
@@ -96,6 +100,7 @@ def _arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--dir", default=".", help="a directory on the disk to measure; what is made there is removed")
     parser.add_argument("--quick", action="store_true", help="3 short rounds instead of 5")
     parser.add_argument("--without", action="append", default=[], metavar="NAME", help="leave out a client, or fio")
+    parser.add_argument("--only", action="append", default=[], metavar="TITLE", help="measure only this column")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -138,7 +143,7 @@ def _fill(path: Path, size: int) -> None:
 def _run(work: Work, clients: Sequence[Client], directory: Path, rounds: int, scale: float) -> dict[str, list[_Sample]]:
     rows: dict[str, list[_Sample]] = {}
     able = [client for client in clients if work.kind in client.kinds]
-    for number, client in itertools.product(range(rounds), able):
+    for number, client in _interleaved(able, rounds):
         print(f"\r{work.title}: round {number + 1} of {rounds}, {client.name}        ", end="", file=sys.stderr)
         plan = json.dumps(attrs.asdict(attrs.evolve(work, count=max(int(work.count * scale), work.threads))))
         command = [sys.executable, sys.argv[0], "--measure", client.name, plan, str(directory)]
@@ -146,8 +151,19 @@ def _run(work: Work, clients: Sequence[Client], directory: Path, rounds: int, sc
         if done.returncode:
             sys.exit(f"\n{client.name}, {work.title}: {done.stderr}")
         rows.setdefault(client.name, []).append(_Sample(*json.loads(done.stdout.splitlines()[-1])))
+        if work.kind == "put":
+            shutil.rmtree(directory / names_of(work)[0].split("/")[0])
+            _make_objects([work], directory)
     print(file=sys.stderr)
     return rows
+
+
+def _interleaved(clients: Sequence[Client], rounds: int) -> Iterator[tuple[int, Client]]:
+    """Each round begins with another client, so that no one always follows the same neighbour or the clean-up."""
+    for number in range(rounds):
+        first = number * max(len(clients) // rounds, 1) % len(clients)
+        for client in (*clients[first:], *clients[:first]):
+            yield number, client
 
 
 def _measure(arguments: argparse.Namespace, works: Sequence[Work], clients: Sequence[Client]) -> None:
@@ -161,14 +177,16 @@ def _measure(arguments: argparse.Namespace, works: Sequence[Work], clients: Sequ
         work.threads, action=lambda: marks.append((resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()))
     )
     failures: list[BaseException] = []
-    warm, measured = itertools.count(), itertools.count()
+    warming = 2 * work.threads if work.kind == "put" else min(work.count, max(work.objects, 2 * work.threads))
+    warm, measured = itertools.count(), itertools.count(warming if work.kind == "put" else 0)
+    limit = work.count + (warming if work.kind == "put" else 0)
 
     def lane() -> None:
         try:
             call = make()
-            _calls(call, work, warm, min(work.count, max(work.objects, 2 * work.threads)))
+            _calls(call, work, warm, warming)
             barrier.wait()
-            _calls(call, work, measured, work.count)
+            _calls(call, work, measured, limit)
             barrier.wait()
         except BaseException as error:  # noqa: BLE001 (carried to the main thread)
             barrier.abort()
@@ -186,9 +204,9 @@ def _measure(arguments: argparse.Namespace, works: Sequence[Work], clients: Sequ
     print(json.dumps([cpu, end - begin, work.count]))
 
 
-def _calls(call: Call, work: Work, numbers: Iterator[int], count: int) -> None:
+def _calls(call: Call, work: Work, numbers: Iterator[int], limit: int) -> None:
     objects, size = work.objects, work.size
-    while (number := next(numbers)) < count:
+    while (number := next(numbers)) < limit:
         if call(number % objects if objects > 1 else number) != size:
             raise RuntimeError(f"object {number}: not {size} bytes")
 
