@@ -6,6 +6,7 @@ call: its duration is the time spent in the store, not that of whoever consumes 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -30,7 +31,8 @@ class RecorderSource(Protocol):
 class ThreadRecorders:
     """One recorder for each thread that asks, made when it first does. ``all`` are those so far.
 
-    The recorder of a thread that ended goes to the next new one, so there are never more than threads at once.
+    The recorder of a thread that ended goes to the next new one, with a new number, so there are never more of them
+    than threads at once.
     """
 
     def __init__(self, make: Callable[[int], Recorder]) -> None:
@@ -39,6 +41,7 @@ class ThreadRecorders:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._owners: list[threading.Thread] = []
+        self._numbers = itertools.count()
         self.all: list[Recorder] = []
 
     def current(self) -> Recorder:
@@ -52,8 +55,9 @@ class ThreadRecorders:
         for place, owner in enumerate(self._owners):
             if not owner.is_alive():
                 self._owners[place] = thread
+                self.all[place].reassign(next(self._numbers))
                 return self.all[place]
-        self.all.append(self._make(len(self.all)))
+        self.all.append(self._make(next(self._numbers)))
         self._owners.append(thread)
         return self.all[-1]
 

@@ -118,6 +118,9 @@ class RecordBuffer:
         self.errors = []
 
 
+_NO_ROWS: Final = RecordBuffer(0)
+
+
 class Recorder:
     """Appends rows for one thread. ``active`` is the buffer being filled.
 
@@ -186,16 +189,24 @@ class Recorder:
 
     def flush(self) -> None:
         """Hand over what there is."""
-        if not self.active.count:
+        filled = self.active
+        if not filled.count:
             return
+        # Once it is handed over the buffer may soon be another thread's; nobody must find it here then.
+        self.active = _NO_ROWS
         try:
-            self.active = self._handover(self.active)
+            self.active = self._handover(filled)
         except BaseException:
             # A signal ended the wait for an empty buffer. The full one is on its way all the same.
             self.active = self._handover(None)
             raise
         finally:
             self.active.thread = self.thread
+
+    def reassign(self, thread: int) -> None:
+        """Go over to another thread, when the one before has ended; its rows are handed over."""
+        self.flush()
+        self.thread = self.active.thread = thread
 
 
 class BufferPool:

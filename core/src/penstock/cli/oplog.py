@@ -89,6 +89,7 @@ def _printable(text: str) -> Iterator[str]:
 
 def _say_what_is_wrong(reader: Reader) -> None:
     if reader.bad_rows:
-        warn(f"{reader.name}: {reader.bad_rows} malformed rows were skipped")
+        rows = "row was" if reader.bad_rows == 1 else "rows were"
+        warn(f"{reader.name}: {reader.bad_rows} malformed {rows} skipped")
     if reader.truncated:
         warn(f"{reader.name} is cut off; its {reader.count} whole rows were read")

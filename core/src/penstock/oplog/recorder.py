@@ -131,7 +131,7 @@ class OpLog:
             self._pool.close()
             self._pool.full.put(None)
             self._thread.join()
-            self._take_partial()
+            self._take_all()
             self._closed = True
         atexit.unregister(self.close)
         try:
@@ -164,19 +164,34 @@ class OpLog:
             try:
                 buffer = self._pool.full.get(timeout=_IDLE_SECONDS)
             except queue.Empty:
-                self._take_partial()
+                if self._take_all():
+                    return
                 continue
             if buffer is None:
                 return
             self._take(buffer)
             self._pool.recycle(buffer)
             taken += 1
-            if taken % _FULL_BETWEEN == 0:
-                self._take_partial()
+            if taken % _FULL_BETWEEN == 0 and self._take_all():
+                return
 
-    def _take_partial(self) -> None:
-        for recorder in tuple(self._recorders.all):
-            self._take(recorder.active)
+    def _take_all(self) -> bool:
+        """Take also the rows of buffers that are not full; True when the end came.
+
+        The rows of a thread must keep their order: what is full goes first, and no buffer may change its owner
+        between the look at who has which and the taking.
+        """
+        active = [recorder.active for recorder in tuple(self._recorders.all)]
+        full = []
+        while not self._pool.full.empty():
+            full.append(self._pool.full.get())
+        for buffer in (*full, *active):
+            if buffer is not None:
+                self._take(buffer)
+        for buffer in full:
+            if buffer is not None:
+                self._pool.recycle(buffer)
+        return None in full
 
     def _take(self, buffer: RecordBuffer) -> None:
         begin, end = self._pool.take(buffer)
