@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -89,7 +90,7 @@ def test_shares_are_disjoint_complete_and_even(total, workers):
     shares = [share(total, rank, workers) for rank in range(workers)]
     assert shares[0][0] == 0
     assert shares[-1][1] == total
-    assert all(before[1] == after[0] for before, after in zip(shares, shares[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(shares))
     sizes = [end - begin for begin, end in shares]
     assert max(sizes) - min(sizes) <= 1
 

@@ -31,10 +31,10 @@ class LogWriter(Protocol):
 class Collector:
     """See the module. ``log`` is None when nothing is logged."""
 
-    def __init__(self, lanes: int, log: LogWriter | None) -> None:
+    def __init__(self, first_lane: int, lanes: int, log: LogWriter | None) -> None:
         capacity = max(256, min(4096, _ROWS // (lanes + _SPARE_BUFFERS)))
         self.pool = BufferPool(lanes + _SPARE_BUFFERS, capacity)
-        self.recorders = [Recorder(lane, self.pool.handover) for lane in range(lanes)]
+        self.recorders = [Recorder(first_lane + lane, self.pool.handover) for lane in range(lanes)]
         self._log = log
         self._working = lanes
         self._tally = Tally()

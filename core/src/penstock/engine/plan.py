@@ -12,7 +12,7 @@ from penstock.engine.places import paths_of, resolve
 from penstock.errors import UsageError
 from penstock.workload.config import Config, dump, restore
 
-__all__ = ["WorkerPlan", "describe", "make_plans", "part_path"]
+__all__ = ["WorkerPlan", "describe", "make_plans", "part_path", "share"]
 
 
 @attrs.frozen(kw_only=True)

@@ -104,7 +104,7 @@ class Session:
         self._control = control
         if self._stopping:
             control.stop("interrupted")
-        collector = Collector(self.plan.lanes, self._log)
+        collector = Collector(self.plan.first_lane, self.plan.lanes, self._log)
         lanes = [self._lane(control, index, recorder) for index, recorder in enumerate(collector.recorders)]
         threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
         used = cpu_ns()
