@@ -252,7 +252,8 @@ class HistoryLaws:
     keys: ClassVar[st.SearchStrategy[str] | None] = None
     #: Bytes of the histories' objects.
     data: ClassVar[st.SearchStrategy[bytes]] = DATA
-    #: How many histories are played, and how many calls each has at most. The same ones in every run.
+    #: How many histories are played, and how many calls each has at most. The same ones in every run, unless the
+    #: loaded hypothesis profile asks for more examples: then as many as it says, and as random as it says.
     histories: ClassVar[int] = 200
     calls: ClassVar[int] = 40
 
@@ -261,10 +262,12 @@ class HistoryLaws:
         if keys is None:
             keys = PATH_KEYS if store.capabilities.directories else PATH_KEYS | OPAQUE_KEYS
         chosen = keys
+        loaded = settings()
+        deeper = loaded.max_examples > self.histories
         profile = settings(
-            max_examples=self.histories,
+            max_examples=max(self.histories, loaded.max_examples),
             stateful_step_count=self.calls,
-            derandomize=True,
+            derandomize=loaded.derandomize or not deeper,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),

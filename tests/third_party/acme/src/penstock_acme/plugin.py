@@ -20,7 +20,7 @@ CAPABILITIES = Capabilities(create=True, ordered=True, directories=True)
 class AcmeOptions:
     """Options of ``acme://``: arguments, text after ``?`` in a URI, and environment variables end up here."""
 
-    root: str = option(help="absolute path of the directory that holds the objects", query=False)
+    root: str = option("/", help="absolute path of the directory that holds the objects", query=False)
     fsync: bool = option(False, help="write through to the disk before a put returns", env="ACME_FSYNC")
 
 
