@@ -6,7 +6,7 @@ have to be escaped or hold a very long name, are formatted singly and take the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -110,11 +110,15 @@ class Formatter:
         low, high = int(seconds.min()), int(seconds.max())
         if low == high:
             prefix: bytes | Array = self._second(low).encode()
+        elif high - low < len(wall):
+            prefix = self._seconds_of(range(low, high + 1)).take(seconds - low)
         else:
             distinct, which = np.unique(seconds, return_inverse=True)
-            texts = "".join(map(self._second, distinct.tolist()))
-            prefix = np.frombuffer(texts.encode(), f"V{_SECONDS}").take(which)
+            prefix = self._seconds_of(distinct.tolist()).take(which)
         text.stamps(prefix, fraction, given)
+
+    def _seconds_of(self, seconds: Iterable[int]) -> Array:
+        return np.frombuffer("".join(map(self._second, seconds)).encode(), f"V{_SECONDS}")
 
     def _time(self, monotonic: int) -> str:
         second, fraction = divmod(self._anchor.wall(monotonic), _SECOND)
