@@ -79,6 +79,9 @@ def test_the_op_log_holds_every_operation(penstock, tmp_path):
     assert result["op_log"]["dropped"] == 0
     assert result["op_log"]["written"] == result["op_log"]["accepted"] == len(rows)
     assert {row["client_id"].split("/")[0] for row in rows} == {"worker-0", "worker-1"}
+    warming = [row for row in rows if row["client_id"].endswith("/warmup")]
+    assert len(warming) == result["warmup"]["operations"] > 0
+    assert {row["thread"] for row in rows} == {"0", "1", "2", "3"}
     assert all(row["file"].startswith(str(tmp_path)) for row in rows)
 
 

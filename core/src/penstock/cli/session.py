@@ -140,10 +140,17 @@ def _session(options: Mapping[str, str], op_log: str | None) -> Iterator[Session
         if op_log is not None:
             from penstock.oplog import OpLog
 
-            log = stack.enter_context(OpLog(op_log))
+            log = OpLog(op_log)
+            stack.callback(_say_log, log)
+            stack.enter_context(log)
         session = Session(options, log)
         stack.callback(session.close)
         yield session
+
+
+def _say_log(log: OpLog) -> None:
+    counts = f"{log.written:,} of {log.accepted:,} rows written, {log.dropped:,} dropped"
+    click.echo(f"op-log {log.path}: {counts}", err=True)
 
 
 @contextlib.contextmanager

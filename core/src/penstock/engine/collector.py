@@ -7,7 +7,7 @@ lanes have in hand so far.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from penstock.clocks import cpu_ns, monotonic_ns
@@ -64,6 +64,10 @@ class Collector:
         """Called by each lane when it has flushed its last rows."""
         self.pool.full.put(None)
 
+    def give_up(self) -> None:
+        """Nothing is collected any more: lanes that wait for an empty buffer go on, and their rows are lost."""
+        self.pool.close()
+
     def _take_full(self, until: int) -> None:
         """Take what comes until a monotonic time, or until every lane has ended."""
         while self._working and (ahead := until - monotonic_ns()) > 0:
@@ -72,9 +76,13 @@ class Collector:
             except queue.Empty:
                 return
 
-    def _drain(self) -> None:
+    def _take_all(self) -> None:
+        """Take also what the lanes have in hand; each lane's rows keep their order."""
+        in_hand = [recorder.active for recorder in self.recorders]
         while not self.pool.full.empty():
             self._take_one(self.pool.full.get())
+        for buffer in in_hand:
+            self._take(buffer)
 
     def _take_one(self, buffer: RecordBuffer | None) -> None:
         if buffer is None:
@@ -84,19 +92,16 @@ class Collector:
         self.pool.recycle(buffer)
 
     def _take(self, buffer: RecordBuffer) -> None:
-        begin, end = buffer.seen, buffer.count
+        begin, end = self.pool.take(buffer)
         if begin == end:
             return
-        buffer.seen = end
         self._tally.add(buffer.rows[begin:end])
         self._errors.add(buffer, begin, end)
         if self._log is not None:
             self._log.write(buffer, begin, end)
 
     def _snapshot(self, number: int, start: int, end: int) -> dict[str, Any]:
-        self._drain()
-        for buffer in self._in_hand():
-            self._take(buffer)
+        self._take_all()
         message = {
             "number": number,
             "start": start,
@@ -107,6 +112,3 @@ class Collector:
         }
         self._tally, self._errors = Tally(), ErrorTable()
         return message
-
-    def _in_hand(self) -> Sequence[RecordBuffer]:
-        return [recorder.active for recorder in self.recorders]

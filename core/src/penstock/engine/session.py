@@ -116,6 +116,7 @@ class Session:
                 yield snapshot | {"start_s": (snapshot["start"] - warm) / 1e9, "end_s": (snapshot["end"] - warm) / 1e9}
         except BaseException as error:
             control.broke(error)
+            collector.give_up()
             raise
         log = self._close_log()
         if control.fatal is not None:

@@ -14,10 +14,13 @@ import numpy as np
 from penstock.clocks import Anchor
 from penstock.oplog.columns import escape, format_seconds
 from penstock.oplog.matrix import Array, Matrix, Texts, pack_texts
-from penstock.records import Endpoint, Op, RecordBuffer
+from penstock.records import WARMUP, Endpoint, Op, RecordBuffer
 from penstock.urls import strip_scheme
 
-__all__ = ["BATCH", "Formatter"]
+__all__ = ["BATCH", "WARMING", "Formatter"]
+
+#: Ends the client's identity in rows that were measured while a run was warming up.
+WARMING: Final = "warmup"
 
 #: Rows formatted at once: enough to hide what a NumPy call costs, few enough for the matrix to stay in the cache.
 BATCH: Final = 4096
@@ -34,7 +37,9 @@ class Formatter:
     def __init__(self, endpoints: Sequence[Endpoint], anchor: Anchor, client_id: str = "") -> None:
         self._endpoints = endpoints
         self._anchor = anchor
-        self._client_id = escape(client_id)
+        measured = escape(client_id)
+        #: By whether the row is of the warm-up, which no other column could say.
+        self._clients = (measured, f"{measured}/{WARMING}" if measured else WARMING)
         self._places: list[str] = []
         self._seconds: dict[int, str] = {}
 
@@ -63,10 +68,10 @@ class Formatter:
 
     def line(self, buffer: RecordBuffer, row: int, idx: int) -> bytes:
         """One row by the plain way: the same bytes, whatever the row holds."""
-        start, first, end, _, nbytes, n_objects, error, _, endpoint, op, _ = buffer.rows[row].item()
+        start, first, end, _, nbytes, n_objects, error, _, endpoint, op, flags = buffer.rows[row].item()
         text = "\t".join(
             (
-                f"{idx}\t{buffer.thread}\t{Op(op).name}\t{self._client_id}\t{n_objects}\t{nbytes}",
+                f"{idx}\t{buffer.thread}\t{Op(op).name}\t{self._clients[flags & WARMUP]}\t{n_objects}\t{nbytes}",
                 self._place(endpoint) + escape(buffer.names[row]),
                 escape(buffer.errors[error - 1]) if error else "",
                 self._time(start),
@@ -82,7 +87,9 @@ class Formatter:
         text.digits(np.arange(idx, idx + len(rows)))
         text.constant(b"\t%d\t" % thread)
         text.choice(rows["op"], _OPS)
-        text.constant(f"\t{self._client_id}\t".encode())
+        text.constant(b"\t")
+        text.choice(rows["flags"] & WARMUP, [client.encode() for client in self._clients])
+        text.constant(b"\t")
         text.digits(rows["n_objects"].astype(np.int64))
         text.constant(b"\t")
         text.digits(nbytes)

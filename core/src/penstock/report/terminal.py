@@ -93,10 +93,11 @@ def _remarks(outcome: Outcome) -> list[str]:
     remarks = []
     for phase in outcome.phases:
         failed = f", {phase.failed:,} failed" if phase.failed else ""
-        remarks.append(
-            f"{printable(phase.name)}: {phase.objects_made:,} objects, {format_bytes(phase.nbytes)} in"
-            f" {format_duration(phase.seconds)}; {phase.objects_found:,} were there{failed}"
-        )
+        made = f"{phase.objects_made:,} objects"
+        if phase.nbytes:
+            made += f", {format_bytes(phase.nbytes)}"
+        found = f"; {phase.objects_found:,} were there" if phase.objects_found else ""
+        remarks.append(f"{printable(phase.name)}: {made} in {format_duration(phase.seconds)}{found}{failed}")
     if outcome.warmup_operations:
         remarks.append(f"warm-up: {outcome.warmup_operations:,} operations kept out")
     entries = outcome.errors.most_frequent()
