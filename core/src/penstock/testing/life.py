@@ -122,9 +122,11 @@ class ThreadLaws:
             store.put(key, b"")
 
         def churn(lane: int, turn: int) -> None:
-            key = f"steady/{turn % 100:03}-{lane}"
-            store.put(key, b"x")
-            store.delete([key])
+            key = f"steady/{turn // 2 % 100:03}-{lane}"
+            if turn % 2:
+                store.delete([key])
+            else:
+                store.put(key, b"x")
 
         def look(turn: int) -> None:
             delimiter = "/" if turn % 2 else ""

@@ -44,6 +44,9 @@ __all__ = [
 PATIENCE_S = 60.0
 THREADS = "the law of threads (any thread may call anything at any time)"
 
+#: How many calls stand for one that overlaps another, where calls never overlap.
+_ENOUGH = 20
+
 _FIELDS = ("message", "uri", "operation", "status", "code", "request_id", "retryable", "retry_after")
 
 
@@ -234,19 +237,23 @@ def together(*calls: Callable[[], None]) -> None:
 
 
 def contend(*calls: Callable[[int], None], rounds: int = 80) -> None:
-    """Repeat the calls, each in a thread of its own, until every one has run ``rounds`` times at least.
+    """Repeat the calls, each in a thread of its own, until others have run during each of them ``rounds`` times.
 
-    Each gets the number of its turn, from 0. So all of them overlap however unevenly threads are scheduled.
+    Each gets the number of its turn, from 0. Counting overlaps, not calls, makes the threads meet however unevenly
+    they are scheduled. A store that lets one call in at a time ends the test by the number of its calls.
     """
     turns = [0] * len(calls)
+    met = [0] * len(calls)
     stop = threading.Event()
 
     def repeat(index: int, call: Callable[[int], None]) -> None:
         try:
             while not stop.is_set():
+                others = sum(turns) - turns[index]
                 call(turns[index])
                 turns[index] += 1
-                if min(turns) >= rounds:
+                met[index] += sum(turns) - turns[index] > others
+                if min(met) >= rounds or min(turns) >= _ENOUGH * rounds:
                     stop.set()
         finally:
             stop.set()
