@@ -140,12 +140,15 @@ def run(case: Case, target: str, directory: Path, *, op_log: bool) -> tuple[floa
 
 def bare_loop(case: Case, target: str) -> tuple[float, float]:
     """The same work by plain threads on the store's contract."""
-    from penstock.opening import open_store
+    from penstock.opening import resolve_place
     from penstock.sinks import Discard
 
-    with closing(open_store(target, threads=case.lanes)) as store:
+    # As the engine does it: the store at its own root, and whole keys.
+    place = resolve_place(target)
+    with closing(place.open(case.lanes)) as store:
+        base = f"{place.address.key}/"
         body = os.urandom(SIZE)
-        keys = [f"prepared-{number:08d}.dat" for number in range(OBJECTS)]
+        keys = [f"{base}prepared-{number:08d}.dat" for number in range(OBJECTS)]
         for key in keys:
             store.put(key, body)
         share = case.count // case.lanes
@@ -161,7 +164,7 @@ def bare_loop(case: Case, target: str) -> tuple[float, float]:
                     store.stat(key)
             else:
                 for number in range(share):
-                    store.put(f"new/object-{lane}-{number:08d}.dat", body)
+                    store.put(f"{base}new/object-{lane}-{number:08d}.dat", body)
 
         threads = [threading.Thread(target=loop, args=(lane,)) for lane in range(case.lanes)]
         before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
@@ -170,7 +173,7 @@ def bare_loop(case: Case, target: str) -> tuple[float, float]:
         for thread in threads:
             thread.join()
         seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
-        made = [info.key for page in store.list_pages("") for info in page.objects]
+        made = [info.key for page in store.list_pages(base) for info in page.objects]
         for key in made:
             store.delete([key])
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

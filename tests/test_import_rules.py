@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 #: Rooms of core, lowest first. A module may import its own room and any room of a row above its own; never its
 #: neighbours in the row, never upward. ``penstock`` is the package's public face.
 ROWS = (
-    "errors clocks buffers quantities",
+    "errors clocks buffers quantities globs",
     "keys urls options records",
     "store formats payload launchers commands",
     "hookspecs",
@@ -60,7 +60,7 @@ HEAVY = (
     "numpy zstandard rich yaml structlog anyio cattrs hypothesis pytest boto3 botocore azure google requests urllib3"
 )
 LIGHT = (
-    "errors clocks buffers quantities keys urls options records store formats payload launchers commands hookspecs "
+    "errors clocks buffers quantities globs keys urls options records store formats payload launchers commands hookspecs "
     "plugins sinks writers metering memory posix layers opening client penstock"
 )
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")

@@ -9,64 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.workload.globs import compile_glob, has_wildcard
+from penstock.globs import compile_glob
 from penstock.workload.names import Mask, Tree, count_numbers, matching, new_names, numbered
-
-
-@pytest.mark.parametrize(
-    ("glob", "matches", "others"),
-    [
-        ("a/*.dat", ["a/x.dat", "a/.dat"], ["a/b/x.dat", "x.dat", "ba/x.dat", "a/x.dat2", "a/x_dat"]),
-        ("a/*", ["a/x"], ["a/", "a/b/c", "a"]),
-        ("a/**", ["a/x", "a/b/c", "a/"], ["a", "b/a/x"]),
-        ("**", ["", "a", "a/b", "a\nb"], []),
-        ("**/x", ["x", "a/x", "a/b/x"], ["ax", "x/a"]),
-        ("a/**/x", ["a/x", "a/b/x", "a/b/c/x"], ["a/bx", "ax"]),
-        ("a**b", ["ab", "a/b", "axxb"], ["a", "abc"]),
-        ("a***b", ["ab", "a/b"], ["a"]),
-        ("*/*", ["a/b"], ["a", "/b", "a/", "a/b/c"]),
-        ("a?[b].{c}+", ["a?[b].{c}+"], ["ax[b].{c}+", "ab"]),
-        ("file:///m/*", ["file:///m/x"], ["file:///n/x"]),
-        ("plain", ["plain"], ["Plain", "plain/", "xplain"]),
-        ("", [""], ["a"]),
-    ],
-)
-def test_globs(glob, matches, others):
-    compiled = compile_glob(glob)
-    assert [name for name in matches if not compiled.matches(name)] == []
-    assert [name for name in others if compiled.matches(name)] == []
-    assert all(name.startswith(compiled.prefix) for name in matches)
-    assert compiled.literal != has_wildcard(glob)
-
-
-@given(st.text(alphabet="ab/.?[]\\$^é\n", max_size=12))
-def test_text_without_a_star_matches_itself_alone(text):
-    compiled = compile_glob(text)
-    assert compiled.literal
-    assert compiled.matches(text)
-    assert not compiled.matches(f"{text}a")
-
-
-@given(st.lists(st.sampled_from(["*", "**", "a", "b", "/"]), max_size=6), st.text(alphabet="ab/", max_size=8))
-def test_globs_agree_with_a_search_through_all_splits(pieces, name):
-    pattern = "".join(pieces)
-
-    def search(rest, text, before):
-        if not rest:
-            return not text
-        star = re.match(r"\*+", rest)
-        if star is None:
-            return text[:1] == rest[0] and search(rest[1:], text[1:], rest[0])
-        tail = rest[star.end() :]
-        if len(star[0]) > 1:
-            if before in ("", "/") and tail.startswith("/") and search(tail[1:], text, "/"):
-                return True
-            return any(search(tail, text[cut:], "*") for cut in range(len(text) + 1))
-        least = 1 if before in ("", "/") and tail[:1] in ("", "/") else 0
-        cuts = [cut for cut in range(least, len(text) + 1) if "/" not in text[:cut]]
-        return any(search(tail, text[cut:], "*") for cut in cuts)
-
-    assert compile_glob(pattern).matches(name) == search(pattern, name, "")
 
 
 def test_masks_write_numbers_as_both_families_of_tools_do():

@@ -13,8 +13,8 @@ from penstock.cli.progress import Bar
 from penstock.cli.session import Session, missing, store_command
 from penstock.cli.text import count_text, described, size_text, table, time_text
 from penstock.client import CommonPrefix, Count, Found
-from penstock.client.globs import glob_start, is_glob, unescape
 from penstock.errors import ObjectNotFoundError
+from penstock.globs import compile_glob, has_wildcard, unescape
 from penstock.quantities import format_count
 from penstock.store import ObjectInfo
 
@@ -120,10 +120,10 @@ def du(session: Session, uri: str, depth: int, summarize: bool, exact: bool, as_
 
 def _entries(found: Found, *, recursive: bool, regex: str | None) -> Iterator[ObjectInfo | CommonPrefix]:
     store, key = found.store, found.key
-    if is_glob(key):
-        cut = key.rfind("/", 0, glob_start(key)) + 1
+    if has_wildcard(key):
+        cut = key.rfind("/", 0, compile_glob(key).start) + 1
         # A glob decides by itself how deep it goes; without ** prefixes of its own level match too.
-        deep = recursive or "**" in key or "/" in key[glob_start(key) :]
+        deep = recursive or "**" in key or "/" in key[compile_glob(key).start :]
         return _at_least_one(found, store.list(unescape(key[:cut]), recursive=deep, pattern=key[cut:]))
     key = unescape(key)
     if not key or key.endswith("/"):

@@ -10,9 +10,9 @@ from penstock.cli.progress import Bar
 from penstock.cli.session import Session, Size, missing, store_command
 from penstock.cli.trees import carry_out
 from penstock.client import Found
-from penstock.client.globs import is_glob, unescape
 from penstock.client.trees import plan, select
 from penstock.errors import UsageError
+from penstock.globs import has_wildcard, unescape
 
 __all__ = ["cat", "get"]
 
@@ -51,7 +51,7 @@ def get(session: Session, uri: str, target: str) -> int:
 
 
 def _write_out(found: Found, offset: int, length: int | None) -> None:
-    if is_glob(found.key):
+    if has_wildcard(found.key):
         raise UsageError(f"{found.uri}: this takes one object; write [*] for a star in its name")
     out = sys.stdout.buffer
     with missing(found, _DIRECTORY), Bar("reading") as bar:

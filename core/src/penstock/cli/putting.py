@@ -20,9 +20,9 @@ from penstock.cli.session import Session, Size, store_command, threads_option
 from penstock.cli.trees import carry_out
 from penstock.client import Found, Store
 from penstock.client.crew import each
-from penstock.client.globs import is_glob
 from penstock.client.trees import plan, select
 from penstock.errors import UsageError
+from penstock.globs import has_wildcard
 from penstock.payload import Payload
 from penstock.writers import GuardedWriter
 
@@ -110,9 +110,7 @@ def _put_file(session: Session, source: str, uri: str, headers: _Headers) -> int
     if source == "-":
         (end,) = session.find(uri)
         _refuse_glob(end)
-        if headers.any():
-            raise UsageError("--if-absent, --metadata and --content-type need a file, not standard input")
-        with Bar("writing") as bar, end.store.open_writer(end.key) as writer:
+        with Bar("writing") as bar, _open_writer(end.store, end.key, headers) as writer:
             while chunk := sys.stdin.buffer.read(_MIB):
                 writer.write(chunk)
                 bar.advance(len(chunk))
@@ -206,7 +204,7 @@ def _generate(found: Found, name: Callable[[int], str], make: _Maker, headers: _
 def _write_one(store: Store, key: str, obj: int, make: _Maker, headers: _Headers, bar: Bar) -> None:
     limit = store.capabilities.max_put
     fits = make.size <= (_WHOLE if limit is None else min(_WHOLE, limit))
-    if fits or headers.any() or make.encode is not None:
+    if fits or make.encode is not None:
         data = aligned_buffer(make.size)
         make.fill(data, obj, 0)
         body = data if make.encode is None else make.encode(data)
@@ -219,8 +217,17 @@ def _write_one(store: Store, key: str, obj: int, make: _Maker, headers: _Headers
         )
         bar.advance(info.size)
         return
-    with store.open_writer(key) as writer:
+    with _open_writer(store, key, headers) as writer:
         _write_parts(writer, obj, make, bar)
+
+
+def _open_writer(store: Store, key: str, headers: _Headers) -> GuardedWriter:
+    return store.open_writer(
+        key,
+        if_absent=headers.if_absent,
+        metadata=headers.metadata or None,
+        content_type=headers.content_type,
+    )
 
 
 def _write_parts(writer: GuardedWriter, obj: int, make: _Maker, bar: Bar) -> None:
@@ -233,5 +240,5 @@ def _write_parts(writer: GuardedWriter, obj: int, make: _Maker, bar: Bar) -> Non
 
 
 def _refuse_glob(found: Found) -> None:
-    if is_glob(found.key):
+    if has_wildcard(found.key):
         raise UsageError(f"{found.uri}: a glob can't be written to; write [*] for a star in the name")

@@ -14,12 +14,12 @@ from penstock.cli.progress import Bar
 from penstock.cli.removal import confirm_all
 from penstock.cli.session import Session, missing, store_command, threads_option
 from penstock.client import Found
-from penstock.client.globs import is_glob
 from penstock.client.listing import count as count_listed
 from penstock.client.listing import entries
 from penstock.client.trees import Existing, TreeJob, plan, select, transfers
 from penstock.client.values import Transfer
 from penstock.errors import UsageError
+from penstock.globs import has_wildcard
 
 __all__ = ["carry_out", "cp", "download", "mv", "upload"]
 
@@ -194,7 +194,7 @@ def _plan(
     if len(uris) < 2:
         raise UsageError("name at least one source, and the target last")
     *sources, end = session.find(*uris, threads=threads)
-    if is_glob(end.key):
+    if has_wildcard(end.key):
         raise UsageError(f"{end.uri}: the target can't be a glob; write [*] for a star in its name")
     steps = []
     for found in sources:

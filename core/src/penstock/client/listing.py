@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from penstock.client.globs import compile_glob, glob_start, literal_prefix
 from penstock.client.values import CommonPrefix, Count
 from penstock.errors import UsageError
+from penstock.globs import compile_glob
 from penstock.keys import sort_key
 from penstock.store import ObjectInfo, ObjectStore, Page
 
@@ -26,8 +26,8 @@ def entries(
 ) -> Iterator[ObjectInfo | CommonPrefix]:
     """What lies below a prefix, streaming; see :meth:`penstock.client.Store.list`."""
     matches = _matcher(pattern, regex)
-    start = prefix + literal_prefix(pattern) if pattern is not None else prefix
-    one_level = pattern is not None and "**" not in pattern and "/" not in pattern[glob_start(pattern) :]
+    start = prefix + compile_glob(pattern).prefix if pattern is not None else prefix
+    one_level = pattern is not None and "**" not in pattern and "/" not in pattern[compile_glob(pattern).start :]
     delimiter = "" if recursive and not one_level else "/"
     cut = len(prefix)
     for page in store.list_pages(start, delimiter=delimiter, start_after=start_after, page_size=page_size):
@@ -62,7 +62,7 @@ def _matcher(pattern: str | None, regex: str | None) -> Callable[[str], object] 
         raise UsageError("give a pattern or a regex, not both")
     try:
         if pattern is not None:
-            return compile_glob(pattern).fullmatch
+            return compile_glob(pattern).matches
         return re.compile(regex, re.DOTALL).fullmatch if regex is not None else None
     except (ValueError, re.error) as error:
         raise UsageError(f"the pattern can't be used: {error}") from None

@@ -9,11 +9,11 @@ from typing import Literal
 import attrs
 
 from penstock.client.crew import each
-from penstock.client.globs import glob_start, is_glob, unescape
 from penstock.client.listing import entries
 from penstock.client.transfer import Place, copy_object, move_object
 from penstock.client.values import Transfer, TreeReport
 from penstock.errors import ObjectNotFoundError, PenstockError, StoreError, UsageError
+from penstock.globs import compile_glob, has_wildcard, unescape
 from penstock.keys import sort_key
 from penstock.store import ObjectInfo, ObjectStore
 
@@ -106,8 +106,8 @@ def select(store: ObjectStore, base: str, key: str, *, trees: bool) -> Selection
     or ends in ``/``, and one that is a directory or not an object, is a tree of everything below it. Otherwise it
     is exactly one object.
     """
-    if is_glob(key):
-        cut = key.rfind("/", 0, glob_start(key)) + 1
+    if has_wildcard(key):
+        cut = key.rfind("/", 0, compile_glob(key).start) + 1
         return Selection(Root(store, unescape(key[:cut]), base), pattern=key[cut:])
     key = unescape(key)
     if trees and _is_tree(store, key):

@@ -15,13 +15,13 @@ from penstock.engine.lanes import Step
 from penstock.engine.objects import Pool
 from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
 from penstock.engine.places import Places
+from penstock.globs import compile_glob
 from penstock.metering import Metered
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
 from penstock.sinks import Discard
 from penstock.workload import hashing, operations, sizes
 from penstock.workload.config import Config
-from penstock.workload.globs import compile_glob
 from penstock.workload.names import count_numbers, new_names
 from penstock.workload.selection import Uniform
 

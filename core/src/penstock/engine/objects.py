@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.workload.globs import Glob
+from penstock.globs import Glob
 from penstock.workload.names import Names, matching
 
 __all__ = ["ListedObjects", "Member", "NamedObjects", "ObjectSet", "Pool", "Sizes", "select"]

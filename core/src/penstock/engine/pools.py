@@ -10,10 +10,10 @@ from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, s
 from penstock.engine.places import Place, Places
 from penstock.engine.sets import PreparedSet
 from penstock.errors import RunError
+from penstock.globs import Glob, compile_glob, has_wildcard
 from penstock.store import ObjectStore
 from penstock.workload import operations
 from penstock.workload.config import Config
-from penstock.workload.globs import Glob, compile_glob, has_wildcard
 
 __all__ = ["resolve_pools"]
 

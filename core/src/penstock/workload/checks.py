@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from penstock.errors import PenstockError
+from penstock.globs import has_wildcard
 from penstock.options import check_value, nearest
 from penstock.plugins import default_host
 from penstock.urls import parse_object, parse_store
-from penstock.workload.globs import has_wildcard
 from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
 from penstock.workload.selection import EachOnce

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.workload.globs import Glob
+from penstock.globs import Glob
 
 if TYPE_CHECKING:
     from penstock.workload.config import DirectoryStructure
@@ -257,8 +257,8 @@ def matching(glob: Glob, names: Names) -> range | NDArray[np.int64]:
     out digits of a number makes this go through the family.
     """
     if glob.literal:
-        name = glob.pattern.removeprefix(names.base)
-        found = names.index(name) if glob.pattern.startswith(names.base) else None
+        name = glob.prefix.removeprefix(names.base)
+        found = names.index(name) if glob.prefix.startswith(names.base) else None
         return range(0) if found is None else range(found, found + 1)
     if not (glob.prefix.startswith(names.base) or names.base.startswith(glob.prefix)):
         return range(0)

@@ -2,7 +2,7 @@
 
 ``path`` and ``uri`` are two names for one key. Its value is relative to ``target``, or a whole URI. What it means
 depends on the operation: an anchored glob over what exists (get, stat, delete, copy; see
-:mod:`penstock.workload.globs`), or the name of what will be made (put, mkdir, and copy's ``to``; see
+:mod:`penstock.globs`), or the name of what will be made (put, mkdir, and copy's ``to``; see
 :mod:`penstock.workload.names`).
 
 Names made from a prefix differ between entries and between runs; a mask gives its own names, and an object of that
