@@ -164,6 +164,25 @@ def test_every_command_takes_its_uris(place):
     assert "acme:///absolute/path" in place.penstock("ls", "acme://host/path", code=2)
 
 
+def test_a_run_measures_it_like_any_other(place):
+    workload = place.folder / "workload.yaml"
+    workload.write_text(
+        f"""
+target: acme://{place.folder}/run
+total_operations: 300
+concurrency: 4
+cleanup: true
+prepare: {{ensure_objects: [{{path: data/, count: 20, size: 4KiB}}]}}
+workload: [{{op: get, path: "data/*", weight: 2}}, {{op: put, path: new/, size: 4KiB}}, {{op: stat, path: "data/*"}}]
+"""
+    )
+    result = json.loads(place.penstock("run", workload, "--json"))
+    assert result["status"] == "done"
+    assert {name: row["errors"] for name, row in result["operations"].items()} == {"GET": 0, "PUT": 0, "STAT": 0}
+    assert result["totals"]["ALL"]["count"] == 300
+    assert not (place.folder / "run").exists()
+
+
 def test_a_broken_plugin_is_named_and_harms_nobody(place, broken):
     listing = place.penstock("plugins", code=1, PYTHONPATH=broken)
     (line,) = [line for line in listing.splitlines() if line.startswith("broken ")]
