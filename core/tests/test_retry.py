@@ -68,9 +68,9 @@ class Scripted:
         self._play("put", key)
         return self.inner.put(key, data, **how)
 
-    def open_writer(self, key, /, *, part_size):
+    def open_writer(self, key, /, *, part_size, **how):
         self._play("open_writer", key)
-        return self.inner.open_writer(key, part_size=part_size)
+        return self.inner.open_writer(key, part_size=part_size, **how)
 
     def stat(self, key, /):
         self._play("stat", key)
@@ -446,6 +446,16 @@ class TestWriter:
         writer = retrying(store).open_writer("k", part_size=1024)
         assert type(writer) is type(store.inner.open_writer("k", part_size=1024))
 
+    def test_opening_with_create_is_repeated_and_a_taken_key_stays_the_error(self):
+        store = Scripted(lost(), lost())
+        writer = retrying(store).open_writer("k", part_size=1024, create=True)
+        assert store.calls == [("open_writer", "k")] * 3
+        store.inner.put("k", b"first")
+        writer.write(b"second")
+        with pytest.raises(AlreadyExistsError):
+            writer.commit()
+        assert store.calls == [("open_writer", "k")] * 3
+
 
 class Flaky:
     """Refuses every other call, and every other page, before anything has happened."""
@@ -468,9 +478,10 @@ class Flaky:
         how = {"create": create, "if_match": if_match, "metadata": metadata, "content_type": content_type}
         return self.inner.put(key, data, **how)
 
-    def open_writer(self, key, /, *, part_size):
+    def open_writer(self, key, /, *, part_size, create=False, metadata=None, content_type=None):
         self._refuse()
-        return self.inner.open_writer(key, part_size=part_size)
+        how = {"create": create, "metadata": metadata, "content_type": content_type}
+        return self.inner.open_writer(key, part_size=part_size, **how)
 
     def stat(self, key, /):
         self._refuse()

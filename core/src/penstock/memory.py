@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -48,6 +48,16 @@ class MemoryOptions:
 class _Object:
     data: bytes
     info: ObjectInfo
+
+
+@attrs.frozen(slots=True)
+class _Facts:
+    """What goes with the bytes of a put or a writer: its conditions, and what is kept beside them."""
+
+    create: bool
+    if_match: str | None
+    metadata: dict[str, str] | None
+    content_type: str | None
 
 
 class _Space:
@@ -102,30 +112,22 @@ class MemoryStore:
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> ObjectInfo:
-        check_key(key)
-        body = bytes(data)
-        space = self._space
-        with space.lock:
-            old = space.objects.get(key)
-            if create and old is not None:
-                raise AlreadyExistsError("the key is taken", uri=self._base + key, operation="put")
-            if if_match is not None and (old is None or old.info.etag != if_match):
-                raise PreconditionFailedError("the object is another one", uri=self._base + key, operation="put")
-            info = ObjectInfo(
-                key,
-                len(body),
-                clocks.wall_ns(),
-                f"{next(space.versions):x}",
-                content_type,
-                dict(metadata) if metadata else None,
-            )
-            space.objects[key] = _Object(body, info)
-            if old is None:
-                space.changed()
-        return info
+        facts = _Facts(create, if_match, dict(metadata) if metadata else None, content_type)
+        return self._store(check_key(key), bytes(data), facts, "put")
 
-    def open_writer(self, key: str, /, *, part_size: int) -> _MemoryWriter:
-        return _MemoryWriter(self, check_key(key))
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> _MemoryWriter:
+        facts = _Facts(create, None, dict(metadata) if metadata else None, content_type)
+        check_key(key)
+        return _MemoryWriter(lambda body: self._store(key, body, facts, "commit"))
 
     def stat(self, key: str, /) -> ObjectInfo:
         return self._find(key, "stat").info
@@ -153,6 +155,21 @@ class MemoryStore:
 
     def close(self) -> None:
         """The objects live on: another store of this name finds them."""
+
+    def _store(self, key: str, body: bytes, facts: _Facts, operation: str) -> ObjectInfo:
+        space = self._space
+        with space.lock:
+            old = space.objects.get(key)
+            if facts.create and old is not None:
+                raise AlreadyExistsError("the key is taken", uri=self._base + key, operation=operation)
+            if facts.if_match is not None and (old is None or old.info.etag != facts.if_match):
+                raise PreconditionFailedError("the object is another one", uri=self._base + key, operation=operation)
+            etag = f"{next(space.versions):x}"
+            info = ObjectInfo(key, len(body), clocks.wall_ns(), etag, facts.content_type, facts.metadata)
+            space.objects[key] = _Object(body, info)
+            if old is None:
+                space.changed()
+        return info
 
     def _find(self, key: str, operation: str) -> _Object:
         found = self._space.objects.get(key)
@@ -183,16 +200,15 @@ class MemoryStore:
 class _MemoryWriter:
     """Gathers the parts; nothing is shared before the commit, so there is nothing to undo."""
 
-    def __init__(self, store: MemoryStore, key: str) -> None:
+    def __init__(self, store: Callable[[bytes], ObjectInfo]) -> None:
         self._store = store
-        self._key = key
         self._parts: list[bytes] = []
 
     def write(self, data: Buffer, /) -> None:
         self._parts.append(bytes(data))
 
     def commit(self) -> ObjectInfo:
-        return self._store.put(self._key, b"".join(self._parts))
+        return self._store(b"".join(self._parts))
 
     def abort(self) -> None:
         self._parts.clear()

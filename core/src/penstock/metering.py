@@ -137,10 +137,21 @@ class Metered:
         self._source.current().add(op, key, begin, 0, end, info.size, 1, "", self._endpoint, self.due, self.flags)
         return info
 
-    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectWriter:
         begin = monotonic_ns()
         try:
-            writer = self._store.open_writer(key, part_size=part_size)
+            writer = self._store.open_writer(
+                key, part_size=part_size, create=create, metadata=metadata, content_type=content_type
+            )
         except BaseException as error:
             self._add(Op.PUT, key, begin, error=error)
             raise

@@ -80,11 +80,11 @@ class Page:
 class Capabilities:
     """What a backend can do. What it does not claim it refuses with UnsupportedOperationError."""
 
-    #: ``put(create=True)`` fails atomically when the key is taken.
+    #: ``put`` and a writer's ``commit`` with ``create=True`` fail atomically when the key is taken.
     create: bool = False
     #: ``put(if_match=etag)`` replaces only the object of that etag, atomically.
     if_match: bool = False
-    #: ``put(metadata=…)`` is kept and comes back from stat.
+    #: ``metadata=…`` of ``put`` and ``open_writer`` is kept and comes back from stat.
     metadata: bool = False
     #: ``copy`` moves no byte through this client.
     copy: bool = False
@@ -139,7 +139,10 @@ class ObjectWriter(Protocol):
         """Append these bytes; the caller may reuse them on return."""
 
     def commit(self) -> ObjectInfo:
-        """Make the object visible, whole, replacing one of that key. The writer is finished."""
+        """Make the object visible, whole, replacing one of that key. The writer is finished.
+
+        Of a writer that was opened with ``create`` it replaces nothing: it raises AlreadyExistsError.
+        """
 
     def abort(self) -> None:
         """Leave nothing behind. Harmless on a writer that is finished."""
@@ -189,8 +192,22 @@ class ObjectStore(Protocol):
         a ``content_type`` that the backend can't keep is let go.
         """
 
-    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
-        """Begin an object that is sent in parts of ``part_size`` bytes, the last one shorter."""
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectWriter:
+        """Begin an object that is sent in parts of ``part_size`` bytes, the last one shorter.
+
+        ``create``, ``metadata`` and ``content_type`` mean what they mean to ``put``. A key that is taken raises
+        AlreadyExistsError here or in the writer, at the latest from ``commit``, which then replaces nothing, also
+        when the key was free before. What lacks its capability is Unsupported here, before any byte is taken.
+        """
 
     def stat(self, key: str, /) -> ObjectInfo:
         """What the store knows of the object, without its bytes."""

@@ -45,8 +45,20 @@ class Prefixed:
             self._store.put(full, data, create=create, if_match=if_match, metadata=metadata, content_type=content_type)
         )
 
-    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
-        return _PrefixedWriter(self._store.open_writer(self._full(key), part_size=part_size), self._bare)
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectWriter:
+        writer = self._store.open_writer(
+            self._full(key), part_size=part_size, create=create, metadata=metadata, content_type=content_type
+        )
+        return _PrefixedWriter(writer, self._bare)
 
     def stat(self, key: str, /) -> ObjectInfo:
         return self._bare(self._store.stat(self._full(key)))

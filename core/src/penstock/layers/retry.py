@@ -11,7 +11,8 @@ What is repeated is keyed on ``error.retryable`` alone:
   and says that the outcome is not known.
 - each page of a listing, going on after the last entry that was yielded; on a store that lists in no order
   only the first page, for there is nowhere to go on from.
-- the opening of a writer. Its parts and its commit are not: the backend's writer is finished when one fails.
+- the opening of a writer, also with ``create``: it shows nothing, so a repeat can't meet its own object. Its parts
+  and its commit are not repeated: the backend's writer is finished when one fails.
 """
 
 from __future__ import annotations
@@ -126,11 +127,22 @@ class Retrying:
                 # A throttled request was refused whole; after any other failure the object may be there.
                 lost = lost if isinstance(error, ThrottledError) else error
 
-    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectWriter:
         budget = _Budget(self)
         while True:
             try:
-                return self._store.open_writer(key, part_size=part_size)
+                return self._store.open_writer(
+                    key, part_size=part_size, create=create, metadata=metadata, content_type=content_type
+                )
             except StoreError as error:
                 if not budget.wait(error):
                     raise

@@ -89,12 +89,19 @@ class Namespace:
         message = f"the file shrank while it was read: {delivered} bytes of {promised} arrived"
         return LengthMismatchError(message, uri=self.base + key, operation=operation)
 
-    def refuse_conditions(self, key: str, if_match: str | None, metadata: Mapping[str, str] | None) -> None:
+    def refuse_conditions(
+        self, key: str, if_match: str | None, metadata: Mapping[str, str] | None, operation: str = "put"
+    ) -> None:
         """Raise UnsupportedOperationError for what files can't keep or can't do atomically."""
         if if_match is None and not metadata:
             return
         what = "if_match: files have no atomic compare and replace" if if_match is not None else "metadata on files"
-        raise UnsupportedOperationError(f"there is no {what}", uri=self.base + key, operation="put")
+        raise UnsupportedOperationError(f"there is no {what}", uri=self.base + key, operation=operation)
+
+    def require_free(self, path: bytes) -> None:
+        """Raise FileExistsError when the path is taken already. It may be taken later: publishing decides."""
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
     def stat(self, key: str, /) -> ObjectInfo:
         """State of an object, or with a trailing slash of a directory, whose size is 0."""

@@ -94,9 +94,19 @@ class DirectStore:
             target.publish()
         return self._names.info(key, status)
 
-    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectWriter:
         """A file has no parts: the writer holds one buffer, of the option ``buffer_size``, whatever ``part_size``."""
-        return DirectWriter(self._names, self._access, self._pool, key, fsync=self._fsync)
+        self._names.refuse_conditions(key, None, metadata, "open_writer")
+        return DirectWriter(self._names, self._access, self._pool, key, create=create, fsync=self._fsync)
 
     def close(self) -> None:
         """Let the idle buffers go."""

@@ -22,12 +22,16 @@ _STRAIGHT_FROM = 1024 * 1024
 class DirectWriter:
     """An :class:`~penstock.store.ObjectWriter` that holds one buffer while bytes are gathered in it."""
 
-    def __init__(self, names: Namespace, access: Access, pool: BufferPool, key: str, *, fsync: bool) -> None:
+    def __init__(
+        self, names: Namespace, access: Access, pool: BufferPool, key: str, *, create: bool, fsync: bool
+    ) -> None:
         self._names = names
         self._key = key
         self._fsync = fsync
         with names.translating(key, "open_writer", writing=True):
-            target = access.open_replacement(key, unnamed=True)
+            if create:
+                names.require_free(names.object_path(key))
+            target = access.open_replacement(key, create=create, unnamed=True)
             self._target = target
             access.admit(target.fd, os.fstat(target.fd), key, "open_writer")
         self._output = AlignedOutput(target.fd, pool, straight_from=min(pool.nbytes, _STRAIGHT_FROM))

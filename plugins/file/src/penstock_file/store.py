@@ -86,11 +86,21 @@ class FileStore:
                 self._after_write(target.fd)
             return names.info(key, target.publish(fsync=self._fsync))
 
-    def open_writer(self, key: str, /, *, part_size: int) -> ObjectWriter:
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> ObjectWriter:
         """Bytes go to the file as they come: a file has no parts, so ``part_size`` bounds only what is gathered
         of small writes.
         """
-        return FileWriter(self._names, key, part_size, fsync=self._fsync, after_write=self._after_write)
+        self._names.refuse_conditions(key, None, metadata, "open_writer")
+        return FileWriter(self._names, key, part_size, create=create, fsync=self._fsync, after_write=self._after_write)
 
     def close(self) -> None:
         """Nothing stays open between calls."""

@@ -25,6 +25,7 @@ class FileWriter:
         key: str,
         part_size: int,
         *,
+        create: bool,
         fsync: bool,
         after_write: Callable[[int], None] | None,
     ) -> None:
@@ -36,7 +37,9 @@ class FileWriter:
         self._gathered = bytearray()
         path = names.object_path(key)
         with self._translating("open_writer"):
-            self._target = Replacement(path, unnamed=True)
+            if create:
+                names.require_free(path)
+            self._target = Replacement(path, create=create, unnamed=True)
 
     def write(self, data: Buffer, /) -> None:
         """A failure leaves the writer fit for nothing but ``abort``."""

@@ -64,8 +64,19 @@ class AcmeStore:
         finally:
             writer.abort()
 
-    def open_writer(self, key: str, /, *, part_size: int) -> AcmeWriter:
-        return self._writer(key, "commit")
+    def open_writer(
+        self,
+        key: str,
+        /,
+        *,
+        part_size: int,
+        create: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> AcmeWriter:
+        if metadata:
+            raise self._unsupported("metadata", "open_writer", key)
+        return self._writer(key, "commit", create)
 
     def stat(self, key: str, /) -> ObjectInfo:
         with translated("stat", self._uri(key)):
