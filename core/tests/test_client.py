@@ -16,7 +16,6 @@ from penstock.errors import (
     PreconditionFailedError,
     StoreConnectionError,
     StoreError,
-    UnsupportedOperationError,
     UsageError,
 )
 from penstock.memory import MemoryOptions, MemoryStore

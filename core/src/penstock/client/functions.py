@@ -110,10 +110,20 @@ def put(
     return _whole(found.store, info)
 
 
-def open_writer(uri: str, *, part_size: int = 8 * 1024 * 1024, options: Options = None) -> GuardedWriter:
+def open_writer(
+    uri: str,
+    *,
+    part_size: int = 8 * 1024 * 1024,
+    if_absent: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str | None = None,
+    options: Options = None,
+) -> GuardedWriter:
     """Write an object in bounded memory; see :meth:`Store.open_writer`."""
     found = _find(uri, options)
-    return found.store.open_writer(found.key, part_size=part_size)
+    return found.store.open_writer(
+        found.key, part_size=part_size, if_absent=if_absent, metadata=metadata, content_type=content_type
+    )
 
 
 def stat(uri: str, *, options: Options = None) -> ObjectInfo:

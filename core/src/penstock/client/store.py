@@ -121,12 +121,12 @@ class Store:
 
         ``if_absent`` raises AlreadyExistsError when the key is taken, ``if_match`` PreconditionFailedError unless
         the object there has that etag; a backend without the capability raises UnsupportedOperationError. Data too
-        long for one put goes in parts, when there is no condition and no metadata.
+        long for one put goes in parts, unless ``if_match`` is given, which is for one put only.
         """
         limit = self.capabilities.max_put
         nbytes = memoryview(data).nbytes
-        if limit is not None and nbytes > limit and not (if_absent or if_match or metadata):
-            with self.open_writer(key) as writer:
+        if limit is not None and nbytes > limit and if_match is None:
+            with self.open_writer(key, if_absent=if_absent, metadata=metadata, content_type=content_type) as writer:
                 writer.write(data)
             assert writer.info is not None
             return writer.info
@@ -134,12 +134,27 @@ class Store:
             key, data, create=if_absent, if_match=if_match, metadata=metadata, content_type=content_type
         )
 
-    def open_writer(self, key: str, *, part_size: int = 8 * _MIB) -> GuardedWriter:
+    def open_writer(
+        self,
+        key: str,
+        *,
+        part_size: int = 8 * _MIB,
+        if_absent: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> GuardedWriter:
         """Write an object in bounded memory. Leaving the ``with`` block commits; an exception leaves no object.
 
-        ``part_size`` is brought within the backend's bounds.
+        ``part_size`` is brought within the backend's bounds. The rest is as in :meth:`put`; with ``if_absent`` a key
+        that is taken raises AlreadyExistsError here or at the latest at the commit, and keeps its object.
         """
-        writer = self.raw.open_writer(key, part_size=part_size_for(self.raw, part_size))
+        writer = self.raw.open_writer(
+            key,
+            part_size=part_size_for(self.raw, part_size),
+            create=if_absent,
+            metadata=metadata,
+            content_type=content_type,
+        )
         return GuardedWriter(_HeldWriter(writer, self), key)
 
     def stat(self, key: str) -> ObjectInfo:

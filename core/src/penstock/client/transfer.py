@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
 from penstock.buffers import aligned_buffer
-from penstock.errors import LengthMismatchError, StoreError, UnsupportedOperationError, UsageError
+from penstock.errors import LengthMismatchError, StoreError, UsageError
 from penstock.sinks import Collect
 from penstock.store import ObjectInfo, ObjectStore
 from penstock.writers import GuardedWriter
@@ -54,7 +54,9 @@ def copy_object(
     """Copy one object. ``watch`` gets the number of bytes of each step, and ends the copy when it raises.
 
     Within one store that can, the server copies. Otherwise the bytes stream through this process, at most two
-    parts of them at a time; ``metadata`` and the content type go along where the target keeps them.
+    parts of them at a time; ``metadata`` and the content type go along where the target keeps them. An object of
+    more than WHOLE bytes, or than one put takes, is written in parts, and then they are asked for by one ``stat``
+    before its first part is sent; StoreError is raised when that was of another object than the one read.
     """
     if source.store is target.store and source.key == target.key:
         raise UsageError(f"{source.uri}: source and target are the same object")
@@ -118,6 +120,7 @@ class _Relay:
         self._head = Collect()
         self._writer: GuardedWriter | None = None
         self._room = memoryview(b"")
+        self._begun: ObjectInfo | None = None
         self.failure: BaseException | None = None
 
     def write(self, data: Buffer, /) -> None:
@@ -151,13 +154,13 @@ class _Relay:
         if self._writer is None and self._head.nbytes > self._limit:
             self._begin_writer()
         if self._writer is not None:
+            self._require_same(info)
             return self._writer.commit()
-        keep = self._metadata and store.capabilities.metadata
         return store.put(
             key,
             self._head.view(),
             create=self._if_absent,
-            metadata=(info.metadata or None) if keep else None,
+            metadata=self._kept(info) if self._metadata else None,
             content_type=info.content_type if self._metadata else None,
         )
 
@@ -166,22 +169,32 @@ class _Relay:
         if self._writer is not None:
             self._writer.abort()
 
+    def _kept(self, info: ObjectInfo) -> Mapping[str, str] | None:
+        return (info.metadata or None) if self._target.store.capabilities.metadata else None
+
+    def _require_same(self, info: ObjectInfo) -> None:
+        begun = self._begun
+        if begun is not None and (begun.size, begun.etag or info.etag) != (info.size, info.etag or begun.etag):
+            raise StoreError(
+                "the object changed while it was copied", uri=self._source.uri, operation="copy", retryable=True
+            )
+
     def _begin_writer(self) -> None:
         store, key = self._target.store, self._target.key
         try:
-            if self._if_absent:
-                raise UnsupportedOperationError(
-                    f"an object of more than {self._limit} bytes can't be written only if it is absent",
-                    uri=self._target.uri,
-                    operation="copy",
-                )
-            if self._metadata and store.capabilities.metadata and self._source.store.stat(self._source.key).metadata:
-                raise UnsupportedOperationError(
-                    f"metadata can't go along with an object of more than {self._limit} bytes; copy without metadata",
-                    uri=self._target.uri,
-                    operation="copy",
-                )
-            self._writer = GuardedWriter(store.open_writer(key, part_size=part_size_for(store, WHOLE)), key)
+            metadata, content_type = None, None
+            if self._metadata:
+                # The read says what the object is only at its end, and some stores want it at the beginning.
+                self._begun = begun = self._source.store.stat(self._source.key)
+                metadata, content_type = self._kept(begun), begun.content_type
+            writer = store.open_writer(
+                key,
+                part_size=part_size_for(store, WHOLE),
+                create=self._if_absent,
+                metadata=metadata,
+                content_type=content_type,
+            )
+            self._writer = GuardedWriter(writer, key)
             self._room = aligned_buffer(_ROOM)
         except BaseException as error:
             self.failure = error
