@@ -155,8 +155,8 @@ class ListsTemporaryFiles(Shared):
 class WriterKilledInPlace(Shared):
     """Writes in place where the kit can't look: in the process that is going to be killed."""
 
-    def open_writer(self, key, /, *, part_size):
-        return _InPlace(self._path(key)) if _is_child() else super().open_writer(key, part_size=part_size)
+    def open_writer(self, key, /, *, part_size, **how):
+        return _InPlace(self._path(key)) if _is_child() else super().open_writer(key, part_size=part_size, **how)
 
 
 class _InPlace:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import Phase, settings
 from penstock_acme.store import AcmeStore
 
-from mutants import life, listing, plain, reading, writing
+from mutants import life, listing, plain, reading, streaming, writing
 from penstock.testing import StoreContract
 
 # A mutant's death is enough here; the shortest history that kills it is for authors.
@@ -29,7 +29,7 @@ def broken_stores():
     """Every mutant, in the order of the modules."""
     return [
         kind
-        for module in (reading, writing, listing, life)
+        for module in (reading, writing, streaming, listing, life)
         for name, kind in vars(module).items()
         if inspect.isclass(kind)
         and kind.__module__ == module.__name__

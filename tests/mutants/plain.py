@@ -122,8 +122,15 @@ class Plain:
 
     # writers
 
-    def open_writer(self, key, /, *, part_size):
-        return self.writer(key, part_size)
+    def open_writer(self, key, /, *, part_size, create=False, metadata=None, content_type=None):
+        try:
+            self.refuse(key, create, None, metadata)
+        except UnsupportedOperationError as error:
+            error.operation = "open_writer"
+            raise
+        writer = self.writer(key, part_size)
+        writer.create, writer.metadata = create, dict(metadata) if metadata else None
+        return writer
 
     def writer(self, key, part_size):
         check_key(key)
@@ -192,13 +199,21 @@ class Writer:
 
     def __init__(self, store, key, part_size):
         self.owner, self.key, self.part_size = store, key, part_size
+        self.create, self.metadata = False, None
         self.parts = []
 
     def write(self, data, /):
         self.parts.append(bytes(data))
 
     def commit(self):
-        return self.owner.put(self.key, b"".join(self.parts))
+        return self.finish(b"".join(self.parts))
+
+    def finish(self, body):
+        try:
+            return self.owner.put(self.key, body, create=self.create, metadata=self.metadata)
+        except AlreadyExistsError as error:
+            error.operation = "commit"
+            raise
 
     def abort(self):
         self.parts = []

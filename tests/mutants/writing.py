@@ -215,7 +215,7 @@ class _WholeParts(Writer):
     def commit(self):
         body = b"".join(self.parts)
         whole = len(body) - len(body) % self.part_size if len(body) > self.part_size else len(body)
-        return self.owner.put(self.key, body[:whole])
+        return self.finish(body[:whole])
 
 
 class WriterLosesTheLastPart(Plain):
@@ -225,7 +225,7 @@ class WriterLosesTheLastPart(Plain):
 
 class _LastBlock(Writer):
     def commit(self):
-        return self.owner.put(self.key, self.parts[-1] if self.parts else b"")
+        return self.finish(self.parts[-1] if self.parts else b"")
 
 
 class WriterKeepsTheLastBlockOnly(Plain):

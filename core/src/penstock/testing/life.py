@@ -58,24 +58,27 @@ class ThreadLaws:
         contend(put, stream, look, look_around)
         _require_version(read(store, "atomic"))
 
-    def test_one_of_many_creators_wins(self, store: ObjectStore) -> None:
+    @pytest.mark.parametrize("by", ["put", "writer"])
+    def test_one_of_many_creators_wins(self, store: ObjectStore, by: str) -> None:
+        law = "put(create=True)" if by == "put" else "open_writer(create=True)"
         for turn in range(30):
             key = f"race/{turn}"
             won: list[bytes] = []
 
             def create(name: bytes, key: str = key, won: list[bytes] = won) -> None:
                 with contextlib.suppress(AlreadyExistsError, UnsupportedOperationError):
-                    store.put(key, name, create=True)
+                    if by == "put":
+                        store.put(key, name, create=True)
+                    else:
+                        write(store, key, [name], create=True)
                     won.append(name)
 
             together(*(lambda name=bytes([65 + n]): create(name) for n in range(6)))
             winners = 1 if store.capabilities.create else 0
             if len(won) != winners:
-                raise broken(
-                    "put(create=True)", f"{len(won)} of 6 threads created one key", "never check and then write"
-                )
+                raise broken(law, f"{len(won)} of 6 threads created one key", "never check and then write")
             if won:
-                assert read(store, key) == won[0], "put(create=True): the object is the winner's"
+                assert read(store, key) == won[0], f"{law}: the object is the winner's"
 
     def test_one_of_many_replacements_wins(self, store: ObjectStore) -> None:
         for turn in range(30):

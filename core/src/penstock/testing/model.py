@@ -41,6 +41,7 @@ _runs = itertools.count()
 class _OpenWriter:
     writer: ObjectWriter
     key: str
+    create: bool
     written: bytes = b""
 
 
@@ -90,17 +91,18 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self._write(key, body, lambda: self.store.put(self.base + key, body, if_match=etag))
 
-    @rule(data=st.data())
-    def open_writer(self, data: st.DataObject) -> None:
-        key = self._any_key(data)
+    @rule(data=st.data(), create=st.booleans())
+    def open_writer(self, data: st.DataObject, create: bool) -> None:
+        key, create = self._any_key(data), create and self.claims.create
         fate = self.oracle.fate(key)
         self.oracle.attempt(key)
         try:
-            writer = self.store.open_writer(self.base + key, part_size=part_size(self.store))
-        except StoreError:
-            assert fate is not Fate.SUCCEEDS, f"{_LAW}: a writer of a free key opens"
+            writer = self.store.open_writer(self.base + key, part_size=part_size(self.store), create=create)
+        except StoreError as error:
+            taken = create and key in self.oracle.objects and isinstance(error, AlreadyExistsError)
+            assert taken or fate is not Fate.SUCCEEDS, f"{_LAW}: a writer of a free key opens"
             return
-        self.writers.append(_OpenWriter(writer, key))
+        self.writers.append(_OpenWriter(writer, key, create))
 
     @precondition(lambda self: self.writers)
     @rule(data=st.data())
@@ -217,7 +219,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.oracle.put(key, body)
 
     def _commit(self, opened: _OpenWriter) -> None:
-        self._write(opened.key, opened.written, opened.writer.commit)
+        if opened.create and opened.key in self.oracle.objects:
+            with raises(AlreadyExistsError, opened.key, "commit", _LAW):
+                opened.writer.commit()
+        else:
+            self._write(opened.key, opened.written, opened.writer.commit)
         opened.writer.abort()
 
     def _delete(self, keys: list[str]) -> None:

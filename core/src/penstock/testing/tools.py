@@ -75,9 +75,9 @@ def read(
     return target.view()
 
 
-def write(store: ObjectStore, key: str, chunks: Iterable[Buffer], /) -> ObjectInfo:
+def write(store: ObjectStore, key: str, chunks: Iterable[Buffer], /, *, create: bool = False) -> ObjectInfo:
     """Write one object through a writer."""
-    writer = store.open_writer(key, part_size=part_size(store))
+    writer = store.open_writer(key, part_size=part_size(store), create=create)
     for chunk in chunks:
         writer.write(chunk)
     return writer.commit()

@@ -6,14 +6,28 @@ import gc
 
 import pytest
 
-from penstock.errors import ObjectNotFoundError
+from penstock.errors import AlreadyExistsError, ObjectNotFoundError
 from penstock.store import ObjectStore
 from penstock.testing.sinks import CheckedSink
-from penstock.testing.tools import broken, listed, noise, pages, part_size, raises, read, write
+from penstock.testing.tools import (
+    broken,
+    check_error,
+    listed,
+    noise,
+    pages,
+    part_size,
+    raises,
+    read,
+    refused,
+    same_object,
+    write,
+)
 from penstock.writers import GuardedWriter
 
 __all__ = ["StreamingLaws"]
 
+_CREATE = "open_writer(create=True)"
+_METADATA = "open_writer(metadata=…)"
 _HIDDEN = "law 4 (a writer shows nothing until commit returns)"
 
 #: How the bytes of an object are cut into writes: multiples of the part, and bytes.
@@ -30,6 +44,10 @@ _CUTS: dict[str, tuple[tuple[int, int], ...]] = {
     "uneven": ((0, 10), (1, 7), (0, 0), (0, 1), (1, -3), (0, 100)),
     "three-parts-and-a-tail-at-once": ((3, 11),),
 }
+
+
+#: An object that a backend may send in one request, and one in parts, whose last is short.
+_SHORT_AND_LONG = pytest.mark.parametrize("parts", [0, 2])
 
 
 class StreamingLaws:
@@ -171,6 +189,116 @@ class StreamingLaws:
         numbers = memoryview(noise(800)).cast("d")
         write(store, "buffers", [bytearray(b"ab"), memoryview(b"cdef")[1:3], numbers])
         assert read(store, "buffers") == b"abde" + noise(800), "a writer takes any contiguous buffer, by its bytes"
+
+    @_SHORT_AND_LONG
+    def test_create_stores_under_a_free_key(self, store: ObjectStore, parts: int) -> None:
+        size = part_size(store)
+        if not store.capabilities.create:
+            with refused("dir/new", "open_writer", "create"):
+                store.open_writer("dir/new", part_size=size, create=True)
+            self._require_hidden(store, "dir/new")
+            return
+        aborted = store.open_writer("dir/new", part_size=size, create=True)
+        aborted.write(noise(parts * size + 5))
+        self._require_hidden(store, "dir/new")
+        aborted.abort()
+        self._require_hidden(store, "dir/new")
+        writer = store.open_writer("dir/new", part_size=size, create=True)
+        writer.write(noise(parts * size + 5))
+        self._require_hidden(store, "dir/new")
+        info = writer.commit()
+        writer.abort()
+        assert (info.key, info.size) == ("dir/new", parts * size + 5), f"{_CREATE}: commit answers with key and size"
+        assert read(store, "dir/new") == noise(parts * size + 5), f"{_CREATE} of a free key stores the object"
+
+    @_SHORT_AND_LONG
+    def test_create_keeps_what_has_the_key(self, store: ObjectStore, parts: int) -> None:
+        if not store.capabilities.create:
+            return
+        size = part_size(store)
+        store.put("dir/taken", b"first")
+        doing = "open_writer"
+        try:
+            writer = store.open_writer("dir/taken", part_size=size, create=True)
+            doing = "write"
+            writer.write(noise(parts * size + 5))
+            doing = "commit"
+            writer.commit()
+        except AlreadyExistsError as error:
+            check_error(error, "dir/taken", doing)
+            if doing != "open_writer":
+                writer.abort()
+        else:
+            raise broken(
+                _CREATE, "a key that was taken was written", "let the storage check at the commit, in one step"
+            )
+        assert read(store, "dir/taken") == b"first", f"{_CREATE}: the object that was there stays"
+        assert listed(store) == ["dir/taken"], f"{_CREATE}: a writer that was refused leaves nothing"
+        write(store, "dir/taken", [b"third"])
+        assert read(store, "dir/taken") == b"third", "a writer without create replaces"
+
+    @_SHORT_AND_LONG
+    @pytest.mark.parametrize("by", ["put", "writer"])
+    def test_create_keeps_what_came_after_the_opening(self, store: ObjectStore, by: str, parts: int) -> None:
+        if not store.capabilities.create:
+            return
+        size = part_size(store)
+        late = store.open_writer("dir/late", part_size=size, create=True)
+        if by == "put":
+            store.put("dir/late", b"first")
+        else:
+            early = store.open_writer("dir/late", part_size=size, create=True)
+            early.write(b"first")
+            early.commit()
+        late.write(noise(parts * size + 5))
+        with raises(AlreadyExistsError, "dir/late", "commit", _CREATE):
+            late.commit()
+        late.abort()
+        if read(store, "dir/late") != b"first":
+            raise broken(
+                _CREATE,
+                "an object was replaced that came while the writer was open",
+                "send the condition with the commit: what was true at the opening proves nothing",
+            )
+        assert listed(store) == ["dir/late"], f"{_CREATE}: a writer that was refused leaves nothing"
+
+    @_SHORT_AND_LONG
+    def test_metadata_of_a_writer(self, store: ObjectStore, parts: int) -> None:
+        size, data = part_size(store), noise(parts * part_size(store) + 5)
+        metadata = {"owner": "someone", "note": "two words, = and ; too"}
+        if not store.capabilities.metadata:
+            with refused("dir/facts", "open_writer", "metadata"):
+                store.open_writer("dir/facts", part_size=size, metadata=metadata)
+            self._require_hidden(store, "dir/facts")
+            return
+        store.put("dir/facts", b"old", metadata={"old": "one"})
+        writer = store.open_writer("dir/facts", part_size=size, metadata=metadata)
+        metadata["owner"] = "somebody else"
+        writer.write(data)
+        assert dict(store.stat("dir/facts").metadata or {}) == {"old": "one"}, f"{_HIDDEN}, and no metadata either"
+        info = writer.commit()
+        found = store.stat("dir/facts")
+        if dict(found.metadata or {}) != metadata | {"owner": "someone"}:
+            raise broken(
+                _METADATA, f"stat gives back {found.metadata!r}", "keep a copy of it, and send it with the object"
+            )
+        same_object(info, found)
+        assert read(store, "dir/facts") == data, f"{_METADATA} never changes the bytes"
+        write(store, "dir/facts", [data])
+        assert not store.stat("dir/facts").metadata, "commit replaces the object, its metadata included"
+
+    @_SHORT_AND_LONG
+    def test_content_type_of_a_writer(self, store: ObjectStore, parts: int) -> None:
+        data = noise(parts * part_size(store) + 5)
+        store.put("typed", b"{}", content_type="application/json")
+        kept = store.stat("typed").content_type
+        writer = store.open_writer("typed", part_size=part_size(store), content_type="application/json")
+        writer.write(data)
+        info = writer.commit()
+        found = store.stat("typed")
+        assert found.content_type == kept, "a writer keeps the content_type, or lets it go, as put does"
+        same_object(info, found)
+        assert read(store, "typed") == data, "content_type never changes the bytes"
 
     def _interrupt(self, guard: GuardedWriter, data: bytes) -> None:
         with guard:
