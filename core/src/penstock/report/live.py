@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
 from penstock.report.outcome import Interval
 from penstock.report.terminal import print_summary, summary_table
-from penstock.report.text import printable
+from penstock.report.text import printable, round_rate
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import Cell, Tally
 
@@ -202,8 +202,8 @@ def _interval_table(interval: Interval, total: Tally) -> Table:
         cell = interval.tally.operation(name)
         table.add_row(
             name,
-            format_count(round(cell.count / interval.seconds, 1)) if interval.seconds > 0 else "-",
-            format_rate(cell.nbytes / interval.seconds) if interval.seconds > 0 else "-",
+            format_count(round_rate(cell.count / interval.seconds)) if interval.seconds > 0 else "-",
+            format_rate(cell.nbytes / interval.seconds) if interval.seconds > 0 and cell.nbytes else "-",
             _latency(cell.service, 50),
             _latency(cell.service, 99),
             format_count(whole.count),
@@ -232,7 +232,7 @@ def _cells(tally: Tally) -> Iterator[tuple[str, Cell]]:
 def _rates(cell: Cell, seconds: float) -> str:
     if seconds <= 0:
         return f"{format_count(cell.count)} ops"
-    rate = f"{format_count(round(cell.count / seconds, 1))} ops/s"
+    rate = f"{format_count(round_rate(cell.count / seconds))} ops/s"
     return f"{rate} {format_rate(cell.nbytes / seconds)}" if cell.nbytes else rate
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
 from penstock.report.outcome import Outcome
 from penstock.report.sections import STATUS_WORDS
-from penstock.report.text import printable
+from penstock.report.text import printable, round_rate
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell
 
@@ -78,7 +78,9 @@ def _operations(outcome: Outcome) -> Table:
 def _row(name: str, cell: Cell, seconds: float) -> tuple[str, ...]:
     rates = ("-", "-")
     if seconds > 0:
-        rates = (format_count(round(cell.count / seconds, 1)), format_rate(cell.nbytes / seconds))
+        rate = cell.count / seconds
+        moved = format_rate(cell.nbytes / seconds) if cell.nbytes else "-"
+        rates = (format_count(round_rate(rate)), moved)
     return (name, f"{cell.count:,}", *rates, *_latencies(cell.service), f"{cell.errors:,}")
 
 
