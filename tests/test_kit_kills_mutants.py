@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 PARTS = 2
 HEALTHY = ("TestPlain", "TestTree", "TestBare", "TestShared")
-LEAST = 120
+LEAST = 150
 _PROGRAM = "import sys; from mutants.harness import run; run(sys.argv[1], sys.argv[2], sys.argv[3])"
 
 

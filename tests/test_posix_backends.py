@@ -276,6 +276,31 @@ def test_a_dropped_writer_leaves_nothing(store, tmp_path):
         assert os.listdir(tmp_path / "dir") == []
 
 
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_a_writer_that_creates(store, tmp_path, monkeypatch, unnamed):
+    if not unnamed:
+        monkeypatch.setattr("penstock.posix.replace._UNNAMED", 0)
+    with pytest.raises(errors.UnsupportedOperationError) as refused:
+        store.open_writer("key", part_size=1, metadata={"a": "b"})
+    assert refused.value.operation == "open_writer"
+    writer = store.open_writer("key", part_size=1 << 20, create=True, content_type="text/plain")
+    late = store.open_writer("key", part_size=1 << 20, create=True)
+    late.write(b"late" * 5000)
+    writer.write(b"first" * 5000)
+    assert keys_of(store) == []
+    assert writer.commit().size == 25_000
+    with pytest.raises(errors.AlreadyExistsError) as caught:
+        late.commit()
+    late.abort()
+    assert caught.value.operation == "commit"
+    # What is known at the opening is not found out after gigabytes.
+    with pytest.raises(errors.AlreadyExistsError) as caught:
+        store.open_writer("key", part_size=1 << 20, create=True)
+    assert caught.value.operation == "open_writer"
+    assert read(store, "key") == b"first" * 5000
+    assert os.listdir(tmp_path) == ["key"]
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_never_a_short_success(store, tmp_path):
     store.put("key", bytes(3 << 20))
 

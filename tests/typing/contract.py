@@ -40,6 +40,8 @@ def use(host: PluginHost) -> None:
     assert_type(store.get("key", sink), ObjectInfo)
     assert_type(sink.view(), memoryview)
     assert_type([info.key for page in store.list_pages() for info in page.objects], list[str])
+    how = store.open_writer("key", part_size=8 << 20, create=True, metadata={"a": "b"}, content_type="text/plain")
+    assert_type(how, ObjectWriter)
     with GuardedWriter(store.open_writer("key", part_size=8 << 20), "key") as writer:
         assert_type(writer, GuardedWriter)
         writer.write(bytearray(b"any buffer"))

@@ -205,8 +205,8 @@ class ObjectStore(Protocol):
         """Begin an object that is sent in parts of ``part_size`` bytes, the last one shorter.
 
         ``create``, ``metadata`` and ``content_type`` mean what they mean to ``put``. A key that is taken raises
-        AlreadyExistsError here or in the writer, at the latest from ``commit``, which then replaces nothing, also
-        when the key was free before. What lacks its capability is Unsupported here, before any byte is taken.
+        AlreadyExistsError here or from ``commit``, also when it was taken while the writer was open; nothing is
+        replaced. What lacks its capability is Unsupported here, before any byte is taken.
         """
 
     def stat(self, key: str, /) -> ObjectInfo:

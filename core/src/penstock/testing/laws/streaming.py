@@ -220,13 +220,12 @@ class StreamingLaws:
         doing = "open_writer"
         try:
             writer = store.open_writer("dir/taken", part_size=size, create=True)
-            doing = "write"
-            writer.write(noise(parts * size + 5))
             doing = "commit"
+            writer.write(noise(parts * size + 5))
             writer.commit()
         except AlreadyExistsError as error:
             check_error(error, "dir/taken", doing)
-            if doing != "open_writer":
+            if doing == "commit":
                 writer.abort()
         else:
             raise broken(
