@@ -138,7 +138,11 @@ def test_put_of_a_file(mem, here):
     run("put", "in", f"{mem}m", "-m", "who=me", "--content-type", "text/x", "--if-absent")
     run("put", "in", f"{mem}m", "--if-absent", code=1)
     run("put", "-", f"{mem}s", input=b"from a pipe")
-    assert [info.key.removeprefix(mem) for info in penstock.list(mem)] == ["a", "d/in", "m", "s"]
+    run("put", "-", f"{mem}t", "-m", "who=me", "--content-type", "text/x", "--if-absent", input=b"from a pipe")
+    run("put", "-", f"{mem}t", "--if-absent", input=b"too late", code=1)
+    piped = penstock.stat(f"{mem}t")
+    assert (piped.size, piped.metadata, piped.content_type) == (11, {"who": "me"}, "text/x")
+    assert [info.key.removeprefix(mem) for info in penstock.list(mem)] == ["a", "d/in", "m", "s", "t"]
     assert penstock.stat(f"{mem}m").metadata == {"who": "me"}
     assert penstock.get(f"{mem}s") == b"from a pipe"
     run("put", mem, code=2)
@@ -160,7 +164,10 @@ def test_generated_objects_can_be_made_again_in_any_way(mem, monkeypatch):
     run("put", "-s", "1MiB", "--seed", "7", "-t", "a{}", mem)
     monkeypatch.setattr("penstock.cli.putting._WHOLE", 1000)
     monkeypatch.setattr("penstock.cli.putting._PART", 65536 + 4096)
-    run("put", "-s", "1MiB", "--seed", "7", "-t", "b{}", mem)
+    run("put", "-s", "1MiB", "--seed", "7", "-t", "b{}", "-m", "who=me", "--if-absent", mem)
+    assert penstock.get(f"{mem}a0") == penstock.get(f"{mem}b0")
+    assert penstock.stat(f"{mem}b0").metadata == {"who": "me"}
+    run("put", "-s", "1MiB", "--seed", "8", "-t", "b{}", "--if-absent", mem, code=1)
     assert penstock.get(f"{mem}a0") == penstock.get(f"{mem}b0")
 
 
