@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["attrs", "s3dlio"]
+# ///
 """O_DIRECT, whole objects and random reads, 16 threads: ``python benchmarks/direct.py --dir DIR``.
 
 The random reads of penstock and s3dlio open the object each time, as their users' calls do; fio reads one file that

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["attrs", "fsspec", "obstore", "pyarrow", "s3dlio"]
+# ///
 """Whole objects on local files, page cache warm, 8 threads: ``python benchmarks/file.py --dir DIR``."""
 
 from __future__ import annotations

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["attrs", "polars", "s3dlio"]
+# ///
 """What an op-log costs: µs of CPU per row, of each step and all in, against other ways to write one.
 
     python benchmarks/oplog.py            the table

@@ -60,8 +60,8 @@ HEAVY = (
     "numpy zstandard rich yaml structlog anyio cattrs hypothesis pytest boto3 botocore azure google requests urllib3"
 )
 LIGHT = (
-    "errors clocks buffers quantities globs keys urls options records store formats payload launchers commands hookspecs "
-    "plugins sinks writers metering memory posix layers opening client penstock"
+    "errors clocks buffers quantities globs keys urls options records store formats payload launchers commands "
+    "hookspecs plugins sinks writers metering memory posix layers opening client penstock"
 )
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")
 
