@@ -44,14 +44,18 @@ class Running:
 
     def wait_for_rows(self) -> None:
         """Wait until something was measured."""
+        self.wait_for("ops/s")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the run has said this."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             logs = list(self.directory.glob("penstock-*/console.log"))
-            if logs and "ops/s" in logs[0].read_text():
+            if logs and text in logs[0].read_text():
                 return
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.05)
-        raise AssertionError("nothing was measured within a minute")
+        raise AssertionError(f"{text!r} did not come within a minute")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

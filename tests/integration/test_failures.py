@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -45,10 +46,72 @@ def test_a_second_interrupt_stops_at_once_and_still_reports(penstock, tmp_path):
     running = penstock.start("run", str(penstock.write(text)))
     running.wait_for_rows()
     running.signal(signal.SIGINT)
+    running.wait_for("interrupted: finishing")
     running.signal(signal.SIGINT)
     finished = running.finish()
     assert finished.code == 130, finished.err
     assert total(finished.result) > 0
+
+
+def test_an_interrupt_that_cannot_wait_kills_and_reports(long, tmp_path):
+    for pid in long.workers():
+        os.kill(pid, signal.SIGSTOP)
+    long.signal(signal.SIGINT)
+    long.wait_for("interrupted: finishing")
+    long.signal(signal.SIGINT)
+    finished = long.finish()
+    assert finished.code == 130, finished.err
+    assert finished.result["status"] == "interrupted"
+    assert "not cleaned up" in finished.err
+    assert total(finished.result) > 0
+
+
+def test_a_worker_that_says_nothing_is_given_up_and_named(penstock, tmp_path):
+    text = LONG.format(directory=tmp_path).replace("60s", "14s")
+    running = penstock.start("run", str(penstock.write(text)))
+    running.wait_for_rows()
+    victim = running.workers()[1]
+    os.kill(victim, signal.SIGSTOP)
+    finished = running.finish()
+    assert finished.code == 1, finished.err
+    lost = [worker for worker in finished.result["workers"] if worker["lost"]]
+    assert [worker["pid"] for worker in lost] == [victim]
+    assert "has said nothing" in finished.err
+    assert finished.result["window"]["seconds"] > 13
+
+
+def test_an_op_log_that_fills_its_disk_fails_the_run_and_keeps_the_figures(penstock, small_tmpfs):
+    text = f"""
+target: mem:///
+duration: 30s
+concurrency: 2
+op_log: {small_tmpfs}/log.tsv.zst
+live_interval: 200ms
+prepare: {{ensure_objects: [{{count: 10, size: 10}}]}}
+workload: [{{op: get, path: "*"}}]
+"""
+    finished = penstock("run", str(penstock.write(text)))
+    assert finished.code == 1, finished.err
+    assert "No space left" in finished.err
+    assert total(finished.result) > 1000
+    logs = sorted(small_tmpfs.iterdir())
+    assert logs
+    head = penstock("oplog", "head", "-n", "5", "--tsv", str(logs[0]))
+    assert head.code == 0, head.err
+    assert len(head.out.splitlines()) == 6
+
+
+def test_errors_per_second_above_the_rate_stop_the_run(penstock, tmp_path):
+    policy = "on_error: {max_total_errors: none, error_rate: {errors_per_second: 20, window: 1s}}"
+    running = penstock.start(
+        "run", str(penstock.write(LONG.format(directory=tmp_path).replace("cleanup: true", policy)))
+    )
+    running.wait_for_rows()
+    for path in (tmp_path / "t").glob("prepared-*"):
+        path.unlink()
+    finished = running.finish()
+    assert finished.code == 3, finished.err
+    assert "errors per second, more than 20" in finished.err
 
 
 def test_a_killed_worker_is_named_and_the_rest_goes_on(penstock, tmp_path):
@@ -79,9 +142,6 @@ def test_workers_end_when_their_coordinator_is_killed(long):
         for _ in range(200):
             if not os.path.exists(f"/proc/{pid}"):
                 break
-            os.waitid  # noqa: B018 - the child is not ours; init reaps it
-            import time
-
             time.sleep(0.05)
         assert not os.path.exists(f"/proc/{pid}")
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import anyio
 import attrs
+from anyio.abc import TaskGroup
 
 from penstock.clocks import monotonic_ns, wall_ns
 from penstock.engine.plan import WorkerPlan
@@ -30,6 +31,8 @@ _START_DELAY_NS = 200_000_000
 _WARN_INTERVALS = 3
 _LOST_INTERVALS = 10
 _LOST_SECONDS = 10.0
+#: How long a worker may take to hear that it is to stop.
+_DRAIN_SECONDS = 5.0
 
 
 class View(Protocol):
@@ -125,9 +128,8 @@ class Coordinator:
                 await self._each(lambda worker: self._call(worker, "resolve", {}))
                 await self._measure()
         finally:
-            if self._config.cleanup and self._live():
-                with contextlib.suppress(WorkerLostError):
-                    await self._clean()
+            if self._config.cleanup:
+                await self._clean_up()
 
     async def _prepare(self) -> bool:
         config = self._config.prepare
@@ -226,6 +228,13 @@ class Coordinator:
             self.found.stopped = reason
             self._note(reason)
 
+    async def _clean_up(self) -> None:
+        with contextlib.suppress(WorkerLostError):
+            if self._live():
+                await self._clean()
+        for worker in self._lost():
+            self._note(f"what worker {worker.handle.rank} made was not cleaned up, because it was lost")
+
     async def _clean(self) -> None:
         reports: dict[tuple[int, bool], Mapping[str, Any]] = {}
         began = monotonic_ns()
@@ -240,8 +249,6 @@ class Coordinator:
         # Directories of a tree are numbered from its root, so the last worker has the deepest ones.
         for worker in reversed(self._live()):
             await self._each(lambda worker: one(worker, True), [worker])
-        for worker in self._lost():
-            self._note(f"what worker {worker.handle.rank} made was not cleaned up, because it was lost")
         failed = _sum(reports, "failed")
         if failed:
             example = next((report["example"] for report in reports.values() if report.get("example")), "")
@@ -293,14 +300,15 @@ class Coordinator:
                 tasks.start_soon(self._drain_one, worker, reason)
 
     async def _drain_one(self, worker: Watched, reason: str) -> None:
-        with contextlib.suppress(PenstockError):
+        with contextlib.suppress(PenstockError), anyio.move_on_after(_DRAIN_SECONDS):
             await self._call(worker, "drain", {"reason": reason})
 
     async def _watch_signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            await self._on_signals(signals)
+        async with anyio.create_task_group() as tasks:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                await self._on_signals(signals, tasks)
 
-    async def _on_signals(self, signals: AsyncIterator[signal.Signals]) -> None:
+    async def _on_signals(self, signals: AsyncIterator[signal.Signals], tasks: TaskGroup) -> None:
         async for _ in signals:
             if self.found.interrupted:
                 self._note("interrupted again: stopping at once")
@@ -309,7 +317,8 @@ class Coordinator:
                 continue
             self.found.interrupted = True
             self._note("interrupted: finishing the operations in flight (once more to stop at once)")
-            await self._drain("interrupted")
+            # Not waited for: the next signal must be heard also while a worker does not answer.
+            tasks.start_soon(self._drain, "interrupted")
 
     async def _watch_silence(self) -> None:
         """Kill workers that say nothing any more; that they are gone is noticed as for any other."""

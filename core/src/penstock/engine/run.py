@@ -142,10 +142,10 @@ def _outcome(loaded: Loaded, command_line: str, started: int, found: Found, log:
 
 def _status(config: Config, found: Found) -> tuple[Status, int, str]:
     limit = config.on_error.max_total_errors
+    if found.interrupted:
+        return "interrupted", EXIT_INTERRUPTED, "; ".join(filter(None, ("interrupted by its user", found.failure)))
     if found.failure:
         return "failed", EXIT_FAILED, found.failure
-    if found.interrupted:
-        return "interrupted", EXIT_INTERRUPTED, "interrupted by its user"
     if found.stopped or (limit is not None and found.totals.errors > limit):
         return "errors", EXIT_ERRORS, found.stopped or f"more than {limit} operations failed"
     lost = [worker for worker in found.workers if worker.lost is not None]
