@@ -84,7 +84,7 @@ class Preparation:
                 begin, end = self._range(prepared)
                 store, objects = self.stores[prepared.store], prepared.objects
                 root = objects.names.base
-                fresh = not end or (bool(root) and not exists(store, root))
+                fresh = store.capabilities.directories and bool(root) and not exists(store, root)
                 standing = (not fresh and exists(store, objects.key(index)) for index in range(begin, end))
                 self._standing[number] = np.fromiter(standing, dtype=bool, count=end - begin)
 
