@@ -34,7 +34,7 @@ Call = Callable[[int], int]
 class Work:
     """One column: ``count`` calls that move ``size`` bytes each, over ``objects`` objects, from ``threads`` threads.
 
-    Puts make new objects, which are removed after each run; ``objects`` has to be larger than ``count`` for them.
+    Puts make new objects, out of the way of the next run; ``objects`` has to be larger than ``count`` for them.
     """
 
     title: str
@@ -152,10 +152,20 @@ def _run(work: Work, clients: Sequence[Client], directory: Path, rounds: int, sc
             sys.exit(f"\n{client.name}, {work.title}: {done.stderr}")
         rows.setdefault(client.name, []).append(_Sample(*json.loads(done.stdout.splitlines()[-1])))
         if work.kind == "put":
-            shutil.rmtree(directory / names_of(work)[0].split("/")[0])
+            _put_away(directory / names_of(work)[0].split("/")[0], len(rows[client.name]), client.name, work)
             _make_objects([work], directory)
     print(file=sys.stderr)
     return rows
+
+
+def _put_away(made: Path, number: int, client: str, work: Work) -> None:
+    """Make room for the next run. Small objects stay until the end: ext4 gives nobody the inode of a file that was
+    deleted in the last minutes, and searches past all of them for each file that the next client makes.
+    """
+    if work.size >= 1 << 20:
+        shutil.rmtree(made)
+    else:
+        made.rename(made.with_name(f"{made.name}-{number}-{client.split()[0].replace('/', '')}"))
 
 
 def _interleaved(clients: Sequence[Client], rounds: int) -> Iterator[tuple[int, Client]]:
