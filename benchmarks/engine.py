@@ -7,8 +7,8 @@
     python benchmarks/engine.py [--dir DIR] [--quick]
 
 The bare loop calls the opened store's nine-method contract from as many threads, on keys drawn beforehand, and
-records nothing. Both are measured in turn, each in processes of its own; figures are client CPU, user and system
-of all threads, per operation.
+records nothing, as the first two runs in one process. The last run has the default, a process for each processor,
+each bound to one. All are measured in turn; figures are client CPU, user and system of all threads, per operation.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def main() -> None:
         "run + op-log",
         "engine",
         "engine + op-log",
+        "run + op-log, default",
         "ops/s bare",
-        "ops/s run + op-log",
+        "ops/s default",
     )
     print("| " + " | ".join(titles) + " |")
     print("|---" * len(titles) + "|")
@@ -92,7 +93,7 @@ def main() -> None:
 
 def measure(case: Case, directory: Path, rounds: int) -> list[str]:
     """One row of the table."""
-    found: dict[str, list[tuple[float, float]]] = {"bare": [], "run": [], "log": []}
+    found: dict[str, list[tuple[float, float]]] = {"bare": [], "run": [], "log": [], "default": []}
     for number in range(rounds):
         print(f"{case.title}: round {number + 1} of {rounds}", file=sys.stderr)
         # A place of its own for each round, which stays until the end: after many deletes ext4 searches long for a
@@ -100,8 +101,9 @@ def measure(case: Case, directory: Path, rounds: int) -> list[str]:
         target = f"{case.scheme}://{directory}/{case.title}-{number}"
         command = [sys.executable, __file__, "--bare", json.dumps(attrs.asdict(case)), target]
         found["bare"].append(json.loads(_output(command)))
-        found["run"].append(run(case, f"{target}-run", directory, op_log=False))
-        found["log"].append(run(case, f"{target}-log", directory, op_log=True))
+        found["run"].append(run(case, f"{target}-run", directory, processes=1, op_log=False))
+        found["log"].append(run(case, f"{target}-log", directory, processes=1, op_log=True))
+        found["default"].append(run(case, f"{target}-default", directory, processes="auto", op_log=True))
     cpu = {name: statistics.median(sample[0] for sample in samples) for name, samples in found.items()}
     rate = {name: statistics.median(sample[1] for sample in samples) for name, samples in found.items()}
     return [
@@ -111,13 +113,14 @@ def measure(case: Case, directory: Path, rounds: int) -> list[str]:
         f"{cpu['log']:.1f}",
         f"{cpu['run'] - cpu['bare']:+.1f}",
         f"{cpu['log'] - cpu['bare']:+.1f}",
+        f"{cpu['default']:.1f}",
         f"{rate['bare']:,.0f}",
-        f"{rate['log']:,.0f}",
+        f"{rate['default']:,.0f}",
     ]
 
 
-def run(case: Case, target: str, directory: Path, *, op_log: bool) -> tuple[float, float]:
-    """µs of the worker's CPU per operation, and operations per second, of a `penstock run`."""
+def run(case: Case, target: str, directory: Path, *, processes: int | str, op_log: bool) -> tuple[float, float]:
+    """µs of the workers' CPU per operation, and operations per second, of a `penstock run`."""
     item: dict[str, object] = {"op": case.op, "path": "*"}
     if case.op == "put":
         item = {"op": "put", "path": "new/", "size": SIZE, "fill": "zero"}
@@ -126,7 +129,7 @@ def run(case: Case, target: str, directory: Path, *, op_log: bool) -> tuple[floa
         "duration": None,
         "total_operations": case.count,
         "concurrency": case.lanes,
-        "processes": 1,
+        "processes": processes,
         "op_log": op_log,
         "results_dir": str(directory),
         "prepare": {"ensure_objects": [{"path": "", "count": OBJECTS, "size": SIZE}]},

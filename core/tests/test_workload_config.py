@@ -48,6 +48,7 @@ total_operations: 20_000
 warmup: 250ms
 concurrency: 32
 processes: 1
+cpu_binding: off
 rate: {ops_per_second: 1500.5, arrivals: uniform}
 seed: 7
 selection: {policy: zipf, theta: 1.2, scatter: false}

@@ -31,6 +31,24 @@ def total(result) -> int:
     return result["totals"]["ALL"]["count"]
 
 
+@pytest.mark.parametrize("binding", ["auto", "off"])
+def test_a_worker_for_each_processor_stays_on_its_own(penstock, tmp_path, binding):
+    usable = os.sched_getaffinity(0)
+    text = LONG.format(directory=tmp_path).replace("processes: 2", f"processes: {len(usable)}")
+    text = text.replace("concurrency: 4", f"concurrency: {2 * len(usable)}")
+    running = penstock.start("run", str(penstock.write(f"{text}cpu_binding: {binding}\n")))
+    running.wait_for_rows()
+    threads = [[int(name) for name in os.listdir(f"/proc/{pid}/task")] for pid in running.workers()]
+    placed = [{frozenset(os.sched_getaffinity(thread)) for thread in each} for each in threads]
+    running.signal(signal.SIGINT)
+    assert running.finish().code == 130
+    if binding == "off":
+        assert placed == [{frozenset(usable)}] * len(usable)
+    else:
+        assert all(len(each) == 1 for each in placed)
+        assert set().union(*placed) == {frozenset({cpu}) for cpu in usable}
+
+
 def test_one_interrupt_drains_reports_and_cleans_up(long, tmp_path):
     long.signal(signal.SIGINT)
     finished = long.finish()

@@ -20,8 +20,9 @@ class WorkerPlan:
     """One worker's part.
 
     Lanes are numbered through the whole run: this worker has ``first_lane`` to ``first_lane + lanes - 1`` of
-    ``total_lanes``. ``budget`` is its share of ``total_operations``. ``run_id`` is part of each name that the run
-    makes, so that no two runs make the same. ``op_log`` is the part of the log that it writes.
+    ``total_lanes``. ``cpu`` is which of its host's usable processors it is bound to, None: any. ``budget`` is its
+    share of ``total_operations``. ``run_id`` is part of each name that the run makes, so that no two runs make the
+    same. ``op_log`` is the part of the log that it writes.
     """
 
     rank: int
@@ -29,6 +30,7 @@ class WorkerPlan:
     first_lane: int
     lanes: int
     total_lanes: int
+    cpu: int | None
     run_id: str
     budget: int | None
     op_log: str | None
@@ -55,6 +57,8 @@ def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[Worke
     Raises UsageError where the configuration asks for several processes on a store that lives in one.
     """
     workers = _processes(config)
+    # With fewer workers than processors each may use several: large transfers leave Python's lock alone.
+    bound = config.cpu_binding == "auto" and workers >= len(os.sched_getaffinity(0))
     data = dump(config)
     plans = []
     for rank in range(workers):
@@ -70,6 +74,7 @@ def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[Worke
                 first_lane=first,
                 lanes=last - first,
                 total_lanes=config.concurrency,
+                cpu=rank if bound else None,
                 run_id=run_id,
                 budget=budget,
                 op_log=None if op_log is None else part_path(op_log, rank),
@@ -90,7 +95,14 @@ def part_path(path: str, rank: int) -> str:
 def describe(config: Config, plans: list[WorkerPlan]) -> dict[str, Any]:
     """What ``plan.json`` holds: the configuration with every default, and how it was split."""
     split = [
-        {"rank": plan.rank, "first_lane": plan.first_lane, "lanes": plan.lanes, "budget": plan.budget} for plan in plans
+        {
+            "rank": plan.rank,
+            "cpu": plan.cpu,
+            "first_lane": plan.first_lane,
+            "lanes": plan.lanes,
+            "budget": plan.budget,
+        }
+        for plan in plans
     ]
     return {"schema": "penstock.plan/1", "run_id": plans[0].run_id, "config": dump(config), "workers": split}
 
@@ -107,7 +119,7 @@ def _processes(config: Config) -> int:
                 f"processes: {config.processes}: objects of {private[0]}:// live in one process; write processes: 1"
             )
         return config.processes
-    return 1 if private else max(1, min(os.cpu_count() or 1, config.concurrency))
+    return 1 if private else max(1, min(len(os.sched_getaffinity(0)), config.concurrency))
 
 
 def share(total: int, rank: int, workers: int) -> tuple[int, int]:

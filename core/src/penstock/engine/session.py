@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -58,6 +60,8 @@ class Session:
     def open(self, body: Body) -> Body:
         """Open every store of the plan, and the log."""
         self.plan = WorkerPlan.from_message(body)
+        if self.plan.cpu is not None:
+            _bind(self.plan.cpu)
         self.config = self.plan.load_config()
         self._places = places = Places(self.config)
         self._sets = prepared_sets(self.config, places, self._payload)
@@ -271,6 +275,14 @@ class Session:
 
     def _stores(self) -> list[ObjectStore]:
         return self._opened().stores
+
+
+def _bind(cpu: int) -> None:
+    """Keep every thread of this process, and those that they start, on one of the usable processors."""
+    usable = sorted(os.sched_getaffinity(0))
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {usable[cpu % len(usable)]})
 
 
 def _drive(lane: Lane, collector: Collector) -> None:

@@ -227,6 +227,12 @@ class Config:
         "auto",
         help="worker processes; auto: one per core, never more than concurrency",
     )
+    cpu_binding: str = key(
+        Word(("auto", "off")),
+        "auto",
+        help="auto: with a worker process for each processor, each is bound to one, because Python's threads cost "
+        "several times the CPU when they wake each other across processors; off: the kernel places them",
+    )
     rate: Rate | None = key(
         Either((Word(("max",)), Record(Rate)), (_is(str), _is(Rate)), means={"max": None}),
         None,
