@@ -61,22 +61,39 @@ class _Facts:
 
 
 class _Space:
-    """The objects of one name. The key list is sorted lazily, so that puts stay cheap."""
+    """The objects of one name.
+
+    ``keys`` sorts lazily, so that puts stay cheap: new keys wait, unsorted, for the next listing, and deleted ones
+    are dropped by the listing that finds many of them.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.objects: dict[str, _Object] = {}
-        self._sorted: list[str] | None = []
         self.versions = itertools.count(1)
+        self._sorted: list[bytes] = []
+        self._new: list[bytes] = []
+        self._gone = 0
 
-    def keys(self) -> list[str]:
+    def keys(self) -> list[bytes]:
+        """Every key as UTF-8, in order, and perhaps some that are deleted. The list never changes."""
         with self.lock:
-            if self._sorted is None:
-                self._sorted = sorted(self.objects, key=sort_key)
+            if self._gone * 2 > len(self._sorted):
+                self._sorted, self._new, self._gone = sorted(map(sort_key, self.objects)), [], 0
+            elif self._new:
+                # Two runs, of which the first is in order already, merge in one pass.
+                merged = self._sorted + sorted(self._new)
+                merged.sort()
+                self._sorted, self._new = merged, []
             return self._sorted
 
-    def changed(self) -> None:
-        self._sorted = None
+    def added(self, key: str) -> None:
+        """Note a key that was not there; the caller holds the lock."""
+        self._new.append(sort_key(key))
+
+    def removed(self) -> None:
+        """Note that a key is no more; the caller holds the lock."""
+        self._gone += 1
 
 
 _spaces: dict[str, _Space] = {}
@@ -145,7 +162,7 @@ class MemoryStore:
         with space.lock:
             for key in keys:
                 if space.objects.pop(key, None) is not None:
-                    space.changed()
+                    space.removed()
         return ()
 
     def copy(self, source: str, target: str, /) -> ObjectInfo:
@@ -168,7 +185,7 @@ class MemoryStore:
             info = ObjectInfo(key, len(body), clocks.wall_ns(), etag, facts.content_type, facts.metadata)
             space.objects[key] = _Object(body, info)
             if old is None:
-                space.changed()
+                space.added(key)
         return info
 
     def _find(self, key: str, operation: str) -> _Object:
@@ -179,22 +196,25 @@ class MemoryStore:
         return found
 
     def _entries(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ObjectInfo | str]:
-        keys = self._space.keys()
-        position = bisect.bisect_left(keys, sort_key(prefix), key=sort_key)
-        if start_after:
-            position = max(position, bisect.bisect_right(keys, sort_key(start_after), key=sort_key))
-        previous = None
-        for key in itertools.islice(keys, position, None):
-            if not key.startswith(prefix):
+        objects, keys = self._space.objects, self._space.keys()
+        begin, after = sort_key(prefix), sort_key(start_after)
+        position = max(bisect.bisect_left(keys, begin), bisect.bisect_right(keys, after) if after else 0)
+        last, previous = b"", None
+        for encoded in itertools.islice(keys, position, None):
+            if not encoded.startswith(begin):
                 return
-            head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
-            if found:
-                common = prefix + head + delimiter
-                if common != previous and sort_key(common) > sort_key(start_after):
-                    yield common
+            found = objects.get(encoded.decode())
+            # A key that was deleted and put again may stand there twice.
+            if found is None or encoded == last:
+                continue
+            last = encoded
+            head, mark, _ = found.info.key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+            if not mark:
+                yield found.info
+            elif (common := prefix + head + delimiter) != previous:
                 previous = common
-            elif entry := self._space.objects.get(key):
-                yield entry.info
+                if sort_key(common) > after:
+                    yield common
 
 
 class _MemoryWriter:

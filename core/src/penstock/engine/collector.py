@@ -79,7 +79,8 @@ class Collector:
     def _take_all(self) -> None:
         """Take also what the lanes have in hand; each lane's rows keep their order."""
         in_hand = [recorder.active for recorder in self.recorders]
-        while not self.pool.full.empty():
+        # No more than there are now: lanes that were waiting for a buffer fill it again while this goes on.
+        for _ in range(self.pool.full.qsize()):
             self._take_one(self.pool.full.get())
         for buffer in in_hand:
             self._take(buffer)
