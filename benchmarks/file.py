@@ -30,11 +30,12 @@ def penstock(work: Work, directory: Path) -> Callable[[], Call]:
     store = open_store(f"file://{directory}", threads=work.threads)
     names = names_of(work)
 
+    data = os.urandom(work.size)
+
     def make() -> Call:
-        buffer = aligned_buffer(work.size)
-        buffer[:] = os.urandom(work.size)
         if work.kind == "put":
-            return lambda number: store.put(names[number], buffer).size
+            return lambda number: store.put(names[number], data).size
+        buffer = aligned_buffer(work.size)
         return lambda number: store.get(names[number], Into(buffer)).size
 
     return make
@@ -43,9 +44,10 @@ def penstock(work: Work, directory: Path) -> Callable[[], Call]:
 def system_calls(work: Work, directory: Path) -> Callable[[], Call]:
     """The least that Python can do: open, fstat, read into a buffer, close; writing to the final name."""
     paths = [str(directory / name) for name in names_of(work)]
+    data = os.urandom(work.size)
 
     def make() -> Call:
-        buffer = memoryview(bytearray(os.urandom(work.size)))
+        buffer = memoryview(bytearray(work.size))
 
         def get(number: int) -> int:
             fd = os.open(paths[number], os.O_RDONLY)
@@ -56,7 +58,7 @@ def system_calls(work: Work, directory: Path) -> Callable[[], Call]:
 
         def put(number: int) -> int:
             fd = os.open(paths[number], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            got = os.write(fd, buffer)
+            got = os.write(fd, data)
             os.close(fd)
             return got
 
