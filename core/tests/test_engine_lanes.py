@@ -96,7 +96,9 @@ def test_shares_are_disjoint_complete_and_even(total, workers):
 
 
 def test_a_plan_travels_as_data():
-    plan = make_plans(config("target: mem:///\nworkload: [{op: put, path: x, size: 1}]"), run_id="r", op_log="/a/b.tsv")
+    made = make_plans(config("target: mem:///\nworkload: [{op: put, path: x, size: 1}]"), run_id="r")
+    assert made[0].op_log is None
+    plan = [each.logging_to("/a/b.tsv") for each in made]
     assert [WorkerPlan.from_message(each.to_message()) for each in plan] == plan
     assert plan[0].op_log == "/a/b.part-0.tsv"
     assert part_path("log.tsv.zst", 3) == "log.part-3.tsv.zst"
@@ -105,7 +107,7 @@ def test_a_plan_travels_as_data():
 def test_several_processes_on_a_private_store_are_refused():
     text = "target: mem:///\nprocesses: 2\nworkload: [{op: put, path: x, size: 1}]"
     with pytest.raises(UsageError, match="live in one process"):
-        make_plans(config(text), run_id="r", op_log=None)
+        make_plans(config(text), run_id="r")
 
 
 def test_a_capped_operation_keeps_its_share():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import attrs
@@ -17,13 +17,14 @@ from penstock.engine.sets import count_prepared
 from penstock.engine.watch import ErrorWindow, Watched, merge_intervals
 from penstock.errors import PenstockError, WorkerLostError
 from penstock.launchers import Launcher, LaunchSpec
+from penstock.report.live import LiveView
 from penstock.report.outcome import Interval, PhaseOutcome, Timeline, join
 from penstock.stats.errors import ErrorTable
 from penstock.stats.system import CpuMeter
 from penstock.stats.tally import Tally
 from penstock.workload.config import Config
 
-__all__ = ["Coordinator", "Found", "View"]
+__all__ = ["Coordinator", "Found"]
 
 #: How far ahead the common start lies, for every worker to have its lanes ready.
 _START_DELAY_NS = 200_000_000
@@ -33,22 +34,6 @@ _LOST_INTERVALS = 10
 _LOST_SECONDS = 10.0
 #: How long a worker may take to hear that it is to stop.
 _DRAIN_SECONDS = 5.0
-
-
-class View(Protocol):
-    """Who watches the run."""
-
-    def phase(self, name: str, total: int | None, seconds: float | None) -> None:
-        """A phase begins, of so many objects or so many seconds."""
-
-    def progress(self, done: int, nbytes: int) -> None:
-        """How far a phase of objects is."""
-
-    def interval(self, interval: Interval, total: Tally) -> None:
-        """An interval was measured; ``total`` is everything so far."""
-
-    def note(self, text: str) -> None:
-        """Something to know."""
 
 
 @attrs.define
@@ -82,13 +67,13 @@ class Found:
 class Coordinator:
     """Carries out one plan. ``found`` grows while it does, so that nothing measured is lost."""
 
-    def __init__(self, config: Config, plans: Sequence[WorkerPlan], launcher: Launcher, view: View) -> None:
+    def __init__(self, config: Config, plans: Sequence[WorkerPlan], launcher: Launcher, view: LiveView) -> None:
         self._config = config
         self._plans = plans
         self._launcher = launcher
         self._view = view
         self._meter = CpuMeter(monotonic_ns())
-        self._emitted = -1
+        self._measuring = False
         self._draining = ""
         rate = config.on_error.error_rate
         self._window = None if rate is None else ErrorWindow(rate.window)
@@ -202,16 +187,19 @@ class Coordinator:
             worker.running = False
 
     async def _emit(self) -> None:
-        for interval in merge_intervals(self.found.workers, self._emitted, self._meter):
-            self._emitted += 1
-            if self._emitted == 0 and self._config.warmup:
+        # Nothing waits within the loop, so intervals that come meanwhile can't overtake these.
+        for interval in merge_intervals(self.found.workers, self._meter):
+            if not self._measuring and self._config.warmup:
                 self._view.phase("run", self._config.total_operations, self._config.duration)
-            if self._emitted == 0 or interval.seconds > self._config.live_interval / 2:
+            if not self._measuring or interval.seconds > self._config.live_interval / 2:
                 self._view.interval(interval, self.found.totals)
-            await self._judge(interval)
+            self._measuring = True
+            self._judge(interval)
             self.found.timeline.add(interval)
+        if self.found.stopped and self._config.on_error.action == "stop":
+            await self._drain(self.found.stopped)
 
-    async def _judge(self, interval: Interval) -> None:
+    def _judge(self, interval: Interval) -> None:
         """Hold the errors against the policy."""
         policy, errors = self._config.on_error, self.found.totals.errors
         if self._window is not None and policy.error_rate is not None:
@@ -220,8 +208,6 @@ class Coordinator:
                 self._too_many(f"{rate:.1f} errors per second, more than {limit:g}")
         if policy.max_total_errors is not None and errors > policy.max_total_errors:
             self._too_many(f"more than {policy.max_total_errors} operations failed")
-        if self.found.stopped and policy.action == "stop":
-            await self._drain(self.found.stopped)
 
     def _too_many(self, reason: str) -> None:
         if not self.found.stopped:

@@ -57,10 +57,16 @@ class Places:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._targets: list[Target] = []
+        self._known: dict[str, Place] = {}
         self.stores: list[ObjectStore] = []
 
     def locate(self, path: str) -> Place:
         """The place of a path; its store is known from then on, and opened by :meth:`open`."""
+        if path not in self._known:
+            self._known[path] = self._resolve(path)
+        return self._known[path]
+
+    def _resolve(self, path: str) -> Place:
         target = resolve(self._config, path)
         for number, known in enumerate(self._targets):
             same_root = known.address.base == target.address.base

@@ -46,12 +46,16 @@ class WorkerPlan:
         """What :meth:`to_message` was called on. Raises TypeError for a message of another version."""
         return cls(**message)
 
+    def logging_to(self, path: str) -> WorkerPlan:
+        """This plan, with its part of the log at ``path``."""
+        return attrs.evolve(self, op_log=part_path(path, self.rank))
+
     def load_config(self) -> Config:
         """The configuration, checked again."""
         return restore(self.config)
 
 
-def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[WorkerPlan]:
+def make_plans(config: Config, *, run_id: str) -> list[WorkerPlan]:
     """Split a configuration over worker processes, lanes and operations as evenly as whole numbers allow.
 
     Raises UsageError where the configuration asks for several processes on a store that lives in one.
@@ -77,7 +81,7 @@ def make_plans(config: Config, *, run_id: str, op_log: str | None) -> list[Worke
                 cpu=rank if bound else None,
                 run_id=run_id,
                 budget=budget,
-                op_log=None if op_log is None else part_path(op_log, rank),
+                op_log=None,
                 client_id=f"worker-{rank}" if workers > 1 else "",
                 config=data,
             )

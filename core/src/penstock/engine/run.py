@@ -16,7 +16,7 @@ import anyio
 import attrs
 
 from penstock.clocks import wall_ns
-from penstock.engine.coordinator import Coordinator, Found, View
+from penstock.engine.coordinator import Coordinator, Found
 from penstock.engine.places import resolve
 from penstock.engine.plan import WorkerPlan, describe, make_plans
 from penstock.errors import PenstockError
@@ -25,6 +25,7 @@ from penstock.oplog import join_parts
 from penstock.options import resolve as resolve_options
 from penstock.plugins import default_host
 from penstock.report import results_directory, write_results
+from penstock.report.live import LiveView
 from penstock.report.outcome import Outcome, Status
 from penstock.stats.system import environment
 from penstock.urls import strip_scheme
@@ -48,20 +49,22 @@ class RunResult:
     report: Path
 
 
-def execute(loaded: Loaded, *, command_line: str, launcher: str = "local", view: Callable[[Path], View]) -> RunResult:
+def execute(
+    loaded: Loaded, *, command_line: str, launcher: str = "local", view: Callable[[Path], LiveView]
+) -> RunResult:
     """Carry out a configuration and write its results, also when it fails or is interrupted.
 
     ``view`` gets the result directory once it exists. Raises what a configuration that can't be carried out raises
     (UsageError and its kin) before anything is started; after that failures are in the outcome.
     """
     config = loaded.config
-    run_id = secrets.token_hex(4)
     kind = default_host().launcher_type(launcher)
-    plans = make_plans(config, run_id=run_id, op_log=None)
+    plans = make_plans(config, run_id=secrets.token_hex(4))
     started = wall_ns()
     directory = results_directory(config.results_dir, loaded.name, started)
     op_log = _op_log_path(config, directory)
-    plans = make_plans(config, run_id=run_id, op_log=op_log)
+    if op_log is not None:
+        plans = [plan.logging_to(op_log) for plan in plans]
     with _scratch(directory) as scratch:
         options = resolve_options(kind.options, scheme=kind.name).options
         coordinator = Coordinator(config, plans, kind.open(options), view(directory))

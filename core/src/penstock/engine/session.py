@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from penstock.clocks import Anchor, cpu_ns
+from penstock.clocks import Anchor
 from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, name_new
 from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.collector import Collector
@@ -111,7 +111,6 @@ class Session:
         collector = Collector(self.plan.first_lane, self.plan.lanes, self._log)
         lanes = [self._lane(control, index, recorder) for index, recorder in enumerate(collector.recorders)]
         threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
-        used = cpu_ns()
         for thread in threads:
             thread.start()
         interval = round(self.config.live_interval * 1e9)
@@ -125,7 +124,7 @@ class Session:
         log = self._close_log()
         if control.fatal is not None:
             raise RunError(control.reason) from control.fatal
-        yield {"done": True, "reason": control.reason, "cpu_ns": cpu_ns() - used, "log": log}
+        yield {"done": True, "reason": control.reason, "log": log}
 
     def _plan_preparation(self) -> Preparation:
         prepare = self.config.prepare

@@ -71,17 +71,16 @@ class Watched:
         )
 
 
-def merge_intervals(workers: Sequence[Watched], emitted: int, meter: CpuMeter) -> list[Interval]:
-    """The intervals above number ``emitted`` that every working worker has reported, merged over all of them."""
+def merge_intervals(workers: Sequence[Watched], meter: CpuMeter) -> list[Interval]:
+    """The pending intervals that every working worker has got past, merged over all of them and no longer pending."""
     live = [worker.reached for worker in workers if worker.running]
     reached = min(live) if live else max((worker.reached for worker in workers), default=-1)
     intervals: list[Interval] = []
     # Several at once share one reading of the host's processors: there is no later one for each.
-    cpu = meter.read(monotonic_ns()) if reached > emitted else CpuUsage()
-    for number in range(emitted + 1, reached + 1):
+    numbers = sorted({number for worker in workers for number in worker.pending if number <= reached})
+    cpu = meter.read(monotonic_ns()) if numbers else CpuUsage()
+    for number in numbers:
         parts = [worker.pending.pop(number) for worker in workers if number in worker.pending]
-        if not parts:
-            continue
         tally = Tally()
         for part, *_ in parts:
             tally.merge(part)
