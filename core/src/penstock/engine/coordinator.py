@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from penstock.clocks import monotonic_ns, wall_ns
 from penstock.engine.plan import WorkerPlan
@@ -79,28 +79,27 @@ class Coordinator:
         self._window = None if rate is None else ErrorWindow(rate.window)
         self.found = Found()
 
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear interrupts, from before the run until its results are written: none gets past and loses them."""
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._watch_signals)
+            yield
+            tasks.cancel_scope.cancel()
+
     async def run(self, spec: LaunchSpec) -> None:
         """Carry the plan out. What goes wrong is in ``found``; only defects raise."""
         found = self.found
         try:
             handles = await self._launcher.start(len(self._plans), spec)
             found.workers.extend(Watched(handle, plan.lanes) for handle, plan in zip(handles, self._plans, strict=True))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._watch_signals)
-                await self._guarded_phases()
-                tasks.cancel_scope.cancel()
+            await self._phases()
         except PenstockError as error:
             found.failure = found.failure or str(error)
         finally:
             await self._launcher.stop()
             for worker in found.workers:
                 found.errors.merge(worker.errors)
-
-    async def _guarded_phases(self) -> None:
-        try:
-            await self._phases()
-        except PenstockError as error:
-            self.found.failure = self.found.failure or str(error)
 
     async def _phases(self) -> None:
         await self._each(lambda worker: self._call(worker, "open", self._plans[worker.handle.rank].to_message()))
@@ -289,9 +288,10 @@ class Coordinator:
         with contextlib.suppress(PenstockError), anyio.move_on_after(_DRAIN_SECONDS):
             await self._call(worker, "drain", {"reason": reason})
 
-    async def _watch_signals(self) -> None:
+    async def _watch_signals(self, *, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as tasks:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                task_status.started()
                 await self._on_signals(signals, tasks)
 
     async def _on_signals(self, signals: AsyncIterator[signal.Signals], tasks: TaskGroup) -> None:

@@ -65,16 +65,33 @@ def execute(
     op_log = _op_log_path(config, directory)
     if op_log is not None:
         plans = [plan.logging_to(op_log) for plan in plans]
-    with _scratch(directory) as scratch:
-        options = resolve_options(kind.options, scheme=kind.name).options
-        coordinator = Coordinator(config, plans, kind.open(options), view(directory))
-        anyio.run(coordinator.run, LaunchSpec(scratch=scratch))
-        found = coordinator.found
-        log = _join_log(op_log, plans, found)
-    outcome = _outcome(loaded, command_line, started, found, log)
-    plan = describe(config, plans)
-    report = write_results(directory, outcome, config_text=loaded.text, plan=plan)
-    return RunResult(outcome, directory, Path(report))
+    options = resolve_options(kind.options, scheme=kind.name).options
+    coordinator = Coordinator(config, plans, kind.open(options), view(directory))
+
+    def write() -> RunResult:
+        log = _join_log(op_log, plans, coordinator.found)
+        outcome = _outcome(loaded, command_line, started, coordinator.found, log)
+        plan = describe(config, plans)
+        report = write_results(directory, outcome, config_text=loaded.text, plan=plan)
+        return RunResult(outcome, directory, Path(report))
+
+    return anyio.run(_carry_out, coordinator, directory, write)
+
+
+async def _carry_out(coordinator: Coordinator, directory: Path, write: Callable[[], RunResult]) -> RunResult:
+    result: RunResult | None = None
+    failure: Exception | None = None
+    async with coordinator.listening():
+        try:
+            with _scratch(directory) as scratch:
+                await coordinator.run(LaunchSpec(scratch=scratch))
+            result = write()
+        except Exception as error:  # noqa: BLE001 - raised below, not wrapped in a group
+            failure = error
+    if result is None:
+        assert failure is not None
+        raise failure
+    return result
 
 
 @contextlib.contextmanager
