@@ -24,10 +24,10 @@ ROOT = Path(__file__).parent.parent
 #: neighbours in the row, never upward. ``penstock`` is the package's public face.
 ROWS = (
     "errors clocks buffers quantities globs",
-    "keys urls options records",
+    "keys urls options records service",
     "store formats payload launchers commands",
     "hookspecs",
-    "plugins sinks writers metering memory posix payloads",
+    "plugins sinks writers metering memory posix payloads http parts",
     "layers",
     "opening",
     "client oplog stats",
@@ -39,7 +39,7 @@ ROWS = (
 
 #: What plugins may import of core, by where they live; a plugin never imports another plugin's package.
 PLUGINS_MAY_IMPORT = {
-    "plugins/*": "errors store hookspecs urls options keys buffers posix",
+    "plugins/*": "errors store service hookspecs urls options keys buffers posix http parts",
     "plugins/formats/*": "errors formats hookspecs",
 }
 
@@ -61,12 +61,12 @@ HEAVY = (
 )
 LIGHT = (
     "errors clocks buffers quantities globs keys urls options records store formats payload launchers commands "
-    "hookspecs plugins sinks writers metering memory posix layers opening client penstock"
+    "hookspecs plugins sinks writers metering memory posix http parts layers opening client penstock service"
 )
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")
 
 #: Who may read the clocks. Everybody else is given times.
-CLOCK_READERS = "metering engine stats oplog memory layers/retry cli/progress"
+CLOCK_READERS = "metering http engine stats oplog memory layers/retry cli/progress"
 
 #: First-party backends. Core's code names none of them, but for these places: the table of packages, what a bare
 #: path means, and examples in texts for the user, as are docstrings and ``help=``.

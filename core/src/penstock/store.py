@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import attrs
 
 from penstock.errors import StoreError
+from penstock.service import StoreService
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -133,6 +134,10 @@ class ObjectWriter(Protocol):
     Nothing is visible before ``commit`` returns. ``abort``, and dropping the writer, leave no object, no parts
     and no temporary file. Core adds the ``with`` rule (:class:`penstock.writers.GuardedWriter`), so a backend
     has just these three methods.
+
+    ``write`` and ``commit`` raise the failure of a part, at the latest the ``commit``. A retryable one leaves the
+    writer open: its bytes were taken, and the next call (``write(b"")`` will do, or ``commit`` once more) sends
+    again what failed. After any other failure only ``abort`` is left.
     """
 
     def write(self, data: Buffer, /) -> None:
@@ -168,10 +173,14 @@ class ObjectStore(Protocol):
     def capabilities(self) -> Capabilities:
         """What this store can do; constant over its life."""
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         """Deliver the object, or ``length`` bytes of it from ``start``, to ``sink``.
 
         At or beyond the end: nothing is delivered and the call succeeds. ``length=None`` means to the end.
+        ``if_match``: raise PreconditionFailedError, before any byte, unless the object has that etag; a missing
+        object still is ObjectNotFoundError. Every backend has it.
         """
 
     def put(
@@ -227,8 +236,12 @@ class ObjectStore(Protocol):
         At most ``capabilities.delete_batch`` keys go into one request. A failure of the whole call raises.
         """
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
-        """Copy one object within the store, atomically for readers of ``target``."""
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
+        """Copy one object within the store, atomically for readers of ``target``, with its metadata and type.
+
+        With ``metadata`` the target gets these instead of the source's, all of them replaced; then both keys may
+        be the same, which changes the metadata of an object in place. Without that capability it is Unsupported.
+        """
 
     def close(self) -> None:
         """Give back what the store holds. Closing twice is harmless."""
@@ -245,6 +258,9 @@ class Address:
     base: str
     key: str
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    #: The bucket or container in it. Empty: the URI names the service, whose buckets can be listed but which is no
+    #: store. None: the backend has none.
+    bucket: str | None = None
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -265,6 +281,9 @@ class StoreType:
     parse: Callable[[StoreURL], Address]
     open: Callable[[Any, int], ObjectStore]
     descend: Callable[[Address], Address] | None = None
+    #: The service around the store, of the same options: its endpoint, buckets and unfinished uploads. It may
+    #: connect, but only when it is used.
+    service: Callable[[Any], StoreService] | None = None
     #: What the store will be able to do, for the table of backends.
     capabilities: Capabilities = attrs.field(factory=Capabilities)
     #: URI form shown in help, such as ``s3://bucket/key``.
