@@ -9,9 +9,11 @@ import pytest
 
 import penstock
 from penstock import aio
-from penstock.client import Store, functions
+from penstock.client import Store, buckets, functions
 
 HEAVY = ["numpy", "zstandard", "rich", "yaml", "cattrs", "anyio", "structlog", "boto3", "click", "attrs", "pluggy"]
+
+BUCKETS = ["abort_upload", "abort_uploads", "create_bucket", "delete_bucket", "list_buckets", "list_uploads"]
 
 
 def test_every_public_name_is_there():
@@ -29,13 +31,15 @@ def test_importing_it_imports_next_to_nothing():
 
 def test_functions_are_all_public():
     assert set(functions.__all__) <= set(penstock.__all__)
+    assert set(BUCKETS) <= set(penstock.__all__)
 
 
 def test_coroutines_have_the_names_and_signatures_of_the_functions():
     files = {"open_file", "open_writer"}
-    assert set(functions.__all__) - files == set(aio.__all__) - {"THREADS"}
-    for name in set(functions.__all__) - files:
-        plain = inspect.signature(getattr(functions, name)).parameters
+    plain_names = {*functions.__all__, *BUCKETS} - files
+    assert plain_names == set(aio.__all__) - {"THREADS"}
+    for name in plain_names:
+        plain = inspect.signature(getattr(buckets if name in BUCKETS else functions, name)).parameters
         async_ = inspect.signature(getattr(aio, name)).parameters
         assert list(async_.values()) == [value for key, value in plain.items() if key != "watch"], name
 

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
         close_stores,
         connect,
     )
+    from penstock.client.buckets import (
+        UploadOutcome,
+        UploadRemoval,
+        abort_upload,
+        abort_uploads,
+        create_bucket,
+        delete_bucket,
+        list_buckets,
+        list_uploads,
+    )
     from penstock.client.functions import (
         copy,
         copy_tree,
@@ -56,10 +66,12 @@ if TYPE_CHECKING:
     )
     from penstock.errors import PenstockError
     from penstock.opening import open_store
+    from penstock.service import BucketInfo, UploadInfo
     from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter
     from penstock.writers import GuardedWriter
 
 __all__ = [
+    "BucketInfo",
     "Capabilities",
     "CommonPrefix",
     "Count",
@@ -74,13 +86,20 @@ __all__ = [
     "Store",
     "Transfer",
     "TreeReport",
+    "UploadInfo",
+    "UploadOutcome",
+    "UploadRemoval",
+    "abort_upload",
+    "abort_uploads",
     "aio",
     "close_stores",
     "connect",
     "copy",
     "copy_tree",
     "count",
+    "create_bucket",
     "delete",
+    "delete_bucket",
     "delete_many",
     "delete_prefix",
     "download",
@@ -91,6 +110,8 @@ __all__ = [
     "get_range",
     "get_range_into",
     "list",
+    "list_buckets",
+    "list_uploads",
     "make_directory",
     "move",
     "open_file",
@@ -107,8 +128,12 @@ __all__ = [
 _SUBMODULES = ("aio", "errors")
 _HOMES = {
     "penstock.client": ("CommonPrefix Count Outcome ReadStream Removal Store Transfer TreeReport close_stores connect"),
+    "penstock.client.buckets": (
+        "UploadOutcome UploadRemoval abort_upload abort_uploads create_bucket delete_bucket list_buckets list_uploads"
+    ),
     "penstock.errors": "PenstockError",
     "penstock.opening": "open_store",
+    "penstock.service": "BucketInfo UploadInfo",
     "penstock.store": "Capabilities ObjectInfo ObjectStore ObjectWriter",
     "penstock.writers": "GuardedWriter",
 }

@@ -20,10 +20,12 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from penstock.client import functions
+from penstock.client import buckets, functions
+from penstock.client.buckets import ABANDONED_AFTER, UploadRemoval
 from penstock.client.functions import Options
 from penstock.client.trees import Existing
 from penstock.client.values import CommonPrefix, Count, Outcome, Removal, TreeReport
+from penstock.service import BucketInfo, UploadInfo
 from penstock.store import ObjectInfo
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "THREADS",
+    "abort_upload",
+    "abort_uploads",
     "copy",
     "copy_tree",
     "count",
+    "create_bucket",
     "delete",
+    "delete_bucket",
     "delete_many",
     "delete_prefix",
     "download",
@@ -44,6 +50,8 @@ __all__ = [
     "get_range",
     "get_range_into",
     "list",
+    "list_buckets",
+    "list_uploads",
     "make_directory",
     "move",
     "open_read",
@@ -245,6 +253,39 @@ async def make_directory(uri: str, *, exist_ok: bool = True, options: Options = 
 async def remove_directory(uri: str, *, recursive: bool = False, options: Options = None) -> Removal:
     """See :func:`penstock.remove_directory`."""
     return await _run(partial(functions.remove_directory, uri, recursive=recursive, options=options))
+
+
+def list_buckets(uri: str, *, options: Options = None) -> AsyncIterator[BucketInfo]:
+    """See :func:`penstock.list_buckets`; ``async for``."""
+    return _listed(partial(buckets.list_buckets, uri, options=options))
+
+
+async def create_bucket(uri: str, *, options: Options = None) -> None:
+    """See :func:`penstock.create_bucket`."""
+    await _run(partial(buckets.create_bucket, uri, options=options))
+
+
+async def delete_bucket(uri: str, *, options: Options = None) -> None:
+    """See :func:`penstock.delete_bucket`."""
+    await _run(partial(buckets.delete_bucket, uri, options=options))
+
+
+def list_uploads(uri: str, *, options: Options = None) -> AsyncIterator[UploadInfo]:
+    """See :func:`penstock.list_uploads`; ``async for``."""
+    return _listed(partial(buckets.list_uploads, uri, options=options))
+
+
+async def abort_upload(upload: UploadInfo, *, options: Options = None) -> None:
+    """See :func:`penstock.abort_upload`."""
+    await _run(partial(buckets.abort_upload, upload, options=options))
+
+
+async def abort_uploads(
+    uri: str, *, older_than: float = ABANDONED_AFTER, dry_run: bool = False, options: Options = None
+) -> UploadRemoval:
+    """See :func:`penstock.abort_uploads`."""
+    call = partial(buckets.abort_uploads, uri, older_than=older_than, dry_run=dry_run, options=options)
+    return await _run(call)
 
 
 async def _run(call: Callable[[], _T]) -> _T:

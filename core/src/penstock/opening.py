@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from penstock.errors import InvalidURIError
 from penstock.layers.prefix import Prefixed
 from penstock.options import Resolved, resolve
 from penstock.plugins import PluginHost, default_host
@@ -29,8 +30,16 @@ class Target:
     resolved: Resolved
 
     def open(self, threads: int = 1) -> ObjectStore:
-        """Open the store itself, at ``address.base``."""
+        """Open the store itself, at ``address.base``. Raises InvalidURIError where the URI names only a service."""
+        self.need_bucket()
         return self.kind.open(self.resolved.options, threads)
+
+    def need_bucket(self) -> None:
+        """Raise InvalidURIError where the URI names only a service, not a bucket in it."""
+        if self.address.bucket == "":
+            base = self.address.base
+            write = f"; write {self.kind.form}" if self.kind.form else ""
+            raise InvalidURIError(f"{base} names no bucket{write}, or list the buckets: penstock ls {base}")
 
     def endpoint(self) -> str:
         """Scheme and authority, as an op-log names them."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -31,7 +31,9 @@ from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["RetryPolicy", "Retrying"]
+__all__ = ["RetryPolicy", "Retrying", "repeating"]
+
+_T = TypeVar("_T")
 
 
 def _not_negative(_: object, field: attrs.Attribute[Any], value: float | None) -> None:
@@ -206,12 +208,40 @@ class Retrying:
         self._store.close()
 
 
+@attrs.frozen(slots=True)
+class _Caller:
+    """What a budget asks of its owner, for calls on anything but a store."""
+
+    policy: RetryPolicy
+    _on_retry: Callable[[StoreError, int, float], None] | None = None
+    _sleep: Callable[[float], None] = clocks.sleep
+    _random: Callable[[], float] = random.random
+    _clock: Callable[[], int] = clocks.monotonic_ns
+
+
+def repeating(
+    call: Callable[[], _T],
+    policy: RetryPolicy,
+    *,
+    on_retry: Callable[[StoreError, int, float], None] | None = None,
+    sleep: Callable[[float], None] = clocks.sleep,
+) -> _T:
+    """Call, and call again while it fails retryably and ``policy`` allows: for what may always be repeated."""
+    budget = _Budget(_Caller(policy, on_retry, sleep))
+    while True:
+        try:
+            return call()
+        except StoreError as error:
+            if not budget.wait(error):
+                raise
+
+
 class _Budget:
     """The attempts and the time of one call."""
 
     __slots__ = ("_failed", "_owner", "_started")
 
-    def __init__(self, owner: Retrying) -> None:
+    def __init__(self, owner: Retrying | _Caller) -> None:
         self._owner = owner
         self._failed = 0
         self._started = owner._clock()
