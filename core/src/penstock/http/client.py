@@ -1,0 +1,125 @@
+"""The client: requests over connections that are kept."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from penstock.clocks import monotonic_ns
+from penstock.errors import StoreConnectionError
+from penstock.http.answers import Answer
+from penstock.http.connection import Connection
+from penstock.http.dialing import Dialer
+from penstock.http.values import Origin, Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["HTTPClient"]
+
+
+class HTTPClient:
+    """HTTP/1.1 to one origin. Threads share it: each exchange has a connection of its own while it lasts.
+
+    It follows no redirect, keeps no cookie and repeats no request but one: see :meth:`send`.
+    """
+
+    def __init__(self, origin: Origin, settings: Settings | None = None) -> None:
+        self.origin = origin
+        self.settings = settings or Settings()
+        self._dialer = Dialer(origin, self.settings)
+        self._idle: deque[Connection] = deque()
+        self._max_idle_ns = round(self.settings.max_idle * 1e9)
+        self._closed = False
+        proxy = self._dialer.proxy
+        #: What a plain request to a proxy has before its target, and the header that opens the proxy.
+        self._absolute = f"{origin}".encode() if proxy and not origin.tls else b""
+        self._proxy_line = (
+            b"Proxy-Authorization: " + proxy.authorization + b"\r\n" if proxy and proxy.authorization else b""
+        )
+
+    def send(self, head: bytes, body: Buffer | Sequence[Buffer] | None = None, *, replay: bool = True) -> Answer:
+        """Send a request and return its answer when the head is there; 1xx answers are passed over.
+
+        ``head`` is complete, to the empty line, with a target that begins with ``/``. ``body`` is sent without being
+        joined or copied, and may be changed when this returns. ``replay``: on a kept connection that turns out to be
+        closed, before any byte of an answer, the request is sent once more on a new one; it must be idempotent. An
+        answer that comes while the body is being sent ends the sending.
+
+        Raises StoreConnectionError or StoreTimeoutError, without URI and operation.
+        """
+        if self._absolute:
+            head = self._for_proxy(head)
+        parts = _parts(body)
+        bodiless = head.startswith(b"HEAD ")
+        connection = self._take()
+        if connection is not None:
+            try:
+                return self._exchange(connection, head, parts, bodiless)
+            except StoreConnectionError:
+                if not (replay and connection.silent):
+                    raise
+        return self._exchange(self._connect(), head, parts, bodiless)
+
+    def keep(self, connection: Connection, /) -> None:
+        """Take a connection that can carry another request."""
+        connection.idle_since = monotonic_ns()
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when their exchange ends."""
+        self._closed = True
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+    def _exchange(self, connection: Connection, head: bytes, parts: Sequence[memoryview], bodiless: bool) -> Answer:
+        try:
+            return Answer(self, connection, connection.exchange(head, parts), bodiless=bodiless)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _take(self) -> Connection | None:
+        """The connection that was used last, for it is the least likely to be closed; None when there is none."""
+        idle = self._idle
+        while True:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                return None
+            if monotonic_ns() - connection.idle_since < self._max_idle_ns and connection.is_quiet():
+                return connection
+            connection.close()
+
+    def _connect(self) -> Connection:
+        settings = self.settings
+        return Connection(self._dialer.dial(), settings.read_timeout, settings.operation_timeout)
+
+    def _for_proxy(self, head: bytes) -> bytes:
+        """The request in absolute form (RFC 9112, 3.2.2)."""
+        method, space, rest = head.partition(b" ")
+        line, end, fields = rest.partition(b"\r\n")
+        return method + space + self._absolute + line + end + self._proxy_line + fields
+
+
+def _parts(body: Buffer | Sequence[Buffer] | None) -> Sequence[memoryview]:
+    if body is None:
+        return ()
+    if isinstance(body, list | tuple):
+        views = [_flat(part) for part in body]
+        return [view for view in views if view.nbytes]
+    view = _flat(body)  # type: ignore[arg-type]
+    return (view,) if view.nbytes else ()
+
+
+def _flat(data: Buffer) -> memoryview:
+    view = memoryview(data)
+    if view.nbytes == 0:
+        return memoryview(b"")
+    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")

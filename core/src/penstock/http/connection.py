@@ -1,0 +1,194 @@
+"""One connection: a request goes out, the head of its answer comes in."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+from penstock.clocks import monotonic_ns
+from penstock.errors import StoreConnectionError, StoreTimeoutError
+from penstock.http.channels import SEND_SLICE_S, Channel
+from penstock.http.heads import MAX_HEAD, malformed, read_head
+
+__all__ = ["Connection"]
+
+_MAX_INTERIM = 16
+
+
+class Connection:
+    """A channel with the buffer that heads arrive in. One exchange at a time.
+
+    ``begin`` and ``end`` bound what is in the buffer and was not taken. ``silent`` is true until a byte of the answer
+    has come. ``idle_since`` is for the pool. Times are monotonic nanoseconds.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_channel",
+        "_deadline",
+        "_operation_ns",
+        "_read_timeout",
+        "begin",
+        "cut_short",
+        "end",
+        "idle_since",
+        "silent",
+        "view",
+    )
+
+    def __init__(self, channel: Channel, read_timeout: float, operation_timeout: float | None) -> None:
+        self._channel = channel
+        self._buffer = bytearray(MAX_HEAD)
+        self.view = memoryview(self._buffer)
+        self._read_timeout = read_timeout
+        self._operation_ns = 0 if operation_timeout is None else round(operation_timeout * 1e9)
+        self._deadline = 0
+        self.begin = self.end = 0
+        self.silent = True
+        #: The request was not sent to its end, since the answer came first.
+        self.cut_short = False
+        self.idle_since = 0
+
+    def exchange(self, head: bytes, body: Sequence[memoryview]) -> tuple[int, bool, dict[str, str]]:
+        """Send a request and read the head of its answer: status, persistence, fields.
+
+        Raises StoreConnectionError or StoreTimeoutError.
+        """
+        self.begin = self.end = 0
+        self.silent = True
+        if self._operation_ns:
+            self._deadline = monotonic_ns() + self._operation_ns
+        self._send([memoryview(head), *body] if body else (memoryview(head),))
+        for _ in range(_MAX_INTERIM):
+            answer = self._read_head()
+            if answer[0] >= 200:
+                return answer
+            if answer[0] == 101:
+                raise malformed("it changes the protocol, which was not asked for")
+        raise malformed(f"more than {_MAX_INTERIM} interim answers")
+
+    def receive(self, room: memoryview) -> int:
+        """Receive into ``room``; 0 at the end of what the server sends."""
+        if self._deadline and monotonic_ns() >= self._deadline:
+            raise StoreTimeoutError(f"the exchange took longer than {self._operation_ns / 1e9:g} s")
+        try:
+            return self._channel.recv_into(room)
+        except BlockingIOError as error:
+            raise self._late() from error
+        except ssl.SSLEOFError:
+            raise StoreConnectionError("the server ended the connection without the farewell of TLS") from None
+        except OSError as error:
+            raise StoreConnectionError(f"the connection broke: {error.strerror or error}") from error
+
+    def fill(self) -> bool:
+        """Receive more into the buffer, behind what is there; False at the end of what the server sends."""
+        if self.end == MAX_HEAD:
+            kept = self._buffer[self.begin : self.end]
+            if not self.begin:
+                raise malformed(f"more than {MAX_HEAD} bytes without an end of the line or of the head")
+            self.view[: len(kept)] = kept
+            self.begin, self.end = 0, len(kept)
+        got = self.receive(self.view[self.end :])
+        self.end += got
+        if got:
+            self.silent = False
+        return got > 0
+
+    def find(self, mark: bytes, start: int) -> int:
+        """Where in the buffer ``mark`` stands, at ``start`` or after it; -1 if nowhere."""
+        return self._buffer.find(mark, start, self.end)
+
+    def is_quiet(self) -> bool:
+        """Whether it can carry another request."""
+        return self._channel.is_quiet()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._channel.close()
+
+    def _send(self, parts: Sequence[memoryview]) -> None:
+        self.cut_short = False
+        channel = self._channel
+        total = parts[0].nbytes if len(parts) == 1 else sum(part.nbytes for part in parts)
+        taken = 0
+        try:
+            taken = channel.send(parts)
+            if taken == total:
+                channel.flush()
+                return
+        except BlockingIOError:
+            pass
+        except OSError:
+            # The server is gone, but it may have said why.
+            self.cut_short = True
+            return
+        self._send_rest(parts, taken, total)
+
+    def _send_rest(self, parts: Sequence[memoryview], taken: int, total: int) -> None:
+        """Go on sending until all is sent or the server has answered."""
+        channel = self._channel
+        now = progress = looked = monotonic_ns()
+        while True:
+            try:
+                if taken == total:
+                    channel.flush()
+                    return
+                taken += channel.send(_after(parts, taken))
+                progress = now
+            except BlockingIOError:
+                looked = 0
+            except OSError:
+                self.cut_short = True
+                return
+            now = monotonic_ns()
+            if now - looked > SEND_SLICE_S * 1e9:
+                looked = now
+                if self._is_answered():
+                    self.cut_short = taken < total
+                    return
+            if now - progress > self._read_timeout * 1e9 or (self._deadline and now >= self._deadline):
+                raise self._late()
+
+    def _is_answered(self) -> bool:
+        try:
+            return self._channel.answered()
+        except OSError:
+            return True
+
+    def _read_head(self) -> tuple[int, bool, dict[str, str]]:
+        seen = 0
+        while True:
+            found = self._buffer.find(b"\r\n\r\n", self.begin + seen, self.end)
+            if found >= 0:
+                break
+            if self.begin < self.end:
+                self._check_beginning()
+            seen = max(self.end - self.begin - 3, 0)
+            if not self.fill():
+                what = "without an answer" if self.silent else "within the head of its answer"
+                raise StoreConnectionError(f"the server ended the connection {what}")
+        head = self.view[self.begin : found]
+        self.begin = found + 4
+        return read_head(head)
+
+    def _check_beginning(self) -> None:
+        """Refuse at once what can't become a head, rather than wait for its end."""
+        text = bytes(self.view[self.begin : self.end])
+        if not b"HTTP/1.".startswith(text[:7]):
+            raise malformed(f"it begins with {text[:40]!r}")
+        if text.count(b"\n") != text.count(b"\r\n"):
+            raise malformed("a line of its head ends without a carriage return")
+
+    def _late(self) -> StoreTimeoutError:
+        if self._deadline and monotonic_ns() >= self._deadline:
+            return StoreTimeoutError(f"the exchange took longer than {self._operation_ns / 1e9:g} s")
+        return StoreTimeoutError(f"the server was silent for {self._read_timeout:g} s")
+
+
+def _after(parts: Sequence[memoryview], taken: int) -> list[memoryview]:
+    rest = []
+    for part in parts:
+        if taken < part.nbytes:
+            rest.append(part[taken:])
+        taken = max(taken - part.nbytes, 0)
+    return rest

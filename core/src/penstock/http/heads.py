@@ -1,0 +1,101 @@
+"""Reading the head of an answer: strict, bounded, and one pass.
+
+RFC 9112 allows a client to be lenient; this one is not, since what two readers understand differently is how
+answers get mixed up. Names and status lines that were found good are remembered, so a usual head costs no check but
+look-ups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from penstock.errors import StoreConnectionError
+
+__all__ = ["MAX_HEAD", "Fields", "malformed", "read_head", "read_length"]
+
+#: The longest head in bytes that is read.
+MAX_HEAD = 64 * 1024
+
+_TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+\Z")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\Z")
+_KNOWN = 1024
+
+Fields = Mapping[str, str]
+
+
+class _Names(dict[str, str]):
+    """Header names as sent to lower case; only good ones enter."""
+
+    def __missing__(self, name: str) -> str:
+        if not _TOKEN.match(name):
+            raise malformed(f"{name[:40]!r} is no header name")
+        lower = name.lower()
+        if len(self) < _KNOWN:
+            self[name] = lower
+        return lower
+
+
+class _StatusLines(dict[str, tuple[int, bool]]):
+    """Status lines to the status and whether the connection persists by itself (HTTP/1.1)."""
+
+    def __missing__(self, line: str) -> tuple[int, bool]:
+        match = _STATUS_LINE.match(line)
+        if match is None:
+            raise malformed(f"it begins with {line[:40]!r}")
+        found = int(match[2]), match[1] == "1"
+        if len(self) < _KNOWN:
+            self[line] = found
+        return found
+
+
+_names = _Names()
+_status_lines = _StatusLines()
+
+
+def malformed(what: str) -> StoreConnectionError:
+    """The error of an answer that is not HTTP/1.1 as RFC 9112 has it."""
+    return StoreConnectionError(f"the server's answer is malformed: {what}")
+
+
+def read_head(head: memoryview) -> tuple[int, bool, dict[str, str]]:
+    """Status, persistence of the version, and the fields by lower-case name, of a head without its empty line.
+
+    Values keep the white space around them. Of a field that comes more than once the values are joined by ``, ``.
+    Raises StoreConnectionError.
+    """
+    text = str(head, "latin-1")
+    lines = text.split("\r\n")
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
+        raise malformed("a control character stands in its head")
+    status, persists = _status_lines[lines[0]]
+    fields: dict[str, str] = {}
+    del lines[0]
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise malformed(f"the header line {line[:40]!r} has no colon")
+        fields[_names[name]] = value
+    if len(fields) != len(lines):
+        fields = _joined(lines)
+    return status, persists, fields
+
+
+def read_length(value: str) -> int:
+    """The number of a Content-Length field; several equal ones are one (RFC 9112, 6.3). Raises StoreConnectionError."""
+    text = value.strip(" \t")
+    if "," in text:
+        values = {part.strip(" \t") for part in text.split(",")}
+        text = values.pop() if len(values) == 1 else ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise malformed(f"its length is {value.strip()[:40]!r}")
+    return int(text)
+
+
+def _joined(lines: list[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        lower = _names[name]
+        fields[lower] = f"{fields[lower]}, {value.strip()}" if lower in fields else value
+    return fields
