@@ -171,16 +171,12 @@ def open_service(
 
     Raises UnsupportedOperationError where the backend has none, and what :func:`penstock.connect` raises.
     """
-    target = resolve_object(uri, options=options)
-    if target.kind.service is None:
-        scheme = target.kind.schemes[0]
-        raise UnsupportedOperationError(f"{scheme}:// has no buckets and no unfinished uploads", uri=uri)
-    return BucketService(target, target.kind.service(target.resolved.options), retries, on_retry)
+    return _opened(_understood(uri, options), retries, on_retry)
 
 
 def list_buckets(uri: str, *, options: Options = None) -> Iterator[BucketInfo]:
     """Every bucket of the service that a URI names, ``s3://`` or any in it, that the credentials may list."""
-    return _each(open_service(uri, options), lambda service: service.list_buckets())
+    return _each(_understood(uri, options), lambda service: service.list_buckets())
 
 
 def create_bucket(uri: str, *, options: Options = None) -> None:
@@ -200,10 +196,10 @@ def list_uploads(uri: str, *, options: Options = None) -> Iterator[UploadInfo]:
 
     Keys are whole URIs. One may belong to a writer that is at work this moment.
     """
-    service = open_service(uri, options)
-    service.target.need_bucket()
-    base, prefix = service.target.address.base, service.target.address.key
-    return _each(service, lambda service: (_whole(base, upload) for upload in service.list_uploads(prefix)))
+    target = _understood(uri, options)
+    target.need_bucket()
+    base, prefix = target.address.base, target.address.key
+    return _each(target, lambda service: (_whole(base, upload) for upload in service.list_uploads(prefix)))
 
 
 def abort_upload(upload: UploadInfo, *, options: Options = None) -> None:
@@ -239,8 +235,22 @@ def abort_uploads(
     return UploadRemoval(aborted, kept, tuple(failures))
 
 
-def _each(service: BucketService, begin: Callable[[BucketService], Iterator[_T]]) -> Iterator[_T]:
-    with service:
+def _understood(uri: str, options: Options) -> Target:
+    target = resolve_object(uri, options=options)
+    if target.kind.service is None:
+        scheme = target.kind.schemes[0]
+        raise UnsupportedOperationError(f"{scheme}:// has no buckets and no unfinished uploads", uri=uri)
+    return target
+
+
+def _opened(target: Target, retries: RetryPolicy = _RETRIES, on_retry: OnRetry = None) -> BucketService:
+    assert target.kind.service is not None
+    return BucketService(target, target.kind.service(target.resolved.options), retries, on_retry)
+
+
+def _each(target: Target, begin: Callable[[BucketService], Iterator[_T]]) -> Iterator[_T]:
+    # Opened at the first entry, so that a listing that nobody reads holds nothing.
+    with _opened(target) as service:
         yield from begin(service)
 
 
