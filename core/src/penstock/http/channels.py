@@ -1,12 +1,12 @@
 """A connected socket, plain or under TLS, that blocks without being polled.
 
 Python polls a socket before each call when it has a time-out: a system call more, and one more hand-over of the
-interpreter lock. The kernel's own time-outs (``SO_RCVTIMEO``, ``SO_SNDTIMEO``) cost nothing. Under TLS the records
-go through memory, so one system call fetches or sends many of them where OpenSSL on a socket makes two for each.
+interpreter lock. The kernel's own time-outs (``SO_RCVTIMEO``, ``SO_SNDTIMEO``) cost nothing.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -19,7 +19,8 @@ __all__ = ["SEND_SLICE_S", "Channel", "PlainChannel", "TLSChannel", "set_timeout
 #: How long a send blocks before it looks whether the server has answered already.
 SEND_SLICE_S = 0.25
 
-_RECORDS = 256 * 1024
+_JOINED = 32 * 1024
+_WRITE = 1024 * 1024
 _TIMEVAL = struct.Struct("ll")
 # Linux's struct tcp_info: its state comes first, the number of bytes received stands at 128.
 _TCP_INFO = 136
@@ -33,16 +34,16 @@ class Channel(Protocol):
         """Receive at least one byte into ``room``; 0 means that the server has ended its side."""
 
     def send(self, parts: Sequence[memoryview], /) -> int:
-        """Send from the start of the parts and return how many bytes were taken."""
-
-    def flush(self) -> None:
-        """Send what was taken and is still here."""
+        """Send from the start of the parts and return how many bytes were taken, not always all."""
 
     def answered(self) -> bool:
         """Whether bytes, or the end, have come that were not read; looks without waiting. May raise OSError."""
 
+    def settle(self) -> None:
+        """An exchange is over, and what comes now was not asked for."""
+
     def is_quiet(self) -> bool:
-        """The opposite, for an idle connection, and cheap."""
+        """Whether nothing has come since, not even the end; asked before each exchange, so it is cheap."""
 
     def wait_at_most(self, seconds: float) -> None:
         """Set the longest silence of a receive."""
@@ -77,11 +78,11 @@ class PlainChannel:
     def send(self, parts: Sequence[memoryview], /) -> int:
         return self._sock.sendmsg(parts)
 
-    def flush(self) -> None:
-        """The kernel has it all."""
-
     def answered(self) -> bool:
         return _readable(self._sock)
+
+    def settle(self) -> None:
+        """What was received is counted as it comes."""
 
     def is_quiet(self) -> bool:
         return _received(self._sock) == self._received
@@ -94,84 +95,80 @@ class PlainChannel:
 
 
 class TLSChannel:
-    """TLS over a socket, its records passing through memory."""
+    """TLS over a socket.
 
-    __slots__ = ("_early", "_encrypted", "_incoming", "_outgoing", "_received", "_rest", "_sock", "_tls")
+    Python takes the socket for a non-blocking one, so that it neither polls nor waits for ever where the kernel's
+    time-out has passed; the descriptor itself does block.
+    """
+
+    __slots__ = ("_early", "_received", "_tls")
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        """Shake hands; ``host`` is the name that the certificate must bear. Raises OSError."""
-        self._sock = sock
-        self._received = _received(sock)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._encrypted = memoryview(bytearray(_RECORDS))
-        self._rest = memoryview(b"")
+        """Shake hands, in the time that the socket's time-outs allow; ``host`` is the name in the certificate.
+
+        Raises OSError.
+        """
+        self._tls = context.wrap_socket(
+            sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
         self._early = b""
-        try:
-            self._shake_hands()
-        except ssl.SSLError:
-            self._try_flush()
-            raise
+        self._received = 0
+        self._block(True)
+        self._tls.do_handshake()
 
     def recv_into(self, room: memoryview, /) -> int:
         if self._early:
-            return self._take_early(room)
-        filled, size = 0, room.nbytes
-        tls, incoming = self._tls, self._incoming
-        while True:
-            try:
-                filled += int(tls.read(size - filled, room[filled:]))
-            except ssl.SSLWantReadError:
-                if filled:
-                    return filled
-                self.flush()
-                self._fetch()
-                continue
-            except ssl.SSLZeroReturnError:
-                return filled
-            if filled == size or not (incoming.pending or tls.pending()):
-                return filled
+            count = min(room.nbytes, len(self._early))
+            room[:count] = self._early[:count]
+            self._early = self._early[count:]
+            return count
+        try:
+            return self._tls.recv_into(room)
+        except ssl.SSLWantReadError as error:
+            raise BlockingIOError from error
 
     def send(self, parts: Sequence[memoryview], /) -> int:
-        """At most some 256 KiB of the parts."""
-        self.flush()
-        taken = 0
-        for part in parts:
-            taken += self._tls.write(part[: _RECORDS - taken])
-            if taken >= _RECORDS:
-                break
-        self._try_flush()
-        return taken
-
-    def flush(self) -> None:
-        while self._rest or self._outgoing.pending:
-            if not self._rest:
-                self._rest = memoryview(self._outgoing.read())
-            self._rest = self._rest[self._sock.send(self._rest) :]
+        """A part at a time, at most 1 MiB of it; small ones are joined, for each call makes a record of its own."""
+        tls = self._tls
+        part = parts[0]
+        if len(parts) > 1 and sum(part.nbytes for part in parts) <= _JOINED:
+            part = memoryview(b"".join(parts))
+        try:
+            return tls.send(part[:_WRITE])
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
+            # OpenSSL has kept its place: the same bytes must come again.
+            raise BlockingIOError from error
 
     def answered(self) -> bool:
-        if not self._early and _readable(self._sock):
+        if not self._early and _readable(self._tls):
+            self._block(False)
             try:
-                self._fetch()
-                self._early = self._tls.read(_RECORDS)
+                self._early = self._tls.recv(_JOINED)
             except ssl.SSLWantReadError:
                 # Session tickets are no answer.
                 return False
+            finally:
+                self._block(True)
+            return True
         return bool(self._early)
+
+    def settle(self) -> None:
+        self._received = _received(self._tls)
 
     def is_quiet(self) -> bool:
         if self._early or self._tls.pending():
             return False
         try:
-            return _received(self._sock) == self._received or (not self.answered() and not self._is_ended())
+            return _received(self._tls) == self._received or not self.answered()
         except OSError:
             return False
 
     def wait_at_most(self, seconds: float) -> None:
-        set_timeouts(self._sock, seconds)
+        set_timeouts(self._tls, seconds)
+        self._block(True)
 
     def close(self) -> None:
-        self._sock.close()
+        self._tls.close()
 
     @property
     def version(self) -> str | None:
@@ -182,40 +179,9 @@ class TLSChannel:
         """The server's certificate, as ``ssl.SSLSocket.getpeercert`` gives it."""
         return dict(self._tls.getpeercert() or {})
 
-    def _shake_hands(self) -> None:
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self.flush()
-                self._fetch()
-            else:
-                self.flush()
-                return
-
-    def _fetch(self) -> None:
-        got = self._sock.recv_into(self._encrypted)
-        self._received += got
-        if got:
-            self._incoming.write(self._encrypted[:got])
-        else:
-            # So that an end without a farewell is an error, and not the end of a body.
-            self._incoming.write_eof()
-
-    def _is_ended(self) -> bool:
-        return self._incoming.eof
-
-    def _take_early(self, room: memoryview) -> int:
-        count = min(room.nbytes, len(self._early))
-        room[:count] = self._early[:count]
-        self._early = self._early[count:]
-        return count
-
-    def _try_flush(self) -> None:
-        try:
-            self.flush()
-        except BlockingIOError:
-            return
+    def _block(self, blocking: bool) -> None:
+        self._tls.settimeout(0)
+        os.set_blocking(self._tls.fileno(), blocking)
 
 
 def _readable(sock: socket.socket) -> bool:

@@ -64,6 +64,7 @@ class HTTPClient:
 
     def keep(self, connection: Connection, /) -> None:
         """Take a connection that can carry another request."""
+        connection.settle()
         connection.idle_since = monotonic_ns()
         self._idle.append(connection)
         if self._closed:

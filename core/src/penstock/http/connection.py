@@ -102,6 +102,10 @@ class Connection:
         """Whether it can carry another request."""
         return self._channel.is_quiet()
 
+    def settle(self) -> None:
+        """The exchange is over."""
+        self._channel.settle()
+
     def close(self) -> None:
         """Let go of it."""
         self._channel.close()
@@ -114,7 +118,6 @@ class Connection:
         try:
             taken = channel.send(parts)
             if taken == total:
-                channel.flush()
                 return
         except BlockingIOError:
             pass
@@ -128,11 +131,8 @@ class Connection:
         """Go on sending until all is sent or the server has answered."""
         channel = self._channel
         now = progress = looked = monotonic_ns()
-        while True:
+        while taken < total:
             try:
-                if taken == total:
-                    channel.flush()
-                    return
                 taken += channel.send(_after(parts, taken))
                 progress = now
             except BlockingIOError:
@@ -143,8 +143,8 @@ class Connection:
             now = monotonic_ns()
             if now - looked > SEND_SLICE_S * 1e9:
                 looked = now
-                if self._is_answered():
-                    self.cut_short = taken < total
+                if taken < total and self._is_answered():
+                    self.cut_short = True
                     return
             if now - progress > self._read_timeout * 1e9 or (self._deadline and now >= self._deadline):
                 raise self._late()
