@@ -16,6 +16,7 @@ from penstock.errors import (
     PreconditionFailedError,
     StoreConnectionError,
     StoreError,
+    UnsupportedOperationError,
     UsageError,
 )
 from penstock.memory import MemoryOptions, MemoryStore
@@ -489,6 +490,76 @@ def test_a_file_object_never_mixes_two_objects(store):
         store.put("a", b"1" * 1000)
         with pytest.raises(PreconditionFailedError):
             file.read(10)
+
+
+def test_a_file_object_asks_for_the_object_that_it_was_opened_on(store):
+    asked, inner = [], store.raw.inner.get
+    store.raw.get = lambda *args, **how: asked.append(how["if_match"]) or inner(*args, **how)
+    etag = store.put("a", bytes(100)).etag
+    with store.open_file("a", buffer_size=10) as file:
+        assert file.read() == bytes(100)
+    assert set(asked) == {etag}
+
+
+def test_a_file_object_of_a_store_without_etags_notices_another_size(store):
+    inner = store.raw.inner
+    store.raw.stat = lambda key: attrs.evolve(inner.stat(key), etag=None)
+    store.put("a", bytes(1000))
+    with store.open_file("a", buffer_size=10) as file:
+        assert file.read(10) == bytes(10)
+        store.put("a", bytes(999))
+        with pytest.raises(PreconditionFailedError):
+            file.read(10)
+
+
+def test_conditions_of_reads(store):
+    old = store.put("a", b"old one").etag
+    etag = store.put("a", b"0123456789").etag
+    reads = {
+        "get": lambda **how: bytes(store.get("a", **how)),
+        "get_range": lambda **how: bytes(store.get_range("a", 2, 3, **how)),
+        "get_into": lambda **how: store.get_into("a", bytearray(10), **how),
+        "get_range_into": lambda **how: store.get_range_into("a", bytearray(4), 8, **how),
+        "open_read": lambda **how: b"".join(store.open_read("a", chunk_size=3, **how)),
+    }
+    for name, read in reads.items():
+        with pytest.raises(PreconditionFailedError):
+            read(if_match=old)
+        assert read(if_match=etag) == read(), name
+    store.delete("a")
+    for read in reads.values():
+        with pytest.raises(ObjectNotFoundError):
+            read(if_match=etag)
+
+
+def test_metadata_in_place(store):
+    store.put("a", b"bytes", metadata={"m": "1", "n": "2"}, content_type="text/plain")
+    assert store.get_metadata("a") == {"m": "1", "n": "2"}
+    info = store.set_metadata("a", {"o": "3"})
+    assert (info.key, info.size, info.metadata) == ("a", 5, {"o": "3"})
+    assert (store.get_metadata("a"), store.stat("a").content_type) == ({"o": "3"}, "text/plain")
+    store.set_metadata("a", {})
+    assert (store.get_metadata("a"), bytes(store.get("a"))) == ({}, b"bytes")
+    for call in (lambda: store.get_metadata("b"), lambda: store.set_metadata("b", {"m": "1"})):
+        with pytest.raises(ObjectNotFoundError):
+            call()
+
+
+def test_metadata_where_there_is_none_is_refused_at_once():
+    store = fresh(metadata=False)
+    for name, call in (("get", lambda: store.get_metadata("a")), ("set", lambda: store.set_metadata("a", {"m": "1"}))):
+        with pytest.raises(UnsupportedOperationError, match=f"{name}_metadata odd://x/a"):
+            call()
+    assert store.raw.calls == []
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_copy_within_a_store_can_leave_metadata_behind(copies):
+    store = fresh(copy=copies)
+    store.put("a", b"1", metadata={"m": "1"})
+    store.copy("a", "bare", metadata=False)
+    store.copy("a", "with")
+    assert (store.get_metadata("bare"), store.get_metadata("with")) == ({}, {"m": "1"})
 
 
 def test_a_store_stays_open_while_something_of_it_is_in_use():

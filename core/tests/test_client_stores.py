@@ -9,7 +9,7 @@ import pytest
 
 import penstock
 from penstock.client import StoreCache, stores
-from penstock.errors import UnknownOptionError, UnknownSchemeError
+from penstock.errors import InvalidURIError, UnknownOptionError, UnknownSchemeError
 from penstock.options import option
 from penstock.store import Address, StoreType
 from penstock.urls import StoreURL
@@ -107,8 +107,25 @@ def test_layers_are_put_around_what_is_opened(opened):
 def test_strict_options_and_schemes():
     with pytest.raises(UnknownOptionError):
         penstock.get("mem://a/b", options={"nme": "x"})
-    with pytest.raises(UnknownSchemeError, match="penstock-s3"):
-        penstock.connect("s3://bucket/")
+    with pytest.raises(UnknownSchemeError, match="nosuch"):
+        penstock.connect("nosuch://bucket/")
+
+
+def test_a_uri_without_a_bucket_opens_no_store(monkeypatch):
+    opened = []
+    kind = StoreType(
+        schemes=("net",),
+        summary="",
+        options=NetOptions,
+        parse=lambda url: Address("net://", "", {}, bucket=""),
+        open=lambda options, threads: opened.append(options),
+        form="net://bucket/key",
+    )
+    monkeypatch.setattr("penstock.plugins.PluginHost.store_type", lambda self, scheme: kind)
+    for call in (penstock.get, penstock.stat, penstock.connect, penstock.list, StoreCache().find):
+        with pytest.raises(InvalidURIError, match="names no bucket; write net://bucket/key"):
+            call("net://")
+    assert not opened
 
 
 def test_connect_is_rooted_where_the_uri_points():

@@ -83,7 +83,7 @@ class TestGet:
         assert row(buffer)["first"] == 0
 
     def test_the_first_byte_is_when_the_first_piece_came(self, metered, store, buffer, clock):
-        def get(key, sink, /, *, start=0, length=None):
+        def get(key, sink, /, *, start=0, length=None, if_match=None):
             clock.skip(1000)
             sink.reserve(4)
             clock.skip(1000)
@@ -100,7 +100,7 @@ class TestGet:
         assert got["nbytes"] == 8
 
     def test_a_failure_within_the_body_keeps_the_bytes_delivered(self, metered, store, buffer, clock):
-        def get(key, sink, /, *, start=0, length=None):
+        def get(key, sink, /, *, start=0, length=None, if_match=None):
             sink.write(b"part")
             raise StoreConnectionError("cut", uri="u")
 
@@ -251,19 +251,43 @@ class TestWriter:
         inner = store.open_writer("k", part_size=4)
 
         def fail(*_, **__):
-            raise StoreConnectionError("cut")
+            raise AccessDeniedError("no")
 
         if fails == "open":
             store.open_writer = fail
         else:
             setattr(inner, fails, fail)
             store.open_writer = lambda *_, **__: inner
-        with pytest.raises(StoreConnectionError):
+        with pytest.raises(AccessDeniedError):
             metered.open_writer("k", part_size=4).write(b"1") if fails != "commit" else metered.open_writer(
                 "k", part_size=4
             ).commit()
         got = row(buffer)
-        assert (got["op"], got["error"]) == (Op.PUT, "StoreConnectionError: cut")
+        assert (got["op"], got["error"]) == (Op.PUT, "AccessDeniedError: no")
+
+    @pytest.mark.parametrize("end", ["commit", "abort"])
+    def test_a_retryable_failure_leaves_it_open(self, metered, store, buffer, end):
+        inner = store.open_writer("k", part_size=4)
+        takes, commits = inner.write, inner.commit
+
+        def cut(call, *data):
+            call(*data)
+            inner.write, inner.commit = takes, commits
+            raise StoreConnectionError("cut")
+
+        inner.write = lambda data: cut(takes, data)
+        store.open_writer = lambda *_, **__: inner
+        writer = metered.open_writer("k", part_size=4)
+        with pytest.raises(StoreConnectionError):
+            writer.write(b"123")
+        writer.write(b"")
+        inner.commit = lambda: cut(lambda: None)
+        with pytest.raises(StoreConnectionError):
+            writer.commit()
+        assert buffer.count == 0
+        getattr(writer, end)()
+        got = row(buffer)
+        assert (got["nbytes"], got["error"]) == (3, "" if end == "commit" else "StoreConnectionError: cut")
 
 
 def test_times_of_one_thread_never_go_back(metered, buffer):

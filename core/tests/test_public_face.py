@@ -46,7 +46,20 @@ def test_coroutines_have_the_names_and_signatures_of_the_functions():
 
 @pytest.mark.parametrize(
     "name",
-    ["get", "get_into", "get_range", "get_range_into", "put", "delete", "count", "copy", "move", "delete_prefix"],
+    [
+        "get",
+        "get_into",
+        "get_range",
+        "get_range_into",
+        "get_metadata",
+        "set_metadata",
+        "put",
+        "delete",
+        "count",
+        "copy",
+        "move",
+        "delete_prefix",
+    ],
 )
 def test_functions_have_the_parameters_of_the_methods(name):
     method = inspect.signature(getattr(Store, name)).parameters
@@ -64,6 +77,50 @@ def test_entries_of_a_listing_are_uris_that_the_other_functions_take():
     (prefix,) = penstock.list(base, recursive=False)
     assert prefix == penstock.CommonPrefix(base + "a b?#%/")
     assert penstock.stat(info.key).key == info.key == penstock.put(info.key, b"2").key
+
+
+def test_conditions_and_metadata_by_uri():
+    uri = "mem://test-face-facts/a"
+    old = penstock.put(uri, b"old").etag
+    penstock.put(uri, b"0123456789", metadata={"m": "1"})
+    assert penstock.get_metadata(uri) == {"m": "1"}
+    info = penstock.set_metadata(uri, {"n": "2"})
+    assert (info.key, penstock.get_metadata(uri)) == (uri, {"n": "2"})
+    for read in (
+        lambda **how: bytes(penstock.get(uri, **how)),
+        lambda **how: bytes(penstock.get_range(uri, 2, 3, **how)),
+        lambda **how: penstock.get_into(uri, bytearray(10), **how),
+        lambda **how: penstock.get_range_into(uri, bytearray(4), 8, **how),
+        lambda **how: b"".join(penstock.open_read(uri, chunk_size=3, **how)),
+    ):
+        with pytest.raises(penstock.errors.PreconditionFailedError):
+            read(if_match=old)
+        assert read(if_match=info.etag) == read()
+
+
+def test_conditions_and_metadata_as_coroutines():
+    async def main():
+        uri = "mem://test-aio-facts/a"
+        old = (await aio.put(uri, b"old")).etag
+        await aio.put(uri, b"0123456789")
+        etag = (await aio.set_metadata(uri, {"n": "2"})).etag
+        assert await aio.get_metadata(uri) == {"n": "2"}
+
+        async def stream(**how):
+            return b"".join([bytes(chunk) async for chunk in aio.open_read(uri, chunk_size=3, **how)])
+
+        for read in (
+            lambda **how: aio.get(uri, **how),
+            lambda **how: aio.get_range(uri, 2, 3, **how),
+            lambda **how: aio.get_into(uri, bytearray(10), **how),
+            lambda **how: aio.get_range_into(uri, bytearray(4), 8, **how),
+            stream,
+        ):
+            with pytest.raises(penstock.errors.PreconditionFailedError):
+                await read(if_match=old)
+            assert await read(if_match=etag) == await read()
+
+    anyio.run(main)
 
 
 def test_delete_many_spans_stores():

@@ -24,8 +24,9 @@ from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.opening import open_store
 from penstock.sinks import Collect
-from penstock.store import ObjectStore, Page
+from penstock.store import ObjectStore, ObjectWriter, Page
 from penstock.testing import StoreContract
+from penstock.writers import GuardedWriter
 
 BASE = "mem://name/"
 
@@ -60,9 +61,9 @@ class Scripted:
         if step is not None:
             step()
 
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         self._play("get", key, start, length)
-        return self.inner.get(key, sink, start=start, length=length)
+        return self.inner.get(key, sink, start=start, length=length, if_match=if_match)
 
     def put(self, key, data, /, **how):
         self._play("put", key)
@@ -94,9 +95,9 @@ class Scripted:
         self.inner.delete([key for key in keys if not any(error.uri == BASE + key for error in refused)])
         return refused
 
-    def copy(self, source, target, /):
+    def copy(self, source, target, /, *, metadata=None):
         self._play("copy", source, target)
-        return self.inner.copy(source, target)
+        return self.inner.copy(source, target, metadata=metadata)
 
     def close(self) -> None:
         self.closed = True
@@ -263,7 +264,7 @@ class TestGet:
     @pytest.mark.parametrize("how", ["write", "commit"])
     def test_after_a_byte_the_error_is_raised(self, how):
         class Cut(Scripted):
-            def get(self, key, sink, /, *, start=0, length=None):
+            def get(self, key, sink, /, *, start=0, length=None, if_match=None):
                 self._play("get", key)
                 if how == "write":
                     sink.write(b"par")
@@ -280,9 +281,9 @@ class TestGet:
 
     def test_a_reservation_alone_is_no_byte(self):
         class Reserves(Scripted):
-            def get(self, key, sink, /, *, start=0, length=None):
+            def get(self, key, sink, /, *, start=0, length=None, if_match=None):
                 sink.reserve(4)[:4] = b"junk"
-                return super().get(key, sink, start=start, length=length)
+                return super().get(key, sink, start=start, length=length, if_match=if_match)
 
         store, sink = Reserves(lost()), Collect()
         store.inner.put("k", b"right")
@@ -434,6 +435,19 @@ class TestDelete:
         assert retrying(store).delete(["a", "b"]) == []
         assert store.calls == [("delete", "a", "b")] * 2
 
+    def test_the_longest_hint_of_a_batch_is_waited_for(self):
+        hints = [ThrottledError("slow", uri=f"{BASE}{key}", retry_after=hint) for key, hint in (("a", 2.0), ("b", 9.0))]
+        store, time = Scripted(lambda: hints), Time()
+        assert retrying(store, time).delete(["a", "b", "c"]) == []
+        assert time.sleeps == [9.0]
+        assert store.calls == [("delete", "a", "b", "c"), ("delete", "a", "b")]
+
+    def test_a_repeat_that_fails_as_a_whole_keeps_what_is_known_of_each_key(self):
+        store = Scripted(self.refuse(b=True, c=False), AccessDeniedError("no"))
+        answer = retrying(store).delete(["a", "b", "c"])
+        assert [error.uri for error in answer] == [f"{BASE}c", f"{BASE}b"]
+        assert store.calls == [("delete", "a", "b", "c"), ("delete", "b")]
+
     def test_a_failure_of_the_whole_call_repeats_all(self):
         store = Scripted(lost())
         assert not retrying(store).delete(["a", "b"])
@@ -441,10 +455,75 @@ class TestDelete:
 
 
 class TestWriter:
-    def test_parts_and_commit_are_not_repeated(self):
-        store = Scripted()
-        writer = retrying(store).open_writer("k", part_size=1024)
-        assert type(writer) is type(store.inner.open_writer("k", part_size=1024))
+    def test_a_write_is_repeated_without_its_bytes(self):
+        writer = Writer(lost(), ThrottledError("slow"), None, None)
+        over(writer).write(b"abc")
+        assert writer.calls == [b"abc", b"", b""]
+        assert over(writer).commit() is None
+        assert b"".join(writer.taken) == b"abc"
+
+    def test_a_commit_is_repeated(self):
+        writer = Writer(lost(), lost(), None)
+        over(writer).commit()
+        assert writer.calls == ["commit"] * 3
+
+    @pytest.mark.parametrize("call", [lambda writer: writer.write(b"abc"), lambda writer: writer.commit()])
+    def test_each_call_has_attempts_and_waits_of_its_own(self, call):
+        time = Time()
+        errors = [lost() for _ in range(3)]
+        writer = Writer(*errors[:2], None, *errors)
+        guard = over(writer, time, attempts=3)
+        call(guard)
+        assert time.sleeps == [0.5, 1.0]
+        with pytest.raises(StoreConnectionError) as caught:
+            call(guard)
+        assert caught.value is errors[2]
+        assert time.sleeps == [0.5, 1.0, 0.5, 1.0]
+        assert len(writer.calls) == 6
+
+    @pytest.mark.parametrize("call", [lambda writer: writer.write(b"abc"), lambda writer: writer.commit()])
+    def test_no_repeat_begins_after_the_deadline(self, call):
+        time = Time()
+        writer = Writer(*[lost() for _ in range(9)])
+        with pytest.raises(StoreConnectionError):
+            call(over(writer, time, random=1.0, attempts=9, deadline=3.5))
+        assert time.sleeps == [1.0, 2.0]
+
+    @pytest.mark.parametrize("call", [lambda writer: writer.write(b"abc"), lambda writer: writer.commit()])
+    def test_what_is_not_retryable_is_raised_at_once(self, call):
+        error = AccessDeniedError("no")
+        writer, time = Writer(error), Time()
+        with pytest.raises(AccessDeniedError) as caught:
+            call(over(writer, time))
+        assert caught.value is error
+        assert (len(writer.calls), time.sleeps) == (1, [])
+
+    def test_a_hint_is_the_least_wait(self):
+        time = Time()
+        over(Writer(ThrottledError("slow", retry_after=7.0), None), time).write(b"")
+        assert time.sleeps == [7.0]
+
+    @pytest.mark.parametrize("conflict", [AlreadyExistsError, PreconditionFailedError, ObjectNotFoundError])
+    def test_a_commit_that_may_have_met_itself_says_so(self, conflict):
+        writer = Writer(StoreTimeoutError("no answer"), ThrottledError("slow"), conflict("there"))
+        with pytest.raises(StoreTimeoutError, match="may have written") as caught:
+            over(writer).commit()
+        assert type(caught.value.__cause__) is conflict
+        assert not caught.value.retryable
+
+    def test_a_commit_that_met_another_object_says_that(self):
+        for script in ((AlreadyExistsError("taken"),), (ThrottledError("slow"), AlreadyExistsError("taken"))):
+            with pytest.raises(AlreadyExistsError):
+                over(Writer(*script)).commit()
+
+    def test_a_guarded_writer_aborts_when_the_attempts_are_used_up(self):
+        writer = Writer(lost(), None, lost(), lost())
+        guard = GuardedWriter(over(writer, attempts=2), "k")
+        guard.write(b"abc")
+        assert "abort" not in writer.calls
+        with pytest.raises(StoreConnectionError):
+            guard.commit()
+        assert writer.calls[-1] == "abort"
 
     def test_opening_with_create_is_repeated_and_a_taken_key_stays_the_error(self):
         store = Scripted(lost(), lost())
@@ -455,6 +534,56 @@ class TestWriter:
         with pytest.raises(AlreadyExistsError):
             writer.commit()
         assert store.calls == [("open_writer", "k")] * 3
+
+
+class Writer:
+    """Takes all bytes, then plays ``script``: an error is raised, None lets the call succeed."""
+
+    def __init__(self, *script: StoreError | None) -> None:
+        self.script = list(script)
+        self.taken: list[bytes] = []
+        self.calls: list[object] = []
+
+    def write(self, data, /):
+        self.calls.append(bytes(data))
+        self.taken.append(bytes(data))
+        self._play()
+
+    def commit(self):
+        self.calls.append("commit")
+        self._play()
+
+    def abort(self):
+        self.calls.append("abort")
+
+    def _play(self):
+        error = self.script.pop(0)
+        if error is not None:
+            raise error
+
+
+def over(writer: Writer, time: Time | None = None, **policy):
+    """The layer's writer over that one."""
+    store = Scripted()
+    store.inner.open_writer = lambda key, **how: writer
+    return retrying(store, time, **policy).open_writer("k", part_size=1024)
+
+
+class FlakyWriter:
+    """Sends nothing at every other call, and keeps what it was given."""
+
+    def __init__(self, flaky: Flaky, inner: ObjectWriter) -> None:
+        self.flaky = flaky
+        self.inner = inner
+        self.abort = inner.abort
+
+    def write(self, data, /):
+        self.inner.write(data)
+        self.flaky._refuse()
+
+    def commit(self):
+        self.flaky._refuse()
+        return self.inner.commit()
 
 
 class Flaky:
@@ -469,9 +598,9 @@ class Flaky:
         if next(self.calls) % 2 == 0:
             raise ThrottledError("slow down")
 
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         self._refuse()
-        return self.inner.get(key, sink, start=start, length=length)
+        return self.inner.get(key, sink, start=start, length=length, if_match=if_match)
 
     def put(self, key, data, /, *, create=False, if_match=None, metadata=None, content_type=None):
         self._refuse()
@@ -481,7 +610,7 @@ class Flaky:
     def open_writer(self, key, /, *, part_size, create=False, metadata=None, content_type=None):
         self._refuse()
         how = {"create": create, "metadata": metadata, "content_type": content_type}
-        return self.inner.open_writer(key, part_size=part_size, **how)
+        return FlakyWriter(self, self.inner.open_writer(key, part_size=part_size, **how))
 
     def stat(self, key, /):
         self._refuse()
@@ -496,9 +625,9 @@ class Flaky:
         self._refuse()
         return self.inner.delete(keys)
 
-    def copy(self, source, target, /):
+    def copy(self, source, target, /, *, metadata=None):
         self._refuse()
-        return self.inner.copy(source, target)
+        return self.inner.copy(source, target, metadata=metadata)
 
     def close(self) -> None:
         self.inner.close()

@@ -39,8 +39,9 @@ class SharedPosition(Plain):
 
     position = 0
 
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         item = self.find(key, "get")
+        self.match(key, item, if_match)
         self.position = start
         time.sleep(0)
         self.deliver(self.cut(item.body, self.position, length), sink)

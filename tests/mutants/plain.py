@@ -40,10 +40,15 @@ class Plain:
 
     # get and stat
 
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         item = self.find(key, "get")
+        self.match(key, item, if_match)
         self.deliver(self.cut(item.body, start, length), sink)
         return self.range_info(key, item, start, length)
+
+    def match(self, key, item, if_match):
+        if if_match is not None and item.etag != if_match:
+            raise PreconditionFailedError("another", uri=f"plain:///{key}", operation="get")
 
     def cut(self, body, start, length):
         return body[start : None if length is None else start + length]
@@ -114,11 +119,16 @@ class Plain:
     def etag(self):
         return f"v{next(self._numbers)}"
 
-    def copy(self, source, target, /):
-        if not self.capabilities.copy:
+    def copy(self, source, target, /, *, metadata=None):
+        claims = self.capabilities
+        if not claims.copy or (metadata is not None and not claims.metadata):
             raise UnsupportedOperationError("not here", uri=target, operation="copy")
-        item = self.find(source, "copy")
-        return self.put(target, item.body, metadata=item.metadata)
+        with self.lock:
+            item = self.find(source, "copy")
+            return self.put_copy(target, item, item.metadata if metadata is None else metadata)
+
+    def put_copy(self, target, item, metadata):
+        return self.put(target, item.body, metadata=metadata)
 
     # writers
 

@@ -62,17 +62,17 @@ class SizeOfTheRange(Plain):
 
 
 class MissingIsEmpty(Plain):
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         if self.name(key) not in self.items:
             return ObjectInfo(key, 0)
-        return super().get(key, sink, start=start, length=length)
+        return super().get(key, sink, start=start, length=length, if_match=if_match)
 
 
 class MissingRaisesAfterBytes(Plain):
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         if self.name(key) not in self.items:
             sink.write(b"<Error>")
-        return super().get(key, sink, start=start, length=length)
+        return super().get(key, sink, start=start, length=length, if_match=if_match)
 
 
 class StatOfMissingIsZero(Plain):
@@ -168,9 +168,10 @@ class CachesSizes(Plain):
         super().__init__()
         self.sizes = {}
 
-    def get(self, key, sink, /, *, start=0, length=None):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
         size = self.sizes.setdefault(key, len(self.find(key, "get").body))
-        return super().get(key, sink, start=start, length=min(length or size, size) if length != 0 else 0)
+        length = min(length or size, size) if length != 0 else 0
+        return super().get(key, sink, start=start, length=length, if_match=if_match)
 
 
 class CachesObjects(Plain):

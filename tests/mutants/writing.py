@@ -57,7 +57,7 @@ class MetadataLetGoSilently(Bare):
 
 
 class CopyIsEmulated(Bare):
-    def copy(self, source, target, /):
+    def copy(self, source, target, /, *, metadata=None):
         return self.put(target, self.find(source, "copy").body)
 
 
@@ -292,40 +292,43 @@ class WritersShareTheirParts(Plain):
 
 
 class CopyOfMissingSucceeds(Plain):
-    def copy(self, source, target, /):
-        return self.put(target, getattr(self.items.get(source), "body", b""))
+    def copy(self, source, target, /, *, metadata=None):
+        if source not in self.items:
+            return self.put(target, b"")
+        return super().copy(source, target, metadata=metadata)
 
 
 class CopyEmpties(Plain):
-    def copy(self, source, target, /):
-        item = self.find(source, "copy")
-        return self.put(target, b"", metadata=item.metadata)
+    def put_copy(self, target, item, metadata):
+        return self.put(target, b"", metadata=metadata)
 
 
 class CopyMoves(Plain):
-    def copy(self, source, target, /):
-        info = super().copy(source, target)
+    def copy(self, source, target, /, *, metadata=None):
+        info = super().copy(source, target, metadata=metadata)
         if source != target:
             del self.items[source]
         return info
 
 
 class CopyOntoItselfEmpties(Plain):
-    def copy(self, source, target, /):
-        return self.put(target, b"") if source == target else super().copy(source, target)
+    def copy(self, source, target, /, *, metadata=None):
+        if source == target and metadata is None:
+            return self.put(target, b"")
+        return super().copy(source, target, metadata=metadata)
 
 
 class CopyBlamesTheTarget(Plain):
-    def copy(self, source, target, /):
+    def copy(self, source, target, /, *, metadata=None):
         try:
-            return super().copy(source, target)
+            return super().copy(source, target, metadata=metadata)
         except ObjectNotFoundError as error:
             raise ObjectNotFoundError(error.message, uri=target, operation="copy") from error
 
 
 class CopyDropsMetadata(Plain):
-    def copy(self, source, target, /):
-        return self.put(target, self.find(source, "copy").body)
+    def copy(self, source, target, /, *, metadata=None):
+        return super().copy(source, target, metadata=metadata or {})
 
 
 class CopyIsALink(Plain):
@@ -333,8 +336,8 @@ class CopyIsALink(Plain):
 
     links = None
 
-    def copy(self, source, target, /):
-        info = super().copy(source, target)
+    def copy(self, source, target, /, *, metadata=None):
+        info = super().copy(source, target, metadata=metadata)
         self.links = {**(self.links or {}), source: target}
         return info
 

@@ -47,6 +47,7 @@ __all__ = [
     "exists",
     "get",
     "get_into",
+    "get_metadata",
     "get_range",
     "get_range_into",
     "list",
@@ -57,6 +58,7 @@ __all__ = [
     "open_read",
     "put",
     "remove_directory",
+    "set_metadata",
     "stat",
     "sync",
     "upload",
@@ -70,35 +72,57 @@ _T = TypeVar("_T")
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("penstock.aio")
 
 
-async def get(uri: str, *, options: Options = None) -> memoryview:
+async def get(uri: str, *, if_match: str | None = None, options: Options = None) -> memoryview:
     """See :func:`penstock.get`."""
-    return await _run(partial(functions.get, uri, options=options))
+    return await _run(partial(functions.get, uri, if_match=if_match, options=options))
 
 
-async def get_into(uri: str, buffer: Buffer, *, options: Options = None) -> int:
+async def get_into(uri: str, buffer: Buffer, *, if_match: str | None = None, options: Options = None) -> int:
     """See :func:`penstock.get_into`."""
-    return await _run(partial(functions.get_into, uri, buffer, options=options))
+    return await _run(partial(functions.get_into, uri, buffer, if_match=if_match, options=options))
 
 
-async def get_range(uri: str, offset: int, length: int | None = None, *, options: Options = None) -> memoryview:
+async def get_range(
+    uri: str, offset: int, length: int | None = None, *, if_match: str | None = None, options: Options = None
+) -> memoryview:
     """See :func:`penstock.get_range`."""
-    return await _run(partial(functions.get_range, uri, offset, length, options=options))
+    return await _run(partial(functions.get_range, uri, offset, length, if_match=if_match, options=options))
 
 
 async def get_range_into(
-    uri: str, buffer: Buffer, offset: int, length: int | None = None, *, options: Options = None
+    uri: str,
+    buffer: Buffer,
+    offset: int,
+    length: int | None = None,
+    *,
+    if_match: str | None = None,
+    options: Options = None,
 ) -> int:
     """See :func:`penstock.get_range_into`."""
-    return await _run(partial(functions.get_range_into, uri, buffer, offset, length, options=options))
+    call = partial(functions.get_range_into, uri, buffer, offset, length, if_match=if_match, options=options)
+    return await _run(call)
 
 
 async def open_read(
-    uri: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 1024 * 1024, options: Options = None
+    uri: str,
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    chunk_size: int = 1024 * 1024,
+    if_match: str | None = None,
+    options: Options = None,
 ) -> AsyncIterator[memoryview]:
     """The chunks of an object, ``async for``; see :func:`penstock.open_read`. Leaving the loop ends the read."""
-    stream = await _run(
-        partial(functions.open_read, uri, offset=offset, length=length, chunk_size=chunk_size, options=options)
+    begin = partial(
+        functions.open_read,
+        uri,
+        offset=offset,
+        length=length,
+        chunk_size=chunk_size,
+        if_match=if_match,
+        options=options,
     )
+    stream = await _run(begin)
     try:
         while (chunk := await _run(partial(next, stream, None))) is not None:
             yield chunk
@@ -139,6 +163,16 @@ async def stat(uri: str, *, options: Options = None) -> ObjectInfo:
 async def exists(uri: str, *, options: Options = None) -> bool:
     """See :func:`penstock.exists`."""
     return await _run(partial(functions.exists, uri, options=options))
+
+
+async def get_metadata(uri: str, *, options: Options = None) -> Mapping[str, str]:
+    """See :func:`penstock.get_metadata`."""
+    return await _run(partial(functions.get_metadata, uri, options=options))
+
+
+async def set_metadata(uri: str, metadata: Mapping[str, str], *, options: Options = None) -> ObjectInfo:
+    """See :func:`penstock.set_metadata`."""
+    return await _run(partial(functions.set_metadata, uri, metadata, options=options))
 
 
 @overload

@@ -68,7 +68,7 @@ class _Space:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.objects: dict[str, _Object] = {}
         self.versions = itertools.count(1)
         self._sorted: list[bytes] = []
@@ -110,8 +110,12 @@ class MemoryStore:
             self._space = _spaces.setdefault(options.name, _Space())
         self._base = f"mem://{options.name}/"
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         found = self._find(key, "get")
+        if if_match is not None and found.info.etag != if_match:
+            raise self._another(key, "get")
         end = None if length is None else start + length
         data = memoryview(found.data)[start:end]
         if data.nbytes:
@@ -165,10 +169,13 @@ class MemoryStore:
                     space.removed()
         return ()
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
-        found = self._find(source, "copy")
-        info = found.info
-        return self.put(target, found.data, metadata=info.metadata, content_type=info.content_type)
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
+        # Held throughout, so that metadata in place can't bring back the bytes that a put has just replaced.
+        with self._space.lock:
+            found = self._find(source, "copy")
+            info = found.info
+            kept = info.metadata if metadata is None else metadata
+            return self.put(target, found.data, metadata=kept, content_type=info.content_type)
 
     def close(self) -> None:
         """The objects live on: another store of this name finds them."""
@@ -180,7 +187,7 @@ class MemoryStore:
             if facts.create and old is not None:
                 raise AlreadyExistsError("the key is taken", uri=self._base + key, operation=operation)
             if facts.if_match is not None and (old is None or old.info.etag != facts.if_match):
-                raise PreconditionFailedError("the object is another one", uri=self._base + key, operation=operation)
+                raise self._another(key, operation)
             etag = f"{next(space.versions):x}"
             info = ObjectInfo(key, len(body), clocks.wall_ns(), etag, facts.content_type, facts.metadata)
             space.objects[key] = _Object(body, info)
@@ -194,6 +201,9 @@ class MemoryStore:
             check_key(key)
             raise ObjectNotFoundError("no such object", uri=self._base + key, operation=operation)
         return found
+
+    def _another(self, key: str, operation: str) -> StoreError:
+        return PreconditionFailedError("the object is another one", uri=self._base + key, operation=operation)
 
     def _entries(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ObjectInfo | str]:
         objects, keys = self._space.objects, self._space.keys()

@@ -98,12 +98,14 @@ class Metered:
         self.due = 0
         self.flags = 0
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         timed = TimedSink(sink)
         op = Op.GET if start == 0 and length is None else Op.GET_RANGE
         begin = monotonic_ns()
         try:
-            info = self._store.get(key, timed, start=start, length=length)
+            info = self._store.get(key, timed, start=start, length=length, if_match=if_match)
         except BaseException as error:
             self._add(op, key, begin, timed.first, timed.nbytes, error=error)
             raise
@@ -208,10 +210,10 @@ class Metered:
         self._add(op, name, begin, n_objects=len(keys), error=failed[0] if failed else None)
         return failed
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
         begin = monotonic_ns()
         try:
-            info = self._store.copy(source, target)
+            info = self._store.copy(source, target, metadata=metadata)
         except BaseException as error:
             self._add(Op.COPY, target, begin, error=error)
             raise
@@ -266,9 +268,12 @@ class TimedSink:
 
 
 class _MeteredWriter:
-    """One PUT record for a whole writer, from its opening to its commit or abort."""
+    """One PUT record for a whole writer, from its opening to its commit or abort.
 
-    __slots__ = ("_begin", "_done", "_key", "_meter", "_nbytes", "_sent", "_writer")
+    After a retryable failure the writer is still open; if it is aborted then, the failure is why.
+    """
+
+    __slots__ = ("_begin", "_done", "_failure", "_key", "_meter", "_nbytes", "_sent", "_writer")
 
     def __init__(self, meter: Metered, writer: ObjectWriter, key: str, begin: int) -> None:
         self._meter = meter
@@ -278,12 +283,14 @@ class _MeteredWriter:
         self._nbytes = 0
         self._sent = 0
         self._done = False
+        self._failure: BaseException | None = None
 
     def write(self, data: Buffer, /) -> None:
         try:
             self._writer.write(data)
         except BaseException as error:
-            self._finish(error)
+            if self._failed(error):
+                self._nbytes += memoryview(data).nbytes
             raise
         self._nbytes += memoryview(data).nbytes
         self._sent = monotonic_ns()
@@ -292,14 +299,22 @@ class _MeteredWriter:
         try:
             info = self._writer.commit()
         except BaseException as error:
-            self._finish(error)
+            self._failed(error)
             raise
         self._finish(None)
         return info
 
     def abort(self) -> None:
         self._writer.abort()
-        self._finish(StoreError("the writer was aborted"))
+        self._finish(self._failure or StoreError("the writer was aborted"))
+
+    def _failed(self, error: BaseException) -> bool:
+        """Whether the writer is open all the same."""
+        if isinstance(error, StoreError) and error.retryable:
+            self._failure = error
+            return True
+        self._finish(error)
+        return False
 
     def _finish(self, error: BaseException | None) -> None:
         if not self._done:

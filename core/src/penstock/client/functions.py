@@ -36,6 +36,7 @@ __all__ = [
     "exists",
     "get",
     "get_into",
+    "get_metadata",
     "get_range",
     "get_range_into",
     "list",
@@ -46,6 +47,7 @@ __all__ = [
     "open_writer",
     "put",
     "remove_directory",
+    "set_metadata",
     "stat",
     "sync",
     "upload",
@@ -54,36 +56,52 @@ __all__ = [
 Options = Mapping[str, Any] | None
 
 
-def get(uri: str, *, options: Options = None) -> memoryview:
+def get(uri: str, *, if_match: str | None = None, options: Options = None) -> memoryview:
     """The whole object; see :meth:`Store.get`."""
     found = _find(uri, options)
-    return found.store.get(found.key)
+    return found.store.get(found.key, if_match=if_match)
 
 
-def get_into(uri: str, buffer: Buffer, *, options: Options = None) -> int:
+def get_into(uri: str, buffer: Buffer, *, if_match: str | None = None, options: Options = None) -> int:
     """Read the whole object into a writable buffer; see :meth:`Store.get_into`."""
     found = _find(uri, options)
-    return found.store.get_into(found.key, buffer)
+    return found.store.get_into(found.key, buffer, if_match=if_match)
 
 
-def get_range(uri: str, offset: int, length: int | None = None, *, options: Options = None) -> memoryview:
+def get_range(
+    uri: str, offset: int, length: int | None = None, *, if_match: str | None = None, options: Options = None
+) -> memoryview:
     """A part of the object, cut at its end; see :meth:`Store.get_range`."""
     found = _find(uri, options)
-    return found.store.get_range(found.key, offset, length)
+    return found.store.get_range(found.key, offset, length, if_match=if_match)
 
 
-def get_range_into(uri: str, buffer: Buffer, offset: int, length: int | None = None, *, options: Options = None) -> int:
+def get_range_into(
+    uri: str,
+    buffer: Buffer,
+    offset: int,
+    length: int | None = None,
+    *,
+    if_match: str | None = None,
+    options: Options = None,
+) -> int:
     """Read a part of the object into a writable buffer; see :meth:`Store.get_range_into`."""
     found = _find(uri, options)
-    return found.store.get_range_into(found.key, buffer, offset, length)
+    return found.store.get_range_into(found.key, buffer, offset, length, if_match=if_match)
 
 
 def open_read(
-    uri: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 1024 * 1024, options: Options = None
+    uri: str,
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    chunk_size: int = 1024 * 1024,
+    if_match: str | None = None,
+    options: Options = None,
 ) -> ReadStream:
     """The object's bytes as they arrive, in bounded memory; see :meth:`Store.open_read`."""
     found = _find(uri, options)
-    return found.store.open_read(found.key, offset=offset, length=length, chunk_size=chunk_size)
+    return found.store.open_read(found.key, offset=offset, length=length, chunk_size=chunk_size, if_match=if_match)
 
 
 def open_file(uri: str, *, buffer_size: int = 256 * 1024, options: Options = None) -> io.BufferedReader:
@@ -136,6 +154,18 @@ def exists(uri: str, *, options: Options = None) -> bool:
     """False only when there is no such object; see :meth:`Store.exists`."""
     found = _find(uri, options)
     return found.store.exists(found.key)
+
+
+def get_metadata(uri: str, *, options: Options = None) -> Mapping[str, str]:
+    """The metadata that was stored with the object; see :meth:`Store.get_metadata`."""
+    found = _find(uri, options)
+    return found.store.get_metadata(found.key)
+
+
+def set_metadata(uri: str, metadata: Mapping[str, str], *, options: Options = None) -> ObjectInfo:
+    """Replace all of an object's metadata in one step; see :meth:`Store.set_metadata`."""
+    found = _find(uri, options)
+    return _whole(found.store, found.store.set_metadata(found.key, metadata))
 
 
 @overload

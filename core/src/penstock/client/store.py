@@ -14,7 +14,7 @@ from penstock.client.streams import RangedFile, ReadStream
 from penstock.client.transfer import Place, copy_object, move_object, part_size_for
 from penstock.client.trees import Existing
 from penstock.client.values import CommonPrefix, Count, Outcome, Removal, TreeReport
-from penstock.errors import LengthMismatchError, ObjectNotFoundError, UsageError
+from penstock.errors import LengthMismatchError, ObjectNotFoundError, UnsupportedOperationError, UsageError
 from penstock.sinks import Collect, Into
 from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, Sink
 from penstock.writers import GuardedWriter
@@ -48,27 +48,32 @@ class Store:
         """What the backend can do."""
         return self.raw.capabilities
 
-    def get(self, key: str) -> memoryview:
-        """The whole object, in memory of its own. Raises ObjectNotFoundError."""
+    def get(self, key: str, *, if_match: str | None = None) -> memoryview:
+        """The whole object, in memory of its own. Raises ObjectNotFoundError.
+
+        ``if_match``, here and in the other reads, raises PreconditionFailedError unless the object has that etag.
+        """
         sink = Collect()
-        self.raw.get(key, sink)
+        self.raw.get(key, sink, if_match=if_match)
         return sink.view()
 
-    def get_into(self, key: str, buffer: Buffer) -> int:
+    def get_into(self, key: str, buffer: Buffer, *, if_match: str | None = None) -> int:
         """Read the whole object into a writable buffer and return its size.
 
         Raises LengthMismatchError when it does not fit; what fitted is in the buffer then.
         """
-        return self._read_into(key, Into(buffer), 0, None)
+        return self._read_into(key, Into(buffer), 0, None, if_match)
 
-    def get_range(self, key: str, offset: int, length: int | None = None) -> memoryview:
+    def get_range(self, key: str, offset: int, length: int | None = None, *, if_match: str | None = None) -> memoryview:
         """The bytes ``[offset, offset + length)``, cut at the object's end; to the end without a length."""
         _check_range(offset, length)
         sink = Collect()
-        self.raw.get(key, sink, start=offset, length=length)
+        self.raw.get(key, sink, start=offset, length=length, if_match=if_match)
         return sink.view()
 
-    def get_range_into(self, key: str, buffer: Buffer, offset: int, length: int | None = None) -> int:
+    def get_range_into(
+        self, key: str, buffer: Buffer, offset: int, length: int | None = None, *, if_match: str | None = None
+    ) -> int:
         """Read from ``offset`` on into a writable buffer and return the number of bytes, 0 at the end or beyond it.
 
         Without a length as many as the buffer holds; a length that does not fit raises LengthMismatchError.
@@ -77,7 +82,7 @@ class Store:
         _check_range(offset, length)
         if length is not None and length > room:
             raise LengthMismatchError(f"{length} bytes do not fit into a buffer of {room}", uri=self.uri + key)
-        return self._read_into(key, Into(buffer), offset, room if length is None else length)
+        return self._read_into(key, Into(buffer), offset, room if length is None else length, if_match)
 
     def open_read(
         self,
@@ -87,6 +92,7 @@ class Store:
         length: int | None = None,
         chunk_size: int = _MIB,
         max_bytes: int = 8 * _MIB,
+        if_match: str | None = None,
     ) -> ReadStream:
         """One read as chunks of at most ``chunk_size``, as they arrive; at most ``max_bytes`` wait to be taken."""
         _check_range(offset, length)
@@ -94,16 +100,19 @@ class Store:
             raise UsageError("chunk_size and max_bytes are at least 1 byte")
         # Bound to self, so that the store stays open while the stream is read.
         return ReadStream(
-            lambda sink: self.raw.get(key, sink, start=offset, length=length),
+            lambda sink: self.raw.get(key, sink, start=offset, length=length, if_match=if_match),
             chunk_size=chunk_size,
             max_bytes=max_bytes,
         )
 
     def open_file(self, key: str, *, buffer_size: int = 256 * 1024) -> io.BufferedReader:
-        """A read-only, seekable file. Each refill of the buffer is one range read. Raises ObjectNotFoundError."""
+        """A read-only, seekable file. Each refill of the buffer is one range read. Raises ObjectNotFoundError.
 
-        def read(key: str, sink: Sink, start: int, length: int) -> ObjectInfo:
-            return self.raw.get(key, sink, start=start, length=length)
+        When another object takes the key, the next refill raises PreconditionFailedError.
+        """
+
+        def read(key: str, sink: Sink, start: int, length: int, if_match: str | None) -> ObjectInfo:
+            return self.raw.get(key, sink, start=start, length=length, if_match=if_match)
 
         return io.BufferedReader(RangedFile(key, self.stat, read), buffer_size)
 
@@ -168,6 +177,22 @@ class Store:
         except ObjectNotFoundError:
             return False
         return True
+
+    def get_metadata(self, key: str) -> Mapping[str, str]:
+        """The metadata that was stored with the object, empty when there is none. Raises ObjectNotFoundError.
+
+        A backend without metadata raises UnsupportedOperationError.
+        """
+        self._require_metadata(key, "get_metadata")
+        return self.raw.stat(key).metadata or {}
+
+    def set_metadata(self, key: str, metadata: Mapping[str, str]) -> ObjectInfo:
+        """Replace all of an object's metadata, in one step and without moving its bytes; ``{}`` takes all away.
+
+        Raises ObjectNotFoundError, and UnsupportedOperationError where the backend can't.
+        """
+        self._require_metadata(key, "set_metadata")
+        return self.raw.copy(key, key, metadata=metadata)
 
     def is_directory(self, key: str) -> bool:
         """Whether the backend has directories and this is one; False on stores that only have keys."""
@@ -255,8 +280,8 @@ class Store:
         self, source: str, target: str, *, to: Store | None = None, if_absent: bool = False, metadata: bool = True
     ) -> ObjectInfo:
         """Copy one object, to another store when ``to`` is given: by the server within one store that can, else
-        streamed in bounded memory. ``metadata=False`` leaves metadata and content type behind; with them an object
-        of more than 8 MiB, or than one put takes, costs one ``stat`` of the source more.
+        streamed in bounded memory. ``metadata=False`` leaves metadata behind, and when it streams the content type
+        too; with them a streamed object of more than 8 MiB, or than one put takes, costs one ``stat`` more.
         """
         places = self._place(source), (to or self)._place(target)
         return copy_object(*places, if_absent=if_absent, metadata=metadata).target
@@ -346,9 +371,15 @@ class Store:
             self.raw, prefix, recursive=recursive, pattern=pattern, regex=regex, start_after=start_after
         )
 
-    def _read_into(self, key: str, sink: Into, start: int, length: int | None) -> int:
+    def _require_metadata(self, key: str, operation: str) -> None:
+        if not self.capabilities.metadata:
+            raise UnsupportedOperationError(
+                "this backend keeps no metadata with an object", uri=self.uri + key, operation=operation
+            )
+
+    def _read_into(self, key: str, sink: Into, start: int, length: int | None, if_match: str | None) -> int:
         try:
-            self.raw.get(key, sink, start=start, length=length)
+            self.raw.get(key, sink, start=start, length=length, if_match=if_match)
         except LengthMismatchError as error:
             error.uri = error.uri or self.uri + key
             raise

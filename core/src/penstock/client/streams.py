@@ -162,14 +162,17 @@ def _deliver(read: Callable[[Sink], ObjectInfo], sink: Sink, channel: _Channel, 
 class RangedFile(io.RawIOBase):
     """A read-only, seekable file over range reads. Every read is one request; wrap it to buffer.
 
-    It is of the object as it was when opened: a read that meets another one raises PreconditionFailedError, where
-    the store has etags.
+    It is of the object as it was when opened: each read asks for that etag, so one that meets another object raises
+    PreconditionFailedError. Where ``stat`` gives no etag, only another size is noticed.
     """
 
     def __init__(
-        self, key: str, stat: Callable[[str], ObjectInfo], read: Callable[[str, Sink, int, int], ObjectInfo]
+        self,
+        key: str,
+        stat: Callable[[str], ObjectInfo],
+        read: Callable[[str, Sink, int, int, str | None], ObjectInfo],
     ) -> None:
-        """``read`` gets the key, the sink, the start and the length."""
+        """``read`` gets the key, the sink, the start, the length and the etag that the object must have."""
         super().__init__()
         self._key = key
         self._read = read
@@ -208,8 +211,8 @@ class RangedFile(io.RawIOBase):
         if count <= 0:
             return 0
         sink = Into(view[:count])
-        info = self._read(self._key, sink, self._position, count)
-        if info.etag != self._info.etag or info.size != self._info.size:
+        info = self._read(self._key, sink, self._position, count, self._info.etag)
+        if info.size != self._info.size:
             raise PreconditionFailedError("the object changed since it was opened", uri=self._key, operation="get")
         self._position += sink.nbytes
         return sink.nbytes

@@ -53,15 +53,17 @@ def copy_object(
 ) -> Copied:
     """Copy one object. ``watch`` gets the number of bytes of each step, and ends the copy when it raises.
 
-    Within one store that can, the server copies. Otherwise the bytes stream through this process, at most two
-    parts of them at a time; ``metadata`` and the content type go along where the target keeps them. An object of
-    more than WHOLE bytes, or than one put takes, is written in parts, and then they are asked for by one ``stat``
-    before its first part is sent; StoreError is raised when that was of another object than the one read.
+    Within one store that can, the server copies, always with the content type. Otherwise the bytes stream through
+    this process, at most two parts of them at a time; ``metadata`` and the content type go along where the target
+    keeps them. An object of more than WHOLE bytes, or than one put takes, is written in parts, and then they are
+    asked for by one ``stat`` before its first part is sent; StoreError is raised when that was of another object
+    than the one read.
     """
     if source.store is target.store and source.key == target.key:
         raise UsageError(f"{source.uri}: source and target are the same object")
     if source.store is target.store and source.store.capabilities.copy and not if_absent:
-        info = source.store.copy(source.key, target.key)
+        kept: Mapping[str, str] | None = {} if not metadata and source.store.capabilities.metadata else None
+        info = source.store.copy(source.key, target.key, metadata=kept)
         if watch is not None:
             watch(info.size)
         return Copied(None, info)

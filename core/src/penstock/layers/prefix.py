@@ -26,8 +26,10 @@ class Prefixed:
         self._prefix = prefix
         self.capabilities: Capabilities = store.capabilities
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
-        return self._bare(self._store.get(self._full(key), sink, start=start, length=length))
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
+        return self._bare(self._store.get(self._full(key), sink, start=start, length=length, if_match=if_match))
 
     def put(
         self,
@@ -79,8 +81,8 @@ class Prefixed:
     def delete(self, keys: Sequence[str], /) -> Sequence[StoreError]:
         return self._store.delete([self._full(key) for key in keys])
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
-        return self._bare(self._store.copy(self._full(source), self._full(target)))
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
+        return self._bare(self._store.copy(self._full(source), self._full(target), metadata=metadata))
 
     def close(self) -> None:
         self._store.close()

@@ -11,8 +11,10 @@ What is repeated is keyed on ``error.retryable`` alone:
   and says that the outcome is not known.
 - each page of a listing, going on after the last entry that was yielded; on a store that lists in no order
   only the first page, for there is nowhere to go on from.
-- the opening of a writer, also with ``create``: it shows nothing, so a repeat can't meet its own object. Its parts
-  and its commit are not repeated: the backend's writer is finished when one fails.
+- the opening of a writer, also with ``create``: it shows nothing, so a repeat can't meet its own object.
+- what a writer could not send. A retryable failure left its bytes with the backend's writer, so a repeat of
+  ``write`` hands over nothing more, and one of ``commit`` begins it again. A commit whose answer was lost may meet
+  what it has made itself; that is reported as it is for ``put``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from penstock import clocks
-from penstock.errors import AlreadyExistsError, PreconditionFailedError, StoreError, ThrottledError
+from penstock.errors import (
+    AlreadyExistsError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    ThrottledError,
+)
 from penstock.keys import sort_key
 from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, Page, Sink
 
@@ -91,12 +99,14 @@ class Retrying:
         self._clock = clock
         self.capabilities: Capabilities = store.capabilities
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         watched = _WatchedSink(sink)
         budget = _Budget(self)
         while True:
             try:
-                return self._store.get(key, watched, start=start, length=length)
+                return self._store.get(key, watched, start=start, length=length, if_match=if_match)
             except StoreError as error:
                 if watched.touched or not budget.wait(error):
                     raise
@@ -142,9 +152,10 @@ class Retrying:
         budget = _Budget(self)
         while True:
             try:
-                return self._store.open_writer(
+                writer = self._store.open_writer(
                     key, part_size=part_size, create=create, metadata=metadata, content_type=content_type
                 )
+                return _RetryingWriter(self, writer)
             except StoreError as error:
                 if not budget.wait(error):
                     raise
@@ -182,24 +193,28 @@ class Retrying:
     def delete(self, keys: Sequence[str], /) -> Sequence[StoreError]:
         budget = _Budget(self)
         final: list[StoreError] = []
+        again: list[StoreError] = []
         while True:
             try:
                 failed = self._store.delete(keys)
             except StoreError as error:
-                if not budget.wait(error):
+                if budget.wait(error):
+                    continue
+                if not (final or again):
                     raise
-                continue
+                # Most keys of the batch may be gone: what is known of each says more than that a repeat failed.
+                return final + again
             again = [error for error in failed if error.retryable]
             final += [error for error in failed if not error.retryable]
-            if not again or not budget.wait(again[0]):
+            if not again or not budget.wait(max(again, key=lambda error: error.retry_after or 0.0)):
                 return final + again
             keys = _keys_of(again, keys)
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
         budget = _Budget(self)
         while True:
             try:
-                return self._store.copy(source, target)
+                return self._store.copy(source, target, metadata=metadata)
             except StoreError as error:
                 if not budget.wait(error):
                     raise
@@ -260,6 +275,46 @@ class _Budget:
             owner._on_retry(error, self._failed, delay)
         owner._sleep(delay)
         return True
+
+
+class _RetryingWriter:
+    """Repeats what could not be sent. Each call has its own attempts and deadline."""
+
+    __slots__ = ("_owner", "_writer")
+
+    def __init__(self, owner: Retrying, writer: ObjectWriter) -> None:
+        self._owner = owner
+        self._writer = writer
+
+    def write(self, data: Buffer, /) -> None:
+        budget = _Budget(self._owner)
+        while True:
+            try:
+                self._writer.write(data)
+                return
+            except StoreError as error:
+                if not budget.wait(error):
+                    raise
+                data = b""
+
+    def commit(self) -> ObjectInfo:
+        budget = _Budget(self._owner)
+        lost: StoreError | None = None
+        while True:
+            try:
+                return self._writer.commit()
+            except (AlreadyExistsError, PreconditionFailedError, ObjectNotFoundError) as conflict:
+                # An upload that is finished is not found any more.
+                if lost is None:
+                    raise
+                raise _outcome_unknown(lost, conflict) from conflict
+            except StoreError as error:
+                if not budget.wait(error):
+                    raise
+                lost = lost if isinstance(error, ThrottledError) else error
+
+    def abort(self) -> None:
+        self._writer.abort()
 
 
 class _WatchedSink:

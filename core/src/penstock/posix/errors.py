@@ -81,14 +81,18 @@ def store_error(error: OSError, uri: str, operation: str, *, writing: bool = Fal
 
 
 class Translating:
-    """A block in which the operating system's errors become penstock's, chained; penstock's own pass through."""
+    """A block in which the operating system's errors become penstock's, chained; penstock's own pass through.
 
-    __slots__ = ("_operation", "_uri", "_writing")
+    After a ``final`` one the block can't be repeated: it is not retryable, whatever it was.
+    """
 
-    def __init__(self, uri: str, operation: str, *, writing: bool = False) -> None:
+    __slots__ = ("_final", "_operation", "_uri", "_writing")
+
+    def __init__(self, uri: str, operation: str, *, writing: bool = False, final: bool = False) -> None:
         self._uri = uri
         self._operation = operation
         self._writing = writing
+        self._final = final
 
     def __enter__(self) -> None:
         pass
@@ -97,4 +101,7 @@ class Translating:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise store_error(error, self._uri, self._operation, writing=self._writing) from error
+            failure = store_error(error, self._uri, self._operation, writing=self._writing)
+            if self._final:
+                failure.retryable = False
+            raise failure from error

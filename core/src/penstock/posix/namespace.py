@@ -12,6 +12,7 @@ from penstock.errors import (
     InvalidKeyError,
     LengthMismatchError,
     NotAnObjectError,
+    PreconditionFailedError,
     StoreError,
     UnsupportedOperationError,
 )
@@ -64,9 +65,9 @@ class Namespace:
             raise InvalidKeyError(f"{key!r}: a key that ends in / is a directory's; it holds no bytes")
         return self.path(key)
 
-    def translating(self, key: str, operation: str, *, writing: bool = False) -> Translating:
-        """A block whose OSErrors become penstock's errors about this object."""
-        return Translating(self.base + key, operation, writing=writing)
+    def translating(self, key: str, operation: str, *, writing: bool = False, final: bool = False) -> Translating:
+        """A block whose OSErrors become penstock's errors about this object; ``final`` ones are never retryable."""
+        return Translating(self.base + key, operation, writing=writing, final=final)
 
     def error(self, error: OSError, key: str, operation: str) -> StoreError:
         """The penstock error for one of the operating system about this object."""
@@ -84,6 +85,11 @@ class Namespace:
             message = f"{what} has this name; only regular files are objects"
             raise NotAnObjectError(message, uri=self.base + key, operation=operation)
 
+    def require_match(self, key: str, status: os.stat_result, if_match: str) -> None:
+        """Raise PreconditionFailedError from a ``get`` unless the file's state gives this etag."""
+        if self.info(key, status).etag != if_match:
+            raise PreconditionFailedError("the file is another one", uri=self.base + key, operation="get")
+
     def shrank(self, key: str, promised: int, delivered: int, operation: str) -> StoreError:
         """The error for a file that ended before the bytes it had when it was opened."""
         message = f"the file shrank while it was read: {delivered} bytes of {promised} arrived"
@@ -96,7 +102,7 @@ class Namespace:
         if if_match is None and not metadata:
             return
         what = "if_match: files have no atomic compare and replace" if if_match is not None else "metadata on files"
-        raise UnsupportedOperationError(f"there is no {what}", uri=self.base + key, operation=operation)
+        raise self._unsupported(what, key, operation)
 
     def require_free(self, path: bytes) -> None:
         """Raise FileExistsError when the path is taken already. It may be taken later: publishing decides."""
@@ -136,8 +142,10 @@ class Namespace:
                 failures.append(failure)
         return failures
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
         """Copy inside the kernel; file systems that can share blocks do."""
+        if metadata is not None:
+            raise self._unsupported("metadata on files", source, "copy")
         with self.translating(source, "copy"):
             fd = os.open(self.path(source), READ)
         try:
@@ -165,6 +173,9 @@ class Namespace:
                 if create or not os.path.isdir(path):
                     raise
             return self._directory_info(key, os.stat(path))
+
+    def _unsupported(self, what: str, key: str, operation: str) -> StoreError:
+        return UnsupportedOperationError(f"there is no {what}", uri=self.base + key, operation=operation)
 
     def _directory_info(self, key: str, status: os.stat_result) -> ObjectInfo:
         modified = status.st_mtime_ns

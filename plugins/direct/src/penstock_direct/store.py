@@ -44,7 +44,9 @@ class DirectStore:
         self.delete = names.delete
         self.copy = names.copy
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         names = self._names
         path = names.path(key)
         try:
@@ -57,6 +59,8 @@ class DirectStore:
                 names.require_object(key, status, "get")
             if status.st_dev not in self._access.admitted:
                 self._access.admit(fd, status, key, "get")
+            if if_match is not None:
+                names.require_match(key, status, if_match)
             size = status.st_size
             end = size if length is None or start + length > size else start + length
             if start < end:

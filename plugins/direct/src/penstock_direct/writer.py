@@ -37,13 +37,13 @@ class DirectWriter:
         self._output = AlignedOutput(target.fd, pool, straight_from=min(pool.nbytes, _STRAIGHT_FROM))
 
     def write(self, data: Buffer, /) -> None:
-        """A failure leaves the writer fit for nothing but ``abort``."""
-        with self._names.translating(self._key, "write", writing=True):
+        """A failure leaves the writer fit for nothing but ``abort``, so none is retryable."""
+        with self._names.translating(self._key, "write", writing=True, final=True):
             self._output.write(data)
 
     def commit(self) -> ObjectInfo:
         """Give the file its name."""
-        with self._names.translating(self._key, "commit", writing=True):
+        with self._names.translating(self._key, "commit", writing=True, final=True):
             self._output.finish()
             self._output.release()
             self._target.seal(fsync=self._fsync)

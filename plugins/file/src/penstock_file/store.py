@@ -41,7 +41,9 @@ class FileStore:
         self.delete = names.delete
         self.copy = names.copy
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         names = self._names
         path = names.path(key)
         try:
@@ -52,6 +54,8 @@ class FileStore:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 names.require_object(key, status, "get")
+            if if_match is not None:
+                names.require_match(key, status, if_match)
             size = status.st_size
             count = size - start if length is None else min(length, size - start)
             if count > 0:

@@ -42,18 +42,18 @@ class FileWriter:
             self._target = Replacement(path, create=create, unnamed=True)
 
     def write(self, data: Buffer, /) -> None:
-        """A failure leaves the writer fit for nothing but ``abort``."""
+        """A failure leaves the writer fit for nothing but ``abort``, so none is retryable."""
         view = memoryview(data).cast("B")
         if len(self._gathered) + view.nbytes < self._limit:
             self._gathered += view
             return
-        with self._translating("write"):
+        with self._translating("write", final=True):
             self._flush()
             write_all(self._target.fd, view)
 
     def commit(self) -> ObjectInfo:
         """Give the file its name."""
-        with self._translating("commit"):
+        with self._translating("commit", final=True):
             self._flush()
             if self._after_write:
                 self._after_write(self._target.fd)
@@ -70,5 +70,5 @@ class FileWriter:
                 write_all(self._target.fd, view)
             self._gathered.clear()
 
-    def _translating(self, operation: str) -> Translating:
-        return self._names.translating(self._key, operation, writing=True)
+    def _translating(self, operation: str, *, final: bool = False) -> Translating:
+        return self._names.translating(self._key, operation, writing=True, final=final)

@@ -28,9 +28,13 @@ class AcmeStore:
         self._root = options.root.rstrip("/") + "/"
         self._fsync = options.fsync
 
-    def get(self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None) -> ObjectInfo:
+    def get(
+        self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> ObjectInfo:
         with translated("get", self._uri(key)), open(self._path(key), "rb", buffering=0) as file:
             info = self._info(key, os.fstat(file.fileno()))
+            if if_match is not None and info.etag != if_match:
+                raise errors.PreconditionFailedError("the file is another one", uri=self._uri(key), operation="get")
             left = info.size - start if length is None else min(length, info.size - start)
             file.seek(start)
             while left > 0:
@@ -107,7 +111,7 @@ class AcmeStore:
                 failed.append(error)
         return failed
 
-    def copy(self, source: str, target: str, /) -> ObjectInfo:
+    def copy(self, source: str, target: str, /, *, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
         raise self._unsupported("copy", "copy", target)
 
     def close(self) -> None:
@@ -127,7 +131,9 @@ class AcmeStore:
         return AcmeWriter(key, self._path(key), self._uri(key), operation, create=create, fsync=self._fsync)
 
     def _info(self, key: str, facts: os.stat_result) -> ObjectInfo:
-        return ObjectInfo(key, 0 if key.endswith("/") else facts.st_size, facts.st_mtime_ns)
+        size = 0 if key.endswith("/") else facts.st_size
+        etag = f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{size:x}"
+        return ObjectInfo(key, size, facts.st_mtime_ns, etag)
 
     def _make_directory(self, key: str, create: bool) -> ObjectInfo:
         with translated("put", self._uri(key)):
