@@ -25,7 +25,7 @@ CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
 CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
-TOOLS = ("jsonschema", "pytest-timeout", "pytest-xdist")
+TOOLS = ("jsonschema", "pytest-timeout", "pytest-xdist", "trustme")
 QUICK = ("-m", "not slow")
 #: Tests that a session of their own runs; integration runs all others.
 KIT = ("tests/test_kit_kills_mutants.py",)
@@ -68,6 +68,14 @@ def install_wheels(session: nox.Session, *projects: Path, extra: str = "testing"
     session.install("-q", "--no-deps", "--force-reinstall", *wheels)
 
 
+def install_test_needs(session: nox.Session, *projects: Path) -> None:
+    """Install what the tests of these need besides: servers, mostly; their ``test`` groups (PEP 735) say it."""
+    for project in projects:
+        metadata = nox.project.load_toml(project / "pyproject.toml")
+        if "test" in metadata.get("dependency-groups", {}):
+            install(session, *nox.project.dependency_groups(metadata, "test"))
+
+
 def pytest(session: nox.Session, *arguments: str) -> None:
     session.run("pytest", "-q", "-p", "no:cacheprovider", *arguments, *session.posargs)
 
@@ -103,6 +111,7 @@ def core(session: nox.Session) -> None:
 def conformance(session: nox.Session, plugin: Path) -> None:
     """One plugin alone beside core: the kit, and what only it has."""
     install_wheels(session, plugin)
+    install_test_needs(session, plugin)
     pytest(session, *QUICK, str((plugin / "tests").relative_to(ROOT)))
 
 
@@ -163,6 +172,7 @@ def readme_commands() -> list[str]:
 def nightly(session: nox.Session) -> None:
     """Every test, the slow ones too, with many more random examples."""
     install_wheels(session, *PLUGINS)
+    install_test_needs(session, *PLUGINS)
     install(session, "build", "hatchling")
     os.environ["HYPOTHESIS_PROFILE"] = "nightly"
     pytest(session, "-n", "auto", "core/tests", *(str(path / "tests") for path in PLUGINS), "tests")

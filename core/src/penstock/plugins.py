@@ -31,6 +31,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "direct": "penstock-direct",
         "s3": "penstock-s3",
         "az": "penstock-azure",
+        "https": "penstock-azure",
         "gs": "penstock-gcs",
         "gcs": "penstock-gcs",
     }
