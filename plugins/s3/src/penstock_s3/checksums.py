@@ -13,7 +13,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -39,7 +40,7 @@ class _CRC:
 @cache
 def _crc(algorithm: Algorithm) -> _CRC | None:
     # Native code that costs time to load, wanted only by those who ask for checksums.
-    from awscrt import checksums as crt  # type: ignore[import-untyped]
+    crt: Any = import_module("awscrt.checksums")
 
     table: dict[str, _CRC] = {
         "crc32": _CRC(4, zlib.crc32, crt.combine_crc32),
