@@ -22,12 +22,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
-__all__ = ["Client", "Work", "main", "names_of"]
+__all__ = ["Client", "Work", "interleaved", "main", "names_of"]
 
 Call = Callable[[int], int]
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -143,7 +145,7 @@ def _fill(path: Path, size: int) -> None:
 def _run(work: Work, clients: Sequence[Client], directory: Path, rounds: int, scale: float) -> dict[str, list[_Sample]]:
     rows: dict[str, list[_Sample]] = {}
     able = [client for client in clients if work.kind in client.kinds]
-    for number, client in _interleaved(able, rounds):
+    for number, client in interleaved(able, rounds):
         print(f"\r{work.title}: round {number + 1} of {rounds}, {client.name}        ", end="", file=sys.stderr)
         plan = json.dumps(attrs.asdict(attrs.evolve(work, count=max(int(work.count * scale), work.threads))))
         command = [sys.executable, sys.argv[0], "--measure", client.name, plan, str(directory)]
@@ -168,7 +170,7 @@ def _put_away(made: Path, number: int, client: str, work: Work) -> None:
         made.rename(made.with_name(f"{made.name}-{number}-{client.split()[0].replace('/', '')}"))
 
 
-def _interleaved(clients: Sequence[Client], rounds: int) -> Iterator[tuple[int, Client]]:
+def interleaved(clients: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
     """Each round begins with another client, so that no one always follows the same neighbour or the clean-up."""
     for number in range(rounds):
         first = number * max(len(clients) // rounds, 1) % len(clients)

@@ -1,0 +1,167 @@
+"""The rows that every benchmark of object stores has: the floor in C, penstock's store, and a whole `penstock run`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlencode
+
+import attrs
+from remote import MIB, Call, Case, Peer, Place, Row, Sample
+
+__all__ = ["Floor", "PenstockRun", "penstock_rows"]
+
+
+@attrs.frozen(kw_only=True)
+class Floor:
+    """A loop in C around epoll that sends the bytes of ``head`` and reads the answers: what nobody can go below."""
+
+    head: Callable[[Case, Place], bytes]
+    name: str = "C floor"
+
+    def missing(self) -> str:
+        return "" if shutil.which("cc") else "a C compiler, cc; Debian: apt install gcc libc6-dev"
+
+    def able(self, case: Case) -> bool:
+        return not case.tls
+
+    def sample(self, case: Case, place: Place, seconds: float) -> Sample:
+        port = place.url.rpartition(":")[2].partition("/")[0]
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.head(case, place))
+            file.flush()
+            words = [case.kind, port, case.lanes, seconds, case.size, len(case.names), file.name]
+            done = subprocess.run([_compiled(), *map(str, words)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip())
+        return Sample(*json.loads(done.stdout))
+
+
+@functools.cache
+def _compiled() -> str:
+    directory = tempfile.TemporaryDirectory(prefix="penstock-bench-")
+    _compiled.directory = directory  # type: ignore[attr-defined]  (lives as long as this process)
+    program = str(Path(directory.name) / "floor")
+    subprocess.run(["cc", "-O2", "-o", program, str(Path(__file__).with_name("floor.c"))], check=True)
+    return program
+
+
+def penstock_rows() -> list[Row]:
+    """The store itself, by its contract. Over TLS the defaults are what is measured anyway."""
+    return [
+        Peer(name="penstock", prepare=_into),
+        Peer(name="penstock, defaults", prepare=_defaults, kinds=("put",), tls=False),
+        Peer(name="penstock, discarded", prepare=_discarded, kinds=("get",)),
+    ]
+
+
+def _into(case: Case, place: Place) -> Callable[[], Call]:
+    """Into a buffer that each lane has, which is reused."""
+    from penstock.buffers import aligned_buffer
+    from penstock.opening import open_store
+    from penstock.sinks import Into
+
+    store = open_store(place.uri, options=place.options, threads=case.lanes)
+    names, data = case.names, os.urandom(case.size)
+
+    def make() -> Call:
+        if case.kind == "put":
+            return lambda number: store.put(names[number], data).size
+        buffer = aligned_buffer(case.size)
+
+        def get(number: int) -> int:
+            sink = Into(buffer)
+            store.get(names[number], sink)
+            return sink.nbytes
+
+        return get
+
+    return make
+
+
+def _defaults(case: Case, place: Place) -> Callable[[], Call]:
+    return _into(case, attrs.evolve(place, options={}))
+
+
+def _discarded(case: Case, place: Place) -> Callable[[], Call]:
+    from penstock.opening import open_store
+    from penstock.sinks import Discard
+
+    store, names = open_store(place.uri, options=place.options, threads=case.lanes), case.names
+
+    def make() -> Call:
+        sink = Discard()
+
+        def get(number: int) -> int:
+            sink.reset()
+            store.get(names[number], sink)
+            return sink.nbytes
+
+        return get
+
+    return make
+
+
+@attrs.frozen
+class PenstockRun:
+    """`penstock run` with op-log and histograms: the CPU of its workers after the warm-up, per operation. Puts send
+    zeros, since making random bytes is no client's work here.
+
+    ``processes`` as in a workload.
+    """
+
+    processes: int | str = 1
+    name: str = "penstock run"
+
+    def missing(self) -> str:
+        return ""
+
+    def able(self, case: Case) -> bool:
+        return case.size < 256 * MIB
+
+    def sample(self, case: Case, place: Place, seconds: float) -> Sample:
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory:
+            path = Path(directory) / "workload.yaml"
+            path.write_text(json.dumps(self._workload(case, place, seconds, directory)))
+            command = [sys.executable, "-m", "penstock", "run", str(path), "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory)
+        if place.root:
+            shutil.rmtree(Path(place.root) / _prefix(case), ignore_errors=True)
+        if done.returncode:
+            raise RuntimeError(f"{done.stdout}\n{done.stderr}".strip())
+        result = json.loads(done.stdout)
+        totals = result["totals"]["ALL"]
+        if totals["errors"]:
+            raise RuntimeError(f"{totals['errors']} of {totals['count']} operations failed")
+        cpu = sum(worker["cpu_seconds"] for worker in result["workers"])
+        return Sample(cpu, result["window"]["seconds"], totals["count"], 0)
+
+    def _workload(self, case: Case, place: Place, seconds: float, directory: str) -> dict[str, object]:
+        item: dict[str, object] = {"op": "get", "path": "*"}
+        if case.kind == "put":
+            item = {"op": "put", "path": "new/", "size": case.size, "fill": "zero"}
+        count = len(case.names) if case.kind == "get" else 1
+        return {
+            "target": f"{place.uri}/{_prefix(case)}/?{urlencode(place.options)}",
+            # CPU counts from the end of the warm-up on.
+            "warmup": f"{seconds:g}s",
+            "duration": f"{max(4 * seconds, 2):g}s",
+            "concurrency": case.lanes,
+            "processes": self.processes,
+            "op_log": True,
+            "results_dir": directory,
+            "prepare": {"ensure_objects": [{"path": "", "count": count, "size": case.size}]},
+            "workload": [item],
+            "cleanup": not place.root,
+        }
+
+
+def _prefix(case: Case) -> str:
+    return f"run-{case.kind}-{case.size}"
