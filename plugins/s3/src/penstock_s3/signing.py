@@ -248,7 +248,11 @@ class Signer:
 
 
 def _checked(headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    names = set()
     for name, value in headers:
+        if name in names:
+            raise UsageError(f"the header {name.decode()} twice; metadata names differ by more than case")
+        names.add(name)
         if b"\n" in value or b"\r" in value or b"\0" in value:
             raise UsageError(f"the header {name.decode()} can't hold the end of a line")
     return headers
