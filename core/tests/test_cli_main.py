@@ -80,7 +80,6 @@ def test_an_unknown_command_names_the_nearest():
 @pytest.mark.parametrize(
     ("args", "code", "text"),
     [
-        (["ls", "s3://b/"], 2, "pip install penstock-s3"),
         (["ls", "S3://b/"], 2, "lower case"),
         (["cat", "mem://nobody/nothing"], 1, "no such object"),
         (["ls", "mem://a/", "-O", "nme=1"], 2, "did you mean name?"),
@@ -94,6 +93,13 @@ def test_errors_are_one_line_and_an_exit_code(args, code, text):
     assert done.exit_code == code
     assert text in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr("penstock.opening.default_host", lambda: PluginHost(entries=[]))
+    done = run("ls", "s3://b/")
+    assert done.exit_code == 2
+    assert "pip install penstock-s3" in done.stderr
 
 
 def test_a_traceback_is_there_for_who_asks():

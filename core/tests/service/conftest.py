@@ -36,6 +36,7 @@ class Cloud:
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
+        self.secret = SECRET
         self.buckets: dict[str, int | None] = {}
         self.uploads: list[UploadInfo] = []
         self.failures: dict[str, list[BaseException]] = {}

@@ -16,7 +16,7 @@ import attrs
 import click
 from click.shell_completion import CompletionItem
 
-from penstock.errors import PenstockError, PluginError, UsageError
+from penstock.errors import PenstockError, PluginError, StoreError, UsageError
 from penstock.options import nearest
 
 __all__ = ["FAILED", "INTERRUPTED", "OVER_LIMIT", "USAGE", "Entry", "LazyGroup", "State"]
@@ -169,12 +169,23 @@ def _explain(error: BaseException, state: State) -> int:
         if state.verbosity >= 2:
             sys.excepthook(type(error), error, error.__traceback__)
         _say(str(error) or type(error).__name__)
+        if isinstance(error, StoreError):
+            _say_remedy(error)
         return USAGE if isinstance(error, UsageError) else FAILED
     raise error
 
 
 def _say(text: str) -> None:
     click.echo(f"penstock: {text}", err=True)
+
+
+def _say_remedy(error: StoreError) -> None:
+    from penstock.client.remedies import health_command, is_unreachable, remedy
+
+    if is_unreachable(error):
+        _say(f"try: {health_command(error.uri or '')}")
+    elif words := remedy(error):
+        _say(words)
 
 
 def _reader_left() -> int:

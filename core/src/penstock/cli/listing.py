@@ -13,7 +13,7 @@ from penstock.cli.progress import Bar
 from penstock.cli.session import Session, missing, store_command
 from penstock.cli.text import count_text, described, size_text, table, time_text
 from penstock.client import CommonPrefix, Count, Found
-from penstock.errors import ObjectNotFoundError
+from penstock.errors import ObjectNotFoundError, UsageError
 from penstock.globs import compile_glob, has_wildcard, unescape
 from penstock.quantities import format_count
 from penstock.store import ObjectInfo
@@ -47,8 +47,15 @@ def ls(
     """List URI: an object, what is below a directory or prefix, or the matches of a quoted glob.
 
     `*` stays within a segment, `**` does not. Without -r the next level is listed: objects, and prefixes with
-    their slash. --json prints one line each.
+    their slash. A URI that names only a service, such as s3://, lists its buckets. --json prints one line each.
     """
+    if session.target(uri).address.bucket == "":
+        from penstock.cli.buckets import list_buckets
+
+        if recursive or regex is not None:
+            raise UsageError("-r and --regex are for objects; name a bucket")
+        list_buckets(session, uri, long=long, only_count=only_count, as_json=as_json)
+        return
     (found,) = session.find(uri)
     entries = _entries(found, recursive=recursive, regex=regex)
     if only_count:

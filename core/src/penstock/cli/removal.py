@@ -10,7 +10,7 @@ import click
 from penstock.cli.common import json_option, print_json, warn
 from penstock.cli.lazy import FAILED
 from penstock.cli.progress import Bar
-from penstock.cli.session import Session, missing, store_command, threads_option
+from penstock.cli.session import Duration, Session, missing, store_command, threads_option
 from penstock.cli.text import count_text
 from penstock.client import Found, Outcome, Store
 from penstock.client.removal import delete_listed, remove_tree
@@ -30,6 +30,14 @@ class _DeclinedError(PenstockError):
 @click.option("-f", "--force", is_flag=True, help="An object that is absent is no failure.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask before removing all of a bucket or root.")
+@click.option("--incomplete", is_flag=True, help="Remove abandoned uploads at and below each URI, no objects.")
+@click.option(
+    "--older-than",
+    type=Duration(),
+    metavar="DURATION",
+    help="With --incomplete: only uploads begun longer ago than this, such as 2h or 7d. Default 24h, so that no upload "
+    "in progress is hit; 0 takes every one, also those at work now and those of unknown age.",
+)
 @threads_option
 @json_option
 @store_command
@@ -40,14 +48,24 @@ def rm(
     force: bool,
     dry_run: bool,
     yes: bool,
+    incomplete: bool,
+    older_than: float | None,
     threads: int,
     as_json: bool,
 ) -> int:
     """Delete each URI: exactly that one object; with -r everything below it; or the matches of a quoted glob.
 
     `*` stays within a segment: `logs/a*` leaves `logs/` and `logs/a1/x` alone. `-r logs` means `logs/`, never
-    `logs-old/`.
+    `logs-old/`. --incomplete removes the parts that killed writers left behind.
     """
+    if incomplete:
+        from penstock.cli.uploads import remove_uploads
+
+        if recursive:
+            raise UsageError("--incomplete removes no objects and takes all uploads below a URI; leave out -r")
+        return remove_uploads(session, uris, older_than=older_than, dry_run=dry_run, as_json=as_json)
+    if older_than is not None:
+        raise UsageError("--older-than is for --incomplete")
     places = session.find(*uris, threads=threads)
     selections = [select(found.store.raw, found.store.uri, found.key, trees=recursive) for found in places]
     for found, selection in zip(places, selections, strict=True):

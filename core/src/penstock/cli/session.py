@@ -14,14 +14,15 @@ from penstock.cli.common import env_file_option, key_values, verbose_option
 from penstock.cli.lazy import State
 from penstock.client import Found, StoreCache
 from penstock.errors import NotAnObjectError, ObjectNotFoundError, StoreError, UnknownOptionError
-from penstock.opening import resolve_object
+from penstock.opening import Target, resolve_object
 from penstock.options import nearest
-from penstock.quantities import parse_size
+from penstock.quantities import parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from penstock.client.buckets import BucketService
     from penstock.oplog import OpLog
 
-__all__ = ["Session", "Size", "missing", "store_command", "threads_option"]
+__all__ = ["Duration", "Session", "Size", "missing", "store_command", "threads_option"]
 
 _P = ParamSpec("_P")
 
@@ -42,40 +43,70 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class Duration(click.ParamType[float]):
+    """``90``, ``250ms``, ``1h30m``; seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Session:
     """Opens what the URIs of one command name."""
 
     def __init__(self, options: Mapping[str, str], log: OpLog | None) -> None:
-        self._options = options
+        #: What ``-O`` gives, before it is known which store has it.
+        self.options = options
         self._log = log
         self._threads = 16
         self._cache: StoreCache | None = None
+        self._services: list[BucketService] = []
 
     def find(self, *uris: str, threads: int = 16) -> Sequence[Found]:
         """The stores and keys of all URIs that the command names; called once.
 
         ``-O`` reaches every store that has an option of that name; one that none has is UnknownOptionError.
         """
-        state = click.get_current_context().find_object(State)
-        verbose = state is not None and state.verbosity > 0
+        verbose = _is_verbose()
         self._cache = StoreCache(
             threads=threads,
             wrap=self._log.meter if self._log is not None else None,
             on_retry=_say_retry if verbose else None,
         )
+        given = self.options_for(*uris)
+        if verbose:
+            for uri in uris:
+                _say_opened(uri, given[uri])
+        return [self._cache.find(uri, given[uri]) for uri in uris]
+
+    def options_for(self, *uris: str) -> Mapping[str, Mapping[str, str]]:
+        """The options given by ``-O`` that the store of each URI has; one that none has is UnknownOptionError."""
         known: dict[str, set[str]] = {}
         for uri in uris:
             kind = resolve_object(uri).kind
             known[uri] = {field.name for field in attrs.fields(kind.options)}
         every = set().union(*known.values())
-        for name in self._options:
+        for name in self.options:
             if name not in every:
                 raise UnknownOptionError(f"-O {name}: no store here has this option; {nearest(name, every)}")
-        given = {uri: {name: value for name, value in self._options.items() if name in known[uri]} for uri in uris}
-        if verbose:
-            for uri in uris:
-                _say_opened(uri, given[uri])
-        return [self._cache.find(uri, given[uri]) for uri in uris]
+        return {uri: {name: value for name, value in self.options.items() if name in known[uri]} for uri in uris}
+
+    def target(self, uri: str) -> Target:
+        """What the URI was understood as, without opening it."""
+        return resolve_object(uri, options=self.options_for(uri)[uri])
+
+    def service(self, uri: str) -> BucketService:
+        """The service that a URI names, or that its bucket is in; it closes with the session."""
+        from penstock.client.buckets import open_service
+
+        options = self.options_for(uri)[uri]
+        service = open_service(uri, options, on_retry=_say_retry if _is_verbose() else None)
+        self._services.append(service)
+        return service
 
     @property
     def logged(self) -> bool:
@@ -83,7 +114,9 @@ class Session:
         return self._log is not None
 
     def close(self) -> None:
-        """Close the stores."""
+        """Close the stores and services."""
+        for service in self._services:
+            service.close()
         if self._cache is not None:
             self._cache.close()
 
@@ -117,6 +150,11 @@ def store_command(
     ):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def _is_verbose() -> bool:
+    state = click.get_current_context().find_object(State)
+    return state is not None and state.verbosity > 0
 
 
 def _say_opened(uri: str, options: Mapping[str, str]) -> None:

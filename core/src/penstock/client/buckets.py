@@ -117,11 +117,16 @@ class BucketService:
         self._repeating(lambda: self.service.abort_upload(upload))
 
     def abort_uploads(
-        self, prefix: str, *, older_than: float = ABANDONED_AFTER, dry_run: bool = False
+        self,
+        prefix: str,
+        *,
+        older_than: float = ABANDONED_AFTER,
+        dry_run: bool = False,
+        takes: Callable[[UploadInfo], bool] = lambda upload: True,
     ) -> Iterator[UploadOutcome]:
-        """As :func:`penstock.abort_uploads`, one outcome after the other."""
+        """As :func:`penstock.abort_uploads`, one outcome after the other, of those that ``takes`` says."""
         begun_before = clocks.wall_ns() - int(older_than * 1e9)
-        for upload in self.list_uploads(prefix):
+        for upload in filter(takes, self.list_uploads(prefix)):
             # Without a limit the age does not matter, so it need not be known.
             if older_than > 0 and upload.started_ns is None:
                 yield UploadOutcome(upload, "undated")

@@ -1,0 +1,195 @@
+"""What to do about a failure: words for each kind of error, whichever backend met it.
+
+The most specific rule wins: the service's own code, then what the network or TLS reported beneath the error, then the
+class of the error itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from penstock.errors import (
+    AccessDeniedError,
+    ChecksumMismatchError,
+    CredentialsError,
+    LengthMismatchError,
+    ObjectNotFoundError,
+    StorageFullError,
+    StoreConnectionError,
+    StoreError,
+    StoreTimeoutError,
+    ThrottledError,
+    redact,
+)
+
+__all__ = ["health_command", "is_unreachable", "remedy"]
+
+CLOCK = (
+    "set this machine's clock by NTP (timedatectl shows whether it is): the service refuses requests whose time is "
+    "minutes off"
+)
+REGION = "name the bucket's own region: by the option region, or by an endpoint of that region"
+BUCKET = "check the bucket's name, and that the endpoint and the credentials are of the account that holds it"
+NAME = (
+    "check the host in the URI or the endpoint option, and this machine's DNS (getent hosts HOST); where only a proxy "
+    "knows the name, give the option proxy"
+)
+REFUSED = "nothing listens there: check the host and the port, that the server runs, and that no firewall refuses"
+TIMEOUT = (
+    "nothing came back in time: check for a firewall that drops packets, for a proxy that is needed (the option proxy "
+    "or HTTPS_PROXY), and that the server is not stuck; connect_timeout and read_timeout give it longer"
+)
+ROUTE = "this machine has no route there: check its network, or name the proxy that leads out (the option proxy)"
+PROXY = "the proxy wants a user and password: give the option proxy as http://user:password@host:port"
+EXPIRED = "the server's certificate has to be renewed there; if its dates look right, check this machine's clock"
+NOT_YET = "the certificate is not valid yet: check this machine's clock, then the certificate's dates"
+AUTHORITY = (
+    "the certificate's authority is not known here: name the file with its certificate by the option ca_bundle; if "
+    "nobody here runs an authority, somebody may be reading along"
+)
+WRONG_HOST = "the certificate is for another name: connect by a name that it bears, or have it issued for this one too"
+CERTIFICATE = "have the server's certificate put right, or name its authority's file by the option ca_bundle"
+NOT_TLS = "the server does not speak TLS on this port: use its TLS port, or the http form of the endpoint"
+TLS = "check that the port is the TLS port, and that the server offers TLS 1.2 or later"
+BROKEN = "check that the port is this service's, and look at the log of the server or of a proxy in between"
+KEY = (
+    "check the credentials, their expiry and their account: `penstock plugins show {scheme}` says where they come from"
+)
+RIGHT = "these credentials may not do this: ask the owner of the storage for the right to, or use others"
+THROTTLED = "the service asks for fewer requests: use fewer threads (-j), wait, or have the limit raised"
+FULL = "free space there (`penstock rm --incomplete` finds abandoned uploads), or have the quota raised"
+CORRUPT = "the bytes changed on their way or in the storage: do not trust it, and look at what stands in between"
+
+
+@attrs.frozen(slots=True)
+class _Rule:
+    words: str
+    fits: Callable[[BaseException], bool]
+
+
+def _code(*codes: str) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, StoreError) and error.code in codes
+
+
+def _status(*statuses: int) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, StoreError) and error.status in statuses
+
+
+def _kind(*kinds: type[BaseException]) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, kinds)
+
+
+def _number(*numbers: int) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, OSError) and error.errno in numbers
+
+
+def _verification(*numbers: int) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in numbers
+
+
+def _no_bucket(error: BaseException) -> bool:
+    """Of a call on the bucket as a whole, "not found" can mean only the bucket."""
+    whole = ("authenticate", "list_pages", "delete_bucket", "list_uploads")
+    return isinstance(error, ObjectNotFoundError) and error.operation in whole
+
+
+def _not_tls(error: BaseException) -> bool:
+    reasons = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+    return isinstance(error, ssl.SSLError) and error.reason in reasons
+
+
+#: Looked up with the error itself first. Codes of several services stand side by side; they do not overlap.
+_OWN = (
+    _Rule(CLOCK, _code("RequestTimeTooSkewed", "RequestExpired")),
+    _Rule(
+        REGION,
+        _code(
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+            "InvalidLocationConstraint",
+            "PermanentRedirect",
+            "TemporaryRedirect",
+        ),
+    ),
+    _Rule(REGION, _status(301, 307)),
+    _Rule(BUCKET, _code("NoSuchBucket", "ContainerNotFound")),
+    _Rule(BUCKET, _no_bucket),
+    _Rule(PROXY, _status(407)),
+)
+
+#: Looked up with the errors beneath it, the deepest first, for that is what really happened.
+_BENEATH = (
+    _Rule(EXPIRED, _verification(10)),
+    _Rule(NOT_YET, _verification(9)),
+    _Rule(WRONG_HOST, _verification(62, 64)),
+    _Rule(AUTHORITY, _verification(2, 18, 19, 20, 21)),
+    _Rule(CERTIFICATE, _kind(ssl.SSLCertVerificationError)),
+    _Rule(NOT_TLS, _not_tls),
+    _Rule(TLS, _kind(ssl.SSLError)),
+    _Rule(NAME, _kind(socket.gaierror)),
+    _Rule(REFUSED, _number(errno.ECONNREFUSED)),
+    _Rule(ROUTE, _number(errno.ENETUNREACH, errno.EHOSTUNREACH)),
+)
+
+#: Looked up with the error itself last.
+_CLASS = (
+    _Rule(TIMEOUT, _kind(StoreTimeoutError)),
+    _Rule(KEY, _kind(CredentialsError)),
+    _Rule(RIGHT, _kind(AccessDeniedError)),
+    _Rule(THROTTLED, _kind(ThrottledError)),
+    _Rule(FULL, _kind(StorageFullError)),
+    _Rule(CORRUPT, _kind(ChecksumMismatchError, LengthMismatchError)),
+    _Rule(BROKEN, _kind(StoreConnectionError)),
+)
+
+
+def remedy(error: BaseException, *, scheme: str = "SCHEME") -> str | None:
+    """What to do about a failure, in a sentence; None where nothing general can be said.
+
+    ``scheme`` is that of the backend, for remedies that are commands.
+    """
+    if not isinstance(error, StoreError):
+        return None
+    words = _first(_OWN, [error])
+    if words is None and isinstance(error, StoreConnectionError | StoreTimeoutError):
+        words = _first(_BENEATH, reversed([*_causes(error)]))
+    words = words or _first(_CLASS, [error])
+    return words.replace("{scheme}", scheme) if words else None
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether a check of the connection, step by step, would tell more than the error does."""
+    return isinstance(error, StoreConnectionError | StoreTimeoutError | CredentialsError)
+
+
+def health_command(uri: str) -> str:
+    """The command that checks where this object, bucket or prefix is, for a shell."""
+    scheme, mark, rest = redact(uri).partition("://")
+    if not mark:
+        return "penstock health URI"
+    place, slash, _ = rest.rpartition("/")
+    return f"penstock health {shlex.quote(f'{scheme}://{place}{slash}' if place else f'{scheme}://{rest}')}"
+
+
+def _first(rules: tuple[_Rule, ...], errors: Iterator[BaseException] | list[BaseException]) -> str | None:
+    for error in errors:
+        for rule in rules:
+            if rule.fits(error):
+                return rule.words
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and those beneath it. A loop of causes ends."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
