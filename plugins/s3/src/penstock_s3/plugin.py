@@ -42,6 +42,7 @@ _ARN = re.compile(
     r"arn:aws[a-z0-9-]*:s3(?:-outposts|-object-lambda)?:[a-z0-9-]*:[0-9]{12}:"
     r"(?:outpost[/:][A-Za-z0-9-]+[/:])?accesspoint[/:][A-Za-z0-9.-]+(?=/|\Z)"
 )
+_NO_USERINFO = "a URI holds no user and password; pass access_key_id and secret_access_key, or use a profile"
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +139,8 @@ def parse(url: StoreURL) -> Address:
 
 def _endpoint(url: StoreURL, variant: str) -> str:
     match = _HOST.match(url.authority)
+    if "@" in url.authority:
+        raise InvalidURIError(f"{url.scheme}://…: {_NO_USERINFO}")
     if match is None:
         raise InvalidURIError(f"{url.scheme}://…: no host; write {url.scheme}://host:port/bucket/key")
     if match[1] is not None and not 0 < int(match[1]) < 65536:
@@ -157,7 +160,7 @@ def _split(url: StoreURL, path: str) -> tuple[str, str]:
 
 def _problem(bucket: str) -> str:
     if "@" in bucket:
-        return "a URI holds no user and password; pass access_key_id and secret_access_key, or use a profile"
+        return _NO_USERINFO
     if bucket.startswith("arn:"):
         return "of ARNs only those of access points can be opened: arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME"
     return f"{bucket!r} is no name of a bucket: letters, digits, and . - _ within"
