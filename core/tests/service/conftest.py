@@ -105,8 +105,8 @@ class CloudStore:
 class CloudService:
     def __init__(self, cloud, options):
         self._cloud, self._options, self._closed = cloud, options, False
-        cloud.open_services += 1
         cloud.play("service")
+        cloud.open_services += 1
 
     def endpoint(self):
         host, _, port = self._options.endpoint.rpartition(":")

@@ -185,15 +185,14 @@ class _Checkup:
         if self._read_only:
             raise _LeftOutError("--read-only")
         store, key = self._opened(), self._own_key()
+        uri = self._known_target().address.base + key
         data = secrets.token_bytes(_SIZE)
-        with _deleted_in_any_case(store, key):
+        with _deleted_in_any_case(store, key, uri, facts):
             _timed(facts, "put", lambda: store.put(key, data))
             sink = Collect()
             _timed(facts, "get", lambda: store.get(key, sink))
             if sink.view() != data:
-                raise ChecksumMismatchError(
-                    "what was read is not what was written", uri=self._known_target().address.base + key
-                )
+                raise ChecksumMismatchError("what was read is not what was written", uri=uri)
             _timed(facts, "delete", lambda: _delete(store, key))
 
     def remedy(self, step: str, error: PenstockError) -> str | None:
@@ -244,13 +243,16 @@ def _delete(store: ObjectStore, key: str) -> None:
 
 
 @contextlib.contextmanager
-def _deleted_in_any_case(store: ObjectStore, key: str) -> Iterator[None]:
+def _deleted_in_any_case(store: ObjectStore, key: str, uri: str, facts: Facts) -> Iterator[None]:
     try:
         yield
     except BaseException:
         # A put whose answer was lost may have written the object. The first failure is the one to report.
-        with contextlib.suppress(PenstockError):
+        try:
             _delete(store, key)
+        except PenstockError:
+            if "put" in facts:
+                facts["left behind"] = redact(uri)
         raise
 
 
