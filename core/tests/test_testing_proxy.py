@@ -161,11 +161,11 @@ def test_a_cut_can_end_one_way_only(proxy, echo):
 @pytest.mark.parametrize(("opening", "expected"), [("close", b""), ("reset", b"<reset>")])
 def test_a_connection_can_end_as_it_is_accepted(proxy, echo, opening, expected):
     proxy.then(Plan(opening=opening))
-    with connect(proxy) as connection:
-        try:
+    try:
+        with connect(proxy) as connection:
             got = connection.recv(1)
-        except ConnectionError:
-            got = b"<reset>"
+    except ConnectionError:
+        got = b"<reset>"
     assert got == expected
     assert echo[1] == []
     assert talk(proxy, b"next") == b"next"

@@ -222,11 +222,11 @@ class _Connection:
         """End it; ``only`` is the writer that ``half`` ends."""
         self._ended = self._ended or ending != "half"
         for writer in self._writers:
-            if ending == "reset":
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                writer.transport.abort()
-            elif ending == "close" or writer is only:
-                with suppress(OSError):  # it is gone already
+            with suppress(OSError):  # it is gone already
+                if ending == "reset":
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    writer.transport.abort()
+                elif ending == "close" or writer is only:
                     writer.write_eof()
 
     def abandon(self) -> None:
