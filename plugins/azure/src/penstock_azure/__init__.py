@@ -1,0 +1,1 @@
+"""penstock's backend for Azure Blob Storage."""
