@@ -44,6 +44,7 @@ class Cloud:
         self.open_services = 0
         self.tls = False
         self.corrupt = False
+        self.careless = False
 
     def play(self, name: str) -> None:
         self.calls.append(name)
@@ -137,6 +138,9 @@ class CloudService:
         self._cloud.play("delete_bucket")
         if self._options.bucket not in self._cloud.buckets:
             raise ObjectNotFoundError("no such bucket", operation="delete_bucket", code="NoSuchBucket")
+        if self._cloud.careless:
+            self._cloud.calls.append("wiped")
+            return
         if self._cloud.uploads or next(self._cloud.objects(self._options.bucket).list_pages(), None):
             raise StoreError("not empty", operation="delete_bucket", status=409, code="BucketNotEmpty")
         del self._cloud.buckets[self._options.bucket]

@@ -50,6 +50,17 @@ def test_a_bucket_with_objects_stays(cloud):
     assert penstock.get(BUCKET + "a") == b"1"
 
 
+def test_a_service_that_would_remove_objects_too_is_not_asked(cloud):
+    cloud.careless = True
+    penstock.put(BUCKET + "a", b"1")
+    with pytest.raises(StoreError, match="not empty"):
+        penstock.delete_bucket(BUCKET)
+    assert "wiped" not in cloud.calls
+    penstock.delete(BUCKET + "a")
+    penstock.delete_bucket(BUCKET)
+    assert "wiped" in cloud.calls
+
+
 @pytest.mark.parametrize(
     "call", [penstock.create_bucket, penstock.delete_bucket, penstock.list_uploads, penstock.get, penstock.count]
 )

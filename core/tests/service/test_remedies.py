@@ -150,3 +150,5 @@ def test_what_a_check_would_tell_more_of():
     kinds = [StoreConnectionError, StoreTimeoutError, CredentialsError]
     assert all(is_unreachable(kind("x")) for kind in kinds)
     assert not any(is_unreachable(kind("x")) for kind in (AccessDeniedError, ObjectNotFoundError, StoreError))
+    # There is no bucket to check.
+    assert not is_unreachable(CredentialsError("x", operation="list_buckets"))

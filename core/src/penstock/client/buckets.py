@@ -6,6 +6,7 @@ repeated for without harm (listings until their first entry, the abort of an upl
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -102,8 +103,14 @@ class BucketService:
         self.service.create_bucket()
 
     def delete_bucket(self) -> None:
-        """Remove the empty bucket. Raises ObjectNotFoundError; StoreError when objects are in it. Not repeated."""
-        _ = self.bucket_uri
+        """Remove the empty bucket. Raises ObjectNotFoundError; StoreError when objects are in it. Not repeated.
+
+        It looks for objects first, for there are services that remove a bucket with all that is in it.
+        """
+        uri = self.bucket_uri
+        with contextlib.closing(self.target.open()) as store:
+            for _ in store.list_pages("", page_size=1):
+                raise StoreError("the bucket is not empty", uri=uri, operation="delete_bucket")
         self.service.delete_bucket()
 
     def list_uploads(self, prefix: str) -> Iterator[UploadInfo]:

@@ -144,18 +144,15 @@ class _Checkup:
         facts.update(self._known_route().resolve())
 
     def connect(self, facts: Facts) -> None:
-        answered = 0
-        last: OSError | None = None
+        failures: dict[str, OSError] = {}
         for address, result in self._known_route().connect(clocks.monotonic_ns):
             if isinstance(result, OSError):
+                failures[address] = result
                 facts[address] = f"no: {result.strerror or result}"
-                last = result
             else:
                 facts[address] = f"connected in {format_duration(result)}"
-                answered += 1
-        if not answered:
-            causes = "; ".join(f"{address} {text}" for address, text in facts.items())
-            raise self._known_route().unreachable(causes, last) from last
+        if len(failures) == len(facts):
+            raise self._known_route().unreachable(failures)
 
     def tls(self, facts: Facts) -> None:
         route = self._known_route()

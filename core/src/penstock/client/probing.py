@@ -81,11 +81,15 @@ class Route:
         for address in self.addresses:
             yield str(address), results[address]
 
-    def unreachable(self, causes: str, last: OSError | None) -> StoreConnectionError | StoreTimeoutError:
+    def unreachable(self, failures: Mapping[str, OSError]) -> StoreConnectionError | StoreTimeoutError:
         """The error of a host of which no address answers."""
         where = f"the proxy {self.proxy.host}:{self.proxy.port}" if self.proxy else self.origin.authority
-        text = f"no connection to {where}: {causes}"
-        return StoreTimeoutError(text) if isinstance(last, TimeoutError) else StoreConnectionError(text)
+        causes = "; ".join(f"{address}: {error.strerror or error}" for address, error in failures.items())
+        late = all(isinstance(error, TimeoutError) for error in failures.values())
+        failure = (StoreTimeoutError if late else StoreConnectionError)(f"no connection to {where}: {causes}")
+        # A refusal says more than a silence.
+        failure.__cause__ = min(failures.values(), key=lambda error: isinstance(error, TimeoutError))
+        return failure
 
     def handshake(self, now: float) -> Mapping[str, str]:
         """Agree on TLS and read the certificate. ``now`` is the wall clock's time. Raises StoreConnectionError."""

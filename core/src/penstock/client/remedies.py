@@ -164,8 +164,9 @@ def remedy(error: BaseException, *, scheme: str = "SCHEME") -> str | None:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether a check of the connection, step by step, would tell more than the error does."""
-    return isinstance(error, StoreConnectionError | StoreTimeoutError | CredentialsError)
+    """Whether a check of the connection to a bucket, step by step, would tell more than the error does."""
+    kinds = StoreConnectionError | StoreTimeoutError | CredentialsError
+    return isinstance(error, kinds) and error.operation != "list_buckets"
 
 
 def health_command(uri: str) -> str:
