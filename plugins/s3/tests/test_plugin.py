@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from penstock.cli import main
 from penstock.errors import InvalidURIError, UnknownOptionError, UsageError
 from penstock.opening import resolve_object, resolve_store
-from penstock.options import resolve
+from penstock.options import describe, resolve
 from penstock.urls import parse_object
 from penstock_s3.plugin import CAPABILITIES, S3Options, parse, penstock_store_types
 
@@ -200,3 +201,14 @@ def test_describing_the_plugin_imports_no_sdk():
     script = "import sys, penstock_s3.plugin; print(*(n for n in ('boto3', 'botocore', 'awscrt') if n in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == ""
+
+
+def test_the_readme_tells_of_every_option_and_its_default():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    rows = [line.split(" | ") for line in readme.splitlines() if line.startswith("| `")]
+    told = {name.strip("`| "): row[1].strip("` ") for row in rows for name in row[0].split(", ")}
+    for field in describe(S3Options):
+        if field.name != "bucket":
+            assert told.get(field.name) == field.default, field.name
+        for variable in field.env:
+            assert variable in readme
