@@ -73,6 +73,10 @@ class Answer:
         value = self._fields.get(name)
         return None if value is None else _value(value)
 
+    def headers_like(self, prefix: str) -> Mapping[str, str]:
+        """The headers whose lower-case names begin with ``prefix``, by their whole names."""
+        return {name: _value(value) for name, value in self._fields.items() if name.startswith(prefix)}
+
     @property
     def headers(self) -> Mapping[str, str]:
         """All of them, by lower-case name."""

@@ -19,6 +19,8 @@ __all__ = ["SEND_SLICE_S", "Channel", "PlainChannel", "TLSChannel", "set_timeout
 #: How long a send blocks before it looks whether the server has answered already.
 SEND_SLICE_S = 0.25
 
+#: As many as one system call takes (IOV_MAX).
+_MOST_PARTS = 1024
 _JOINED = 32 * 1024
 _WRITE = 1024 * 1024
 _TIMEVAL = struct.Struct("ll")
@@ -76,7 +78,7 @@ class PlainChannel:
         return got
 
     def send(self, parts: Sequence[memoryview], /) -> int:
-        return self._sock.sendmsg(parts)
+        return self._sock.sendmsg(parts[:_MOST_PARTS])
 
     def answered(self) -> bool:
         return _readable(self._sock)

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 # What a header carries unchanged: printable ASCII, no space at either end.
 _VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?\Z")
 _LINE = re.compile(r"[ -~]+\Z")
-_CHECKSUMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+_CHECKSUMS = tuple((f"x-amz-checksum-{name}", name) for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1"))
 
 
 def metadata_headers(metadata: Mapping[str, str] | None) -> Headers:
@@ -70,8 +70,8 @@ def etag_of(text: str | None) -> str | None:
 
 def checksum_of(headers: Mapping[str, str]) -> str | None:
     """The stored checksum as ``algorithm:value``; one of parts ends in their number."""
-    for algorithm in _CHECKSUMS:
-        value = headers.get(f"x-amz-checksum-{algorithm}")
+    for name, algorithm in _CHECKSUMS:
+        value = headers.get(name)
         if value:
             return f"{algorithm}:{value}"
     return None
@@ -79,27 +79,19 @@ def checksum_of(headers: Mapping[str, str]) -> str | None:
 
 def describe(key: str, size: int, answer: Answer) -> ObjectInfo:
     """What the headers of an answer say of the object."""
-    headers = answer.headers
-    get = headers.get
+    get = answer.header
     modified = get("last-modified")
     etag = get("etag")
-    metadata: dict[str, str] | None = None
-    for name in headers:
-        if name.startswith(_META):
-            metadata = _metadata(headers)
-            break
+    own = answer.headers_like("x-amz-")
+    metadata = {name[len(_META) :]: value for name, value in own.items() if name.startswith(_META)}
     return ObjectInfo(
         key,
         size,
         None if modified is None else parse_date(modified),
         None if etag is None else etag.strip('"'),
         get("content-type"),
-        metadata,
-        get("x-amz-version-id"),
-        get("x-amz-storage-class"),
-        checksum_of(headers) if "x-amz-checksum-type" in headers or "x-amz-checksum-crc32" in headers else None,
+        metadata or None,
+        own.get("x-amz-version-id"),
+        own.get("x-amz-storage-class"),
+        checksum_of(own),
     )
-
-
-def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name[len(_META) :]: value for name, value in headers.items() if name.startswith(_META)}

@@ -153,7 +153,8 @@ class S3Store:
             trailer=trailer,
             replay=condition is None,
         )
-        if answer.status != 200:
+        # S3 says 200; servers that speak its protocol also say 201 or 204.
+        if not 200 <= answer.status < 300:
             self._wire.expect(answer, key, operation, condition=condition)
         answer.close()
         etag = answer.header("etag")
