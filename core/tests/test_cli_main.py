@@ -60,7 +60,28 @@ def test_help_has_two_spellings_everywhere(option):
     assert "--json" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["ls", "stat", "count", "du", "cat", "get", "put", "cp", "mv", "upload", "download"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ls",
+        "stat",
+        "count",
+        "du",
+        "cat",
+        "get",
+        "put",
+        "cp",
+        "mv",
+        "upload",
+        "download",
+        "set-metadata",
+        "rm",
+        "mkdir",
+        "rmdir",
+        "rb",
+        "health",
+    ],
+)
 def test_every_storage_command_has_the_common_options(name):
     text = run(name, "--help").stdout
     for option in ("--op-log", "--env-file", "--option", "--verbose"):

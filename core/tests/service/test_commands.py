@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 
 import pytest
+from click.testing import CliRunner
 
 import penstock
+from penstock.cli import main
 from penstock.errors import AccessDeniedError, CredentialsError, ObjectNotFoundError, StoreConnectionError, StoreError
 from penstock.service import UploadInfo
 
@@ -46,6 +49,17 @@ def test_rb_names_it_for_unfinished_uploads_too_and_only_then(cloud, run):
     assert "rb --force" not in run("rb", BUCKET, code=1).stderr
 
 
+@pytest.mark.parametrize("option", [["--yes"], ["-j", "4"]])
+def test_rb_without_force_takes_nothing_that_is_for_it(cloud, run, option):
+    assert "--force" in run("rb", *option, BUCKET, code=2).stderr
+    assert list(cloud.buckets) == ["b"]
+
+
+@pytest.mark.parametrize("args", [["ls", TOP], ["rm", "--incomplete", BUCKET]])
+def test_an_op_log_of_nothing_is_refused(cloud, run, args, tmp_path):
+    assert "--op-log" in run(*args, "--op-log", str(tmp_path / "log.tsv"), code=2).stderr
+
+
 def test_rb_force_wants_to_be_meant(cloud, run):
     penstock.put(BUCKET + "a/b", b"1")
     penstock.put(BUCKET + "c", b"22")
@@ -79,7 +93,7 @@ def test_ls_of_a_service_lists_its_buckets(cloud, run):
     assert second == {"name": "new", "uri": TOP + "new/"}
     assert run("ls", "-c", TOP).stdout == "2 buckets\n"
     assert json.loads(run("ls", "-c", "--json", TOP).stdout) == {"uri": TOP, "buckets": 2}
-    for options in (["-r"], ["--regex", "b"]):
+    for options in (["-r"], ["--regex", "b"], ["--bytes"]):
         assert "name a bucket" in run("ls", *options, TOP, code=2).stderr
 
 
@@ -174,7 +188,8 @@ def test_incomplete_stays_within_its_prefix(cloud, run):
 
 def test_incomplete_refuses_what_it_does_not_do(cloud, run):
     cloud.uploads = [upload("a", 99 * HOUR)]
-    assert "-r" in run("rm", "-r", "--incomplete", BUCKET, code=2).stderr
+    for option in (["-r"], ["-f"], ["--yes"], ["-j", "4"]):
+        assert "leave out" in run("rm", *option, "--incomplete", BUCKET, code=2).stderr
     assert "glob" in run("rm", "--incomplete", BUCKET + "*", code=2).stderr
     assert "--incomplete" in run("rm", "--older-than", "1h", BUCKET + "a", code=2).stderr
     assert "duration" in run("rm", "--incomplete", "--older-than", "soon", BUCKET, code=2).stderr
@@ -215,6 +230,8 @@ REFUSED = StoreConnectionError("no connection to h:1: Connection refused", retry
 REFUSED.__cause__ = ConnectionRefusedError(111, "Connection refused")
 UNKNOWN = StoreConnectionError("the host name 'h' can't be resolved", retryable=False)
 UNKNOWN.__cause__ = socket.gaierror(-2, "Name or service not known")
+EXPIRED = StoreConnectionError("the certificate of h is not trusted: certificate has expired", retryable=False)
+EXPIRED.__cause__ = ssl.SSLCertVerificationError("certificate has expired")
 
 COMMANDS = [
     ["ls", BUCKET],
@@ -243,15 +260,20 @@ CALLS = ["get", "put", "open_writer", "stat", "list_pages", "delete", "copy"]
         (lambda: CredentialsError("wrong key", status=403), "wrong key", "try: penstock health cloud://h:1/b/"),
         (lambda: _copy(REFUSED), "Connection refused", "try: penstock health cloud://h:1/b/"),
         (lambda: _copy(UNKNOWN), "can't be resolved", "try: penstock health cloud://h:1/b/"),
+        (
+            lambda: _copy(EXPIRED),
+            "certificate has expired",
+            "try: penstock health cloud://h:1/b/",
+        ),
         (lambda: AccessDeniedError("you may not", status=403), "you may not", "these credentials may not do this"),
         (
             lambda: ObjectNotFoundError("no such bucket", code="NoSuchBucket"),
             "no such bucket",
             "check the bucket's name",
         ),
-        (lambda: StoreError("late", code="RequestTimeTooSkewed"), "late", "set this machine's clock"),
+        (lambda: CredentialsError("late", code="RequestTimeTooSkewed"), "late", "set this machine's clock"),
     ],
-    ids=["key", "refused", "name", "right", "bucket", "clock"],
+    ids=["key", "refused", "name", "certificate", "right", "bucket", "clock"],
 )
 def test_a_failure_is_one_message_and_what_to_do(cloud, run, args, make, message, then, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -272,5 +294,23 @@ def _copy(error):
 
 def test_no_secret_is_shown(cloud, run):
     text = f"denied for https://me:{cloud.secret}@h/?X-Amz-Signature={cloud.secret}&secret_key={cloud.secret}"
-    cloud.failures["stat"] = [CredentialsError(text)]
+    failure = CredentialsError(text)
+    failure.__cause__ = ValueError(text)
+    cloud.failures["stat"] = [failure]
     assert "***" in run("stat", BUCKET + "a", code=1).stderr
+
+
+def test_no_secret_is_shown_in_a_traceback_either(cloud):
+    text = f"denied for https://me:{cloud.secret}@h/?X-Amz-Signature={cloud.secret}&secret_key={cloud.secret}"
+    failure = CredentialsError("denied")
+    failure.__cause__ = ValueError(text)
+    cloud.failures["stat"] = [failure]
+    said = CliRunner().invoke(main, ["-vv", "stat", BUCKET + "a"]).stderr
+    assert "Traceback" in said
+    assert "ValueError: denied for" in said
+    assert cloud.secret not in said
+
+
+def test_health_is_logged_like_every_command(run, tmp_path):
+    log = tmp_path / "log.tsv"
+    assert "4 of 4 rows written" in run("health", "mem://test-logged/", "--op-log", str(log)).stderr

@@ -11,13 +11,13 @@ from penstock.cli.common import print_json, warn
 from penstock.cli.lazy import FAILED
 from penstock.cli.progress import Bar
 from penstock.cli.removal import confirm_all
-from penstock.cli.session import Session, store_command, threads_option
+from penstock.cli.session import Session, service_command, store_command, threads_option, was_given
 from penstock.cli.text import count_text, time_text
 from penstock.cli.uploads import uploads_text
 from penstock.client import Found
 from penstock.client.buckets import BucketService
 from penstock.client.removal import remove_tree
-from penstock.errors import ObjectNotFoundError, PenstockError, StoreError
+from penstock.errors import ObjectNotFoundError, PenstockError, StoreError, UsageError
 from penstock.service import BucketInfo
 from penstock.store import ObjectInfo
 
@@ -26,7 +26,7 @@ __all__ = ["list_buckets", "mb", "rb"]
 
 @click.command()
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
-@store_command
+@service_command
 def mb(session: Session, uris: tuple[str, ...]) -> None:
     """Make the buckets, or containers, that the URIs name. One that is there already is a failure."""
     for uri in uris:
@@ -41,6 +41,8 @@ def mb(session: Session, uris: tuple[str, ...]) -> None:
 @store_command
 def rb(session: Session, uri: str, force: bool, yes: bool, threads: int) -> int:
     """Remove the bucket, or container, that URI names. It has to be empty, or --force empties it."""
+    if not force and (yes or was_given("threads")):
+        raise UsageError("--yes and -j are for --force")
     service = session.service(uri)
     base = service.bucket_uri
     (found,) = session.find(uri, threads=threads)
@@ -62,6 +64,7 @@ def rb(session: Session, uri: str, force: bool, yes: bool, threads: int) -> int:
 
 def list_buckets(session: Session, uri: str, *, long: bool, only_count: bool, as_json: bool) -> None:
     """Print the buckets of the service that a URI names, or how many there are."""
+    session.refuse_log("a listing of buckets")
     service = session.service(uri)
     if only_count:
         count = sum(1 for _ in service.list_buckets())

@@ -16,7 +16,7 @@ import attrs
 import click
 from click.shell_completion import CompletionItem
 
-from penstock.errors import PenstockError, PluginError, StoreError, UsageError
+from penstock.errors import PenstockError, PluginError, StoreError, UsageError, redact
 from penstock.options import nearest
 
 __all__ = ["FAILED", "INTERRUPTED", "OVER_LIMIT", "USAGE", "Entry", "LazyGroup", "State"]
@@ -167,7 +167,7 @@ def _explain(error: BaseException, state: State) -> int:
         return error.exit_code
     if isinstance(error, PenstockError):
         if state.verbosity >= 2:
-            sys.excepthook(type(error), error, error.__traceback__)
+            _show_traceback(error)
         _say(str(error) or type(error).__name__)
         if isinstance(error, StoreError):
             _say_remedy(error)
@@ -177,6 +177,13 @@ def _explain(error: BaseException, state: State) -> int:
 
 def _say(text: str) -> None:
     click.echo(f"penstock: {text}", err=True)
+
+
+def _show_traceback(error: PenstockError) -> None:
+    import traceback
+
+    # The SDK's own error, beneath ours, may quote what it was given.
+    click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
 
 
 def _say_remedy(error: StoreError) -> None:

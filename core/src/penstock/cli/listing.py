@@ -52,8 +52,8 @@ def ls(
     if session.target(uri).address.bucket == "":
         from penstock.cli.buckets import list_buckets
 
-        if recursive or regex is not None:
-            raise UsageError("-r and --regex are for objects; name a bucket")
+        if recursive or exact or regex is not None:
+            raise UsageError("-r, --regex and --bytes are for objects; name a bucket")
         list_buckets(session, uri, long=long, only_count=only_count, as_json=as_json)
         return
     (found,) = session.find(uri)

@@ -10,7 +10,7 @@ import click
 from penstock.cli.common import json_option, print_json, warn
 from penstock.cli.lazy import FAILED
 from penstock.cli.progress import Bar
-from penstock.cli.session import Duration, Session, missing, store_command, threads_option
+from penstock.cli.session import Duration, Session, missing, store_command, threads_option, was_given
 from penstock.cli.text import count_text
 from penstock.client import Found, Outcome, Store
 from penstock.client.removal import delete_listed, remove_tree
@@ -61,8 +61,8 @@ def rm(
     if incomplete:
         from penstock.cli.uploads import remove_uploads
 
-        if recursive:
-            raise UsageError("--incomplete removes no objects and takes all uploads below a URI; leave out -r")
+        if any(map(was_given, ("recursive", "force", "yes", "threads"))):
+            raise UsageError("--incomplete removes all abandoned uploads below a URI; leave out -r, -f, -j and --yes")
         return remove_uploads(session, uris, older_than=older_than, dry_run=dry_run, as_json=as_json)
     if older_than is not None:
         raise UsageError("--older-than is for --incomplete")

@@ -9,26 +9,33 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from penstock.cli.common import env_file_option, key_values, verbose_option
 from penstock.cli.lazy import State
 from penstock.client import Found, StoreCache
-from penstock.errors import NotAnObjectError, ObjectNotFoundError, StoreError, UnknownOptionError
+from penstock.errors import NotAnObjectError, ObjectNotFoundError, StoreError, UnknownOptionError, UsageError
 from penstock.opening import Target, resolve_object
 from penstock.options import nearest
 from penstock.quantities import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from penstock.client.buckets import BucketService
+    from penstock.client.stores import Wrap
     from penstock.oplog import OpLog
 
-__all__ = ["Duration", "Session", "Size", "missing", "store_command", "threads_option"]
+__all__ = ["Duration", "Session", "Size", "missing", "service_command", "store_command", "threads_option", "was_given"]
 
 _P = ParamSpec("_P")
 
 threads_option = click.option(
     "-j", "--threads", type=click.IntRange(min=1), default=16, show_default=True, help="Operations in flight."
 )
+
+
+def was_given(name: str) -> bool:
+    """Whether the command line has this parameter of the running command."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 class Size(click.ParamType[int]):
@@ -74,7 +81,7 @@ class Session:
         verbose = _is_verbose()
         self._cache = StoreCache(
             threads=threads,
-            wrap=self._log.meter if self._log is not None else None,
+            wrap=self.wrap,
             on_retry=_say_retry if verbose else None,
         )
         given = self.options_for(*uris)
@@ -109,6 +116,16 @@ class Session:
         return service
 
     @property
+    def wrap(self) -> Wrap | None:
+        """What records the calls on an opened store in the operation log, if there is one."""
+        return self._log.meter if self._log is not None else None
+
+    def refuse_log(self, what: str) -> None:
+        """Raise UsageError where an operation log is wanted of calls that it does not record."""
+        if self._log is not None:
+            raise UsageError(f"--op-log records calls on objects; {what} makes none")
+
+    @property
     def logged(self) -> bool:
         """Whether every call goes into an operation log, so that there must be none but the command's own."""
         return self._log is not None
@@ -125,29 +142,40 @@ def store_command(
     function: Callable[Concatenate[Session, _P], Any],
 ) -> Callable[_P, Any]:
     """Give a command ``-O``, ``--op-log``, ``--env-file`` and ``-v``, and its session as the first argument."""
+    return _with_session(function, verbose_option, env_file_option, _op_log_option, _store_option)
 
+
+def service_command(
+    function: Callable[Concatenate[Session, _P], Any],
+) -> Callable[_P, Any]:
+    """As :func:`store_command`, for a command that makes no call which an operation log records."""
+    return _with_session(function, verbose_option, env_file_option, _store_option)
+
+
+_op_log_option = click.option(
+    "--op-log", metavar="FILE", type=click.Path(dir_okay=False), help="Record every call in an operation log."
+)
+_store_option = click.option(
+    "-O",
+    "--option",
+    "store_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=key_values,
+    help="An option of the store; `penstock plugins show SCHEME` lists them.",
+)
+
+
+def _with_session(
+    function: Callable[Concatenate[Session, _P], Any], *options: Callable[[Any], Any]
+) -> Callable[_P, Any]:
     @functools.wraps(function)
-    def run(*args: Any, store_options: dict[str, str], op_log: str | None, **kwargs: Any) -> Any:
+    def run(*args: Any, store_options: dict[str, str], op_log: str | None = None, **kwargs: Any) -> Any:
         with _session(store_options, op_log) as session:
             return function(session, *args, **kwargs)
 
     decorated: Any = run
-    for option in (
-        verbose_option,
-        env_file_option,
-        click.option(
-            "--op-log", metavar="FILE", type=click.Path(dir_okay=False), help="Record every call in an operation log."
-        ),
-        click.option(
-            "-O",
-            "--option",
-            "store_options",
-            multiple=True,
-            metavar="NAME=VALUE",
-            callback=key_values,
-            help="An option of the store; `penstock plugins show SCHEME` lists them.",
-        ),
-    ):
+    for option in options:
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 

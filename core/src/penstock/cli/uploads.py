@@ -30,6 +30,7 @@ def remove_uploads(
     Prints what came of it and returns the exit code.
     """
     age = ABANDONED_AFTER if older_than is None else older_than
+    session.refuse_log("--incomplete")
     services = [session.service(uri) for uri in uris]
     counts: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []

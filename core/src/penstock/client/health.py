@@ -16,6 +16,7 @@ import attrs
 from penstock import clocks
 from penstock.client.probing import Route
 from penstock.client.remedies import CLOCK, remedy
+from penstock.client.stores import Wrap
 from penstock.client.trees import is_directory
 from penstock.errors import (
     AccessDeniedError,
@@ -56,14 +57,18 @@ class Step:
     remedy: str | None = None
 
 
-def check(uri: str, *, options: Mapping[str, Any] | None = None, read_only: bool = False) -> Iterator[Step]:
+def check(
+    uri: str, *, options: Mapping[str, Any] | None = None, read_only: bool = False, wrap: Wrap | None = None
+) -> Iterator[Step]:
     """Check a URI and yield each step when it is done: uri, resolve, connect, tls, authenticate, list, write.
 
     A backend without a service has only uri, list and write. The last one stores a small object of a name of its own
     below ``uri``, reads it back and deletes it, unless ``read_only``. Every step has its answer, after a failure
-    ``not tried``. Raises InvalidURIError where the URI names only a service.
+    ``not tried``. ``wrap`` puts a layer around the opened store.
+
+    Raises InvalidURIError where the URI names only a service.
     """
-    checkup = _Checkup(uri, options, read_only)
+    checkup = _Checkup(uri, options, read_only, wrap)
     failed = False
     with contextlib.closing(checkup):
         done = _run("uri", checkup.understand, checkup)
@@ -103,10 +108,11 @@ def _run(name: str, action: Action, checkup: _Checkup) -> Step:
 class _Checkup:
     """The steps of one URI, and what they hand on."""
 
-    def __init__(self, uri: str, options: Mapping[str, Any] | None, read_only: bool) -> None:
+    def __init__(self, uri: str, options: Mapping[str, Any] | None, read_only: bool, wrap: Wrap | None) -> None:
         self._uri = uri
         self._given = options
         self._read_only = read_only
+        self._wrap = wrap
         self._target: Target | None = None
         self._service: StoreService | None = None
         self._route: Route | None = None
@@ -219,7 +225,9 @@ class _Checkup:
 
     def _opened(self) -> ObjectStore:
         if self._store is None:
-            self._store = self._known_target().open()
+            target = self._known_target()
+            store = target.open()
+            self._store = self._wrap(store, target.address.base, target.endpoint()) if self._wrap else store
         return self._store
 
     def _own_key(self) -> str:

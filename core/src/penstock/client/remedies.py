@@ -165,8 +165,9 @@ def remedy(error: BaseException, *, scheme: str = "SCHEME") -> str | None:
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether a check of the connection to a bucket, step by step, would tell more than the error does."""
-    kinds = StoreConnectionError | StoreTimeoutError | CredentialsError
-    return isinstance(error, kinds) and error.operation != "list_buckets"
+    if not isinstance(error, StoreConnectionError | StoreTimeoutError | CredentialsError):
+        return False
+    return error.operation != "list_buckets" and _first(_OWN, [error]) is None
 
 
 def health_command(uri: str) -> str:
