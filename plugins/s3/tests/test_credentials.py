@@ -63,6 +63,24 @@ def in_threads(count, work):
     return failures
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("AWS_ACCESS_KEY_ID", "KEY\r\nx-evil: 1", "access key"),
+        ("AWS_ACCESS_KEY_ID", "KEY ", "access key"),
+        ("AWS_ACCESS_KEY_ID", "\u201cKEY\u201d", "access key"),
+        ("AWS_SESSION_TOKEN", f"{TOKEN}\n", "session token"),
+    ],
+)
+def test_keys_that_no_header_can_hold_are_refused(monkeypatch, variable, value, says):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(CredentialsError, match=f"the {says} from env") as caught:
+        source().keys()
+    assert "MARKER" not in str(caught.value)
+
+
 class Process:
     """A credential process: each run counts itself, and gives keys named after the run."""
 

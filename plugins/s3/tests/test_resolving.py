@@ -223,6 +223,21 @@ def test_the_control_plane_goes_to_the_same_place(options):
         assert scope[2:4] == [place.region, place.service]
 
 
+def test_the_control_plane_pays_too():
+    options = S3Options(bucket="my-bucket", request_payer=True, **KEYS)
+    client, sent = make_client(options, make_session(options)), []
+
+    def refuse(request, **_):
+        sent.append(request.headers)
+        return AWSResponse(request.url, 403, {}, _Raw())
+
+    client.meta.events.register("before-send.s3", refuse)
+    with pytest.raises(ClientError):
+        client.list_multipart_uploads(Bucket="my-bucket")
+    assert sent[0]["x-amz-request-payer"] == b"requester"
+    assert b"x-amz-request-payer" in sent[0]["Authorization"]
+
+
 class _Raw:
     def stream(self, *_, **__):
         yield b""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import sys
+import threading
 from contextlib import closing
 
 import pytest
 
 from penstock.http import HTTPClient
+from penstock.opening import open_store
+from penstock.sinks import Collect
 from penstock_s3.checksums import checksum, header_name
 from penstock_s3.plugin import S3Options
 from penstock_s3.resolving import make_client, make_keys, make_session, make_settings, resolve, signs_payloads
@@ -104,3 +108,42 @@ def test_a_chunk_that_is_changed_behind_its_signature_is_refused(seaweedfs):
         assert answer.status >= 400  # SeaweedFS: 500
         answer.close()
         assert line.send(b"GET", "changed")[0] == 404
+
+
+def test_a_store_goes_on_over_the_end_of_its_keys(seaweedfs, tmp_path, monkeypatch):
+    runs, script = tmp_path / "runs", tmp_path / "process.py"
+    script.write_text(
+        "import datetime, json\n"
+        f"open({str(runs)!r}, 'a').write('x')\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=5)\n"
+        f"print(json.dumps(dict(Version=1, AccessKeyId={seaweedfs.access_key!r}, "
+        f"SecretAccessKey={seaweedfs.secret_key!r}, Expiration=end.isoformat())))\n"
+    )
+    config = tmp_path / "config"
+    config.write_text(f"[profile short]\ncredential_process = {sys.executable} {script}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    failures, enough, data = [], threading.Event(), random.Random(3).randbytes(5000)
+
+    def work(store):
+        try:
+            while not enough.is_set():
+                sink = Collect()
+                store.get("long", sink)
+                assert sink.view() == data
+                if len(runs.read_text()) >= 4:
+                    enough.set()
+        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+            failures.append(error)
+            enough.set()
+
+    with closing(open_store(f"s3+{seaweedfs.endpoint}/penstock/keys/", options={"profile": "short"})) as store:
+        store.put("long", data)
+        threads = [threading.Thread(target=work, args=(store,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        store.delete(["long"])
+    assert failures == []
+    # One by boto3 itself, for what its first answer gave it was so close to its end, and one for each renewal.
+    assert len(runs.read_text()) in (4, 5)

@@ -157,6 +157,12 @@ class SessionKeys:
         frozen = credentials.get_frozen_credentials()
         if not (frozen.access_key and frozen.secret_key):
             raise CredentialsError(_REMEDIES)
+        for name, value in (("access key", frozen.access_key), ("session token", frozen.token or "")):
+            if not (value.isascii() and value.isprintable()) or " " in value:
+                raise CredentialsError(
+                    f"the {name} from {credentials.method} holds a blank, a line's end or another character that no "
+                    "key has; see how it got into the variable or file"
+                )
         self._method = credentials.method
         # Only credentials that end have it.
         ends_within = getattr(credentials, "refresh_needed", None)

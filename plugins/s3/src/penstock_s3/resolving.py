@@ -18,7 +18,7 @@ from penstock_s3.plugin import S3Options
 
 if TYPE_CHECKING:
     from boto3.session import Session
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
     from botocore.client import BaseClient
     from botocore.config import Config
 
@@ -76,7 +76,10 @@ def make_client(options: S3Options, session: Session, *, region: str | None = No
 
         config = config.merge(Config(signature_version=UNSIGNED))
     with _usage():
-        return session.client("s3", endpoint_url=_endpoint(options), config=config, verify=options.ca_bundle)
+        client = session.client("s3", endpoint_url=_endpoint(options), config=config, verify=options.ca_bundle)
+    if options.request_payer:
+        client.meta.events.register("before-sign.s3", _pay)
+    return client
 
 
 def make_settings(options: S3Options, session: Session) -> Settings:
@@ -141,6 +144,10 @@ def signs_payloads(options: S3Options, place: Place) -> bool:
     if options.payload_signing == "auto":
         return not place.origin.tls
     return options.payload_signing == "signed"
+
+
+def _pay(request: AWSRequest, **_: Any) -> None:
+    request.headers["x-amz-request-payer"] = "requester"
 
 
 class _Probe:
