@@ -12,7 +12,14 @@ from click.testing import CliRunner
 
 import penstock
 from penstock.cli import main
-from penstock.errors import AccessDeniedError, CredentialsError, ObjectNotFoundError, StoreConnectionError, StoreError
+from penstock.errors import (
+    AccessDeniedError,
+    CredentialsError,
+    ObjectNotFoundError,
+    StoreConnectionError,
+    StoreError,
+    UnsupportedOperationError,
+)
 from penstock.service import UploadInfo
 
 TOP = "cloud://h:1/"
@@ -68,6 +75,13 @@ def test_rb_force_wants_to_be_meant(cloud, run):
     assert list(cloud.buckets) == ["b"]
     assert "removed 2 objects, 3 B and 2 unfinished uploads" in run("rb", "--force", "--yes", BUCKET).stderr
     assert (cloud.buckets, cloud.uploads) == ({}, [])
+
+
+def test_rb_force_where_uploads_can_not_be_listed(cloud, run):
+    penstock.put(BUCKET + "a", b"1")
+    cloud.failures["list_uploads"] = [UnsupportedOperationError("no listing of uploads here")]
+    run("rb", "--force", "--yes", BUCKET)
+    assert cloud.buckets == {}
 
 
 def test_rb_force_keeps_the_bucket_of_what_stays(cloud, run):

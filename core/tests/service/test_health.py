@@ -309,6 +309,16 @@ def test_a_server_without_tls(cloud, server):
     failing(steps_of(uri_of(server)), "tls", remedies.NOT_TLS)
 
 
+@breaks_off
+def test_a_server_that_never_shakes_hands(cloud):
+    cloud.tls = True
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(5)
+        port = listener.getsockname()[1]
+        failing(steps_of(f"cloud://127.0.0.1:{port}/b/", connect_timeout="200ms"), "tls", remedies.TIMEOUT)
+
+
 def test_a_ca_bundle_that_is_none(cloud, server, tmp_path):
     cloud.tls = True
     step = failing(steps_of(uri_of(server), ca_bundle=str(tmp_path / "none.pem")), "tls", None)

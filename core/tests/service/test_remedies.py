@@ -64,6 +64,7 @@ CASES = [
     (verification(20), remedies.AUTHORITY),
     (verification(23), remedies.CERTIFICATE),
     (tls("WRONG_VERSION_NUMBER"), remedies.NOT_TLS),
+    (over(ssl.SSLWantReadError("x")), remedies.TIMEOUT),
     (tls("TLSV1_ALERT_PROTOCOL_VERSION"), remedies.TLS),
     (over(socket.gaierror(socket.EAI_NONAME, "x")), remedies.NAME),
     (over(ConnectionRefusedError(errno.ECONNREFUSED, "x")), remedies.REFUSED),

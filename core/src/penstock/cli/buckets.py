@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -17,7 +19,7 @@ from penstock.cli.uploads import uploads_text
 from penstock.client import Found
 from penstock.client.buckets import BucketService
 from penstock.client.removal import remove_tree
-from penstock.errors import ObjectNotFoundError, PenstockError, StoreError, UsageError
+from penstock.errors import PenstockError, StoreError, UnsupportedOperationError, UsageError
 from penstock.service import BucketInfo
 from penstock.store import ObjectInfo
 
@@ -102,19 +104,19 @@ def _holds_something(service: BucketService, found: Found) -> bool:
 
 def _empty(service: BucketService, found: Found) -> int:
     """Delete all that is in the bucket, say so, and return how many failures there were."""
-    failed = 0
-    aborted = 0
-    for outcome in service.abort_uploads("", older_than=0):
-        if outcome.state == "failed":
-            failed += 1
-            warn(f"{found.store.uri}{outcome.upload.key}: {outcome.error}")
-        aborted += outcome.state == "aborted"
+    states: Counter[str] = Counter()
+    # A service that lists no uploads removes them with the bucket, or has none.
+    with contextlib.suppress(UnsupportedOperationError):
+        for outcome in service.abort_uploads("", older_than=0):
+            states[outcome.state] += 1
+            if outcome.error is not None:
+                warn(f"{found.store.uri}{outcome.upload.key}: {outcome.error}")
     with Bar("removing") as bar:
         for done in remove_tree(found.store.raw, found.store.uri, "", found.store.threads):
             if done.error is None:
                 bar.object_done(done.nbytes)
-            elif not isinstance(done.error, ObjectNotFoundError):
-                failed += 1
+            else:
+                states["failed"] += 1
                 warn(f"{found.store.uri}{done.key}: {done.error}")
-    click.echo(f"removed {count_text(bar.objects, bar.nbytes)} and {uploads_text(aborted)}", err=True)
-    return failed
+    click.echo(f"removed {count_text(bar.objects, bar.nbytes)} and {uploads_text(states['aborted'])}", err=True)
+    return states["failed"]

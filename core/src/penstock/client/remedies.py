@@ -131,6 +131,8 @@ _BENEATH = (
     _Rule(AUTHORITY, _verification(2, 18, 19, 20, 21)),
     _Rule(CERTIFICATE, _kind(ssl.SSLCertVerificationError)),
     _Rule(NOT_TLS, _not_tls),
+    # What a socket with the kernel's time-out says of a handshake that got no answer.
+    _Rule(TIMEOUT, _kind(ssl.SSLWantReadError, ssl.SSLWantWriteError)),
     _Rule(TLS, _kind(ssl.SSLError)),
     _Rule(NAME, _kind(socket.gaierror)),
     _Rule(REFUSED, _number(errno.ECONNREFUSED)),
