@@ -63,6 +63,7 @@ CASES = [
     (verification(19), remedies.AUTHORITY),
     (verification(20), remedies.AUTHORITY),
     (verification(23), remedies.CERTIFICATE),
+    (over(ssl.SSLCertVerificationError("as an SDK makes it")), remedies.CERTIFICATE),
     (tls("WRONG_VERSION_NUMBER"), remedies.NOT_TLS),
     (over(ssl.SSLWantReadError("x")), remedies.TIMEOUT),
     (tls("TLSV1_ALERT_PROTOCOL_VERSION"), remedies.TLS),

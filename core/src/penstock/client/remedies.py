@@ -90,7 +90,10 @@ def _number(*numbers: int) -> Callable[[BaseException], bool]:
 
 
 def _verification(*numbers: int) -> Callable[[BaseException], bool]:
-    return lambda error: isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in numbers
+    # An SDK may have made the error anew, without its details.
+    return lambda error: (
+        isinstance(error, ssl.SSLCertVerificationError) and getattr(error, "verify_code", None) in numbers
+    )
 
 
 def _no_bucket(error: BaseException) -> bool:
@@ -101,7 +104,7 @@ def _no_bucket(error: BaseException) -> bool:
 
 def _not_tls(error: BaseException) -> bool:
     reasons = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
-    return isinstance(error, ssl.SSLError) and error.reason in reasons
+    return isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in reasons
 
 
 #: Looked up with the error itself first. Codes of several services stand side by side; they do not overlap.
