@@ -8,7 +8,13 @@ import os
 import attrs
 
 from mutants.plain import Item, Plain
-from penstock.errors import LengthMismatchError, ObjectNotFoundError, StoreError
+from penstock.errors import (
+    LengthMismatchError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    UnsupportedOperationError,
+)
 from penstock.store import ObjectInfo
 
 
@@ -242,3 +248,93 @@ class AnswersWithAnotherKey(Plain):
 class EtagNeverChanges(Plain):
     def etag(self):
         return "constant"
+
+
+class IfMatchOfReadsIgnored(Plain):
+    def match(self, key, item, if_match):
+        pass
+
+
+class IfMatchOfReadsRefused(Plain):
+    def match(self, key, item, if_match):
+        if if_match is not None:
+            raise UnsupportedOperationError("not here", uri=f"plain:///{key}", operation="get")
+
+
+class IfMatchOfReadsNeverMatches(Plain):
+    """Compares with quotes around it."""
+
+    def match(self, key, item, if_match):
+        super().match(key, item, if_match and f'"{if_match}"')
+
+
+class IfMatchOfReadsMatchesAPart(Plain):
+    """Takes an etag for the right one that only begins like it."""
+
+    def match(self, key, item, if_match):
+        if if_match is not None and not if_match.startswith(item.etag):
+            super().match(key, item, if_match)
+
+
+class IfMatchOfReadsRaisesAnyError(Plain):
+    def match(self, key, item, if_match):
+        try:
+            super().match(key, item, if_match)
+        except PreconditionFailedError as error:
+            raise StoreError(error.message, uri=error.uri, operation="get", status=412) from error
+
+
+class IfMatchOfReadsIsAnEmptyAnswer(Plain):
+    """As one does that takes 412 for 304."""
+
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        try:
+            return super().get(key, sink, start=start, length=length, if_match=if_match)
+        except PreconditionFailedError:
+            return self.stat(key)
+
+
+class IfMatchOfReadsChecksAfterTheBytes(Plain):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        info = super().get(key, sink, start=start, length=length)
+        self.match(key, self.find(key, "get"), if_match)
+        return info
+
+
+class IfMatchOfRangesIgnored(Plain):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        whole = start == 0 and length is None
+        return super().get(key, sink, start=start, length=length, if_match=if_match if whole else None)
+
+
+class IfMatchOfWholeReadsIgnored(Plain):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        whole = start == 0 and length is None
+        return super().get(key, sink, start=start, length=length, if_match=None if whole else if_match)
+
+
+class IfMatchOfEmptyRangesIgnored(Plain):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        return super().get(key, sink, start=start, length=length, if_match=if_match if length != 0 else None)
+
+
+class IfMatchBeyondTheEndIgnored(Plain):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        beyond = start >= len(self.find(key, "get").body)
+        return super().get(key, sink, start=start, length=length, if_match=None if beyond else if_match)
+
+
+class IfMatchOfMissingReadsFailsThePrecondition(Plain):
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        if if_match is not None and self.name(key) not in self.items:
+            raise PreconditionFailedError("another", uri=f"plain:///{key}", operation="get")
+        return super().get(key, sink, start=start, length=length, if_match=if_match)
+
+
+class IfMatchReadsTheWholeObject(Plain):
+    """Lets the range go when there is a condition."""
+
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        if if_match is not None:
+            start, length = 0, None
+        return super().get(key, sink, start=start, length=length, if_match=if_match)

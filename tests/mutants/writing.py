@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 import urllib.parse
+import uuid
 import weakref
+
+import attrs
 
 from mutants.plain import Bare, Item, Plain, Writer
 from penstock.errors import ObjectNotFoundError, StoreError
 from penstock.keys import check_key
+from penstock.memory import MemoryOptions, MemoryStore
 from penstock.store import Capabilities
 
 
@@ -329,6 +333,105 @@ class CopyBlamesTheTarget(Plain):
 class CopyDropsMetadata(Plain):
     def copy(self, source, target, /, *, metadata=None):
         return super().copy(source, target, metadata=metadata or {})
+
+
+class CopyKeepsTheTargetsMetadata(Plain):
+    def put_copy(self, target, item, metadata):
+        old = self.items.get(target)
+        return super().put_copy(target, item, old.metadata if old and metadata is item.metadata else metadata)
+
+
+class CopyIgnoresMetadata(Plain):
+    def copy(self, source, target, /, *, metadata=None):
+        return super().copy(source, target)
+
+
+class CopyMergesMetadata(Plain):
+    def put_copy(self, target, item, metadata):
+        return super().put_copy(target, item, {**(item.metadata or {}), **(metadata or {})})
+
+
+class CopyTakesEmptyMetadataForNone(Plain):
+    def copy(self, source, target, /, *, metadata=None):
+        return super().copy(source, target, metadata=metadata or None)
+
+
+class CopyLabelsTheSource(Plain):
+    """Changes the source's metadata, and then copies it."""
+
+    def copy(self, source, target, /, *, metadata=None):
+        if metadata is not None:
+            super().copy(source, source, metadata=metadata)
+        return super().copy(source, target)
+
+
+class CopyKeepsTheCallersMapping(Plain):
+    def put_copy(self, target, item, metadata):
+        self.items[target] = copied = Item(item.body, self.etag(), metadata)
+        return self.info(target, copied)
+
+
+class CopyAnswersWithTheOldMetadata(Plain):
+    def copy(self, source, target, /, *, metadata=None):
+        old = self.find(source, "copy")
+        return self.info(target, Item(old.body, super().copy(source, target, metadata=metadata).etag, old.metadata))
+
+
+class CopyInPlaceDoesNothing(Plain):
+    def copy(self, source, target, /, *, metadata=None):
+        return self.stat(source) if source == target else super().copy(source, target, metadata=metadata)
+
+
+class CopyInPlaceRefused(Plain):
+    def copy(self, source, target, /, *, metadata=None):
+        if source == target:
+            raise StoreError("a copy onto itself", uri=f"plain:///{target}", operation="copy", status=400)
+        return super().copy(source, target, metadata=metadata)
+
+
+class CopyInPlaceEmpties(Plain):
+    def put_copy(self, target, item, metadata):
+        in_place = self.items.get(target) is item and metadata is not item.metadata
+        return self.put(target, b"" if in_place else item.body, metadata=metadata)
+
+
+class CopyInPlaceMakesTheObject(Plain):
+    def copy(self, source, target, /, *, metadata=None):
+        if source == target and source not in self.items:
+            return self.put(target, b"", metadata=metadata)
+        return super().copy(source, target, metadata=metadata)
+
+
+class CopyLetsMetadataGo(Plain):
+    """Claims no metadata, and copies without what it was given instead of refusing."""
+
+    capabilities = attrs.evolve(Plain.capabilities, metadata=False)
+
+    def copy(self, source, target, /, *, metadata=None):
+        return super().copy(source, target)
+
+
+class CopyLetsEmptyMetadataGo(Plain):
+    capabilities = attrs.evolve(Plain.capabilities, metadata=False)
+
+    def copy(self, source, target, /, *, metadata=None):
+        return super().copy(source, target, metadata=metadata or None)
+
+
+class CopyDropsTheContentType(MemoryStore):
+    def __init__(self):
+        super().__init__(MemoryOptions(name=uuid.uuid4().hex))
+
+    def copy(self, source, target, /, *, metadata=None):
+        found = self._find(source, "copy")
+        return self.put(target, found.data, metadata=found.info.metadata if metadata is None else metadata)
+
+
+class CopyWithMetadataDropsTheContentType(CopyDropsTheContentType):
+    def copy(self, source, target, /, *, metadata=None):
+        if metadata is None:
+            return MemoryStore.copy(self, source, target)
+        return super().copy(source, target, metadata=metadata)
 
 
 class CopyIsALink(Plain):

@@ -143,7 +143,8 @@ class ThreadLaws:
         def drop(lane: int) -> None:
             for turn in range(8):
                 writer = store.open_writer(f"dropped/{lane}-{turn}", part_size=part_size(store))
-                writer.write(noise(2 * part_size(store), turn))
+                # A few have sent parts; a part is some MiB where the store wants that.
+                writer.write(noise(2 * part_size(store) if lane < 2 and turn < 2 else 5, turn))
                 if turn % 2:
                     writer.abort()
                 del writer

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 import pytest
 
 from penstock.errors import ObjectNotFoundError, StoreError
 from penstock.store import ObjectStore
-from penstock.testing.tools import broken, listed, noise, put_all, raises, read, refused
+from penstock.testing.tools import broken, listed, noise, put_all, raises, read, refused, same_object
 
 __all__ = ["CopyingLaws", "DeletingLaws"]
 
 _EXACT = "the law of delete (exactly these keys, never a neighbour or a directory)"
+_METADATA = "the law of copy (metadata)"
+_FACTS = {"owner": "someone", "note": "from the source"}
 _NEIGHBOURS = ("logs/a/x", "logs/ab", "logs/b", "logs2", "my-logs/a", "other")
 
 
@@ -120,6 +123,70 @@ class CopyingLaws:
             store.put("plain", b"x")
             assert not store.stat("plain").metadata, "an object that was put without metadata has none"
             return
-        store.put("source", b"x", metadata={"owner": "someone"})
+        store.put("source", b"x", metadata=_FACTS)
+        store.put("target", b"y", metadata={"of": "the old target"})
         store.copy("source", "target")
-        assert dict(store.stat("target").metadata or {}) == {"owner": "someone"}, "the law of copy: metadata too"
+        self._require(store, "target", _FACTS, "a copy has the source's metadata")
+
+    @pytest.mark.parametrize("target", ["target", "source"])
+    @pytest.mark.parametrize("expected", [{"colour": "blue", "note": "two words"}, {}])
+    def test_copy_with_metadata_replaces_all_of_it(
+        self, store: ObjectStore, target: str, expected: dict[str, str]
+    ) -> None:
+        claims, data, metadata = store.capabilities, noise(70_001), dict(expected)
+        store.put("source", data, metadata=_FACTS if claims.metadata else None)
+        store.put("beside", b"beside")
+        if not (claims.copy and claims.metadata):
+            with refused(None, "copy", "metadata"):
+                store.copy("source", target, metadata=metadata)
+            assert listed(store) == ["beside", "source"], "a refused copy stores nothing"
+            assert read(store, "source") == data, "a refused copy changes nothing"
+            return
+        info = store.copy("source", target, metadata=metadata)
+        metadata["colour"] = "the caller's mapping is free on return"
+        assert (info.key, info.size) == (target, len(data)), "copy answers for the target"
+        self._require(store, target, expected, "what was given replaces all of the source's")
+        same_object(info, store.stat(target))
+        if read(store, target) != data or read(store, "source") != data:
+            raise broken(_METADATA, "the bytes changed", "replace the metadata, and nothing else")
+        if target != "source":
+            self._require(store, "source", _FACTS, "the source keeps its own")
+        assert sorted(listed(store)) == sorted({"beside", "source", target}), f"{_METADATA} makes nothing else"
+
+    @pytest.mark.parametrize("metadata", [None, {"colour": "blue"}])
+    @pytest.mark.parametrize("target", ["target", "source"])
+    def test_copy_keeps_the_content_type(
+        self, store: ObjectStore, target: str, metadata: dict[str, str] | None
+    ) -> None:
+        claims = store.capabilities
+        store.put("source", b"{}", content_type="application/json")
+        kept = store.stat("source").content_type
+        if claims.copy and (claims.metadata if metadata else target != "source"):
+            store.copy("source", target, metadata=metadata)
+            found = store.stat(target).content_type
+            if found != kept:
+                raise broken(
+                    "the law of copy (its type goes with an object)",
+                    f"{kept!r} became {found!r} with metadata={metadata}",
+                    "name the type again where replacing the metadata would lose it",
+                )
+        assert store.stat("source").content_type == kept, "the law of copy: the source stays as it was"
+
+    @pytest.mark.parametrize("target", ["absent", "fresh", "taken"])
+    def test_metadata_for_a_missing_object_raises(self, store: ObjectStore, target: str) -> None:
+        store.put("taken", b"old")
+        if not (store.capabilities.copy and store.capabilities.metadata):
+            with refused(None, "copy", "metadata"):
+                store.copy("absent", target, metadata={"colour": "blue"})
+        else:
+            with raises(ObjectNotFoundError, "absent", "copy", "the law of copy (a missing source raises)"):
+                store.copy("absent", target, metadata={"colour": "blue"})
+        assert listed(store) == ["taken"], "a copy without a source makes no target"
+        assert read(store, "taken") == b"old", "a copy without a source leaves the target as it was"
+
+    def _require(self, store: ObjectStore, key: str, metadata: Mapping[str, str], what: str) -> None:
+        found = store.stat(key).metadata
+        if dict(found or {}) != metadata:
+            raise broken(
+                _METADATA, f"stat of {key} gives {found!r}, not {dict(metadata)}", f"{what}, as it was at the call"
+            )

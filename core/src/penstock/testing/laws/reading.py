@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.errors import LengthMismatchError, ObjectNotFoundError
+from penstock.errors import LengthMismatchError, ObjectNotFoundError, PreconditionFailedError
 from penstock.sinks import Collect, Into
 from penstock.store import ObjectStore
 from penstock.testing.sinks import LEAST_ROOM, CheckedSink, Room, SinkError
@@ -13,6 +13,7 @@ from penstock.testing.tools import broken, noise, raises, read, same_object
 __all__ = ["ReadingLaws"]
 
 _RANGE = "law 2 (get delivers [start, start+length) cut at the end)"
+_MATCH = "get(if_match=…)"
 _SIZE = 1_000
 
 #: start, length, and the bytes of a 1000-byte object that they name.
@@ -30,6 +31,12 @@ _RANGES: tuple[tuple[int, int | None, int, int], ...] = (
     (990, 11, 990, 1000),
     (500, 10**12, 500, 1000),
     (0, 10**12, 0, 1000),
+)
+
+
+#: Ranges of that object to read under a condition; the last two deliver nothing.
+_conditional = pytest.mark.parametrize(
+    ("start", "length"), [(0, None), (137, 411), (990, 50), (500, None), (0, 0), (1_000, 1)]
 )
 
 
@@ -162,6 +169,52 @@ class ReadingLaws:
         assert bytes(collect.view()) == data, "penstock.sinks.Collect holds what get delivered"
         assert buffer == data, "penstock.sinks.Into holds what get delivered"
         assert into.nbytes == len(data), "penstock.sinks.Into counts what get delivered"
+
+    @_conditional
+    def test_if_match_reads_the_object_of_that_etag(self, store: ObjectStore, start: int, length: int | None) -> None:
+        store.put("known", noise(_SIZE))
+        etag = store.stat("known").etag
+        if etag is None:
+            with raises(PreconditionFailedError, "known", "get", f"{_MATCH} of an object without an etag"):
+                store.get("known", CheckedSink(), start=start, length=length, if_match="any")
+            return
+        sink = CheckedSink()
+        info = store.get("known", sink, start=start, length=length, if_match=etag)
+        sink.check()
+        if sink.view() != noise(_SIZE)[start : None if length is None else start + length]:
+            raise broken(
+                _MATCH,
+                f"with the etag that stat gave, start={start} length={length} delivered {sink.nbytes} wrong bytes",
+                "compare with the etag as stat gives it; the right one changes nothing",
+            )
+        assert (info.key, info.size) == ("known", _SIZE), f"{_MATCH}: the answer is that of a read without it"
+
+    @_conditional
+    def test_if_match_reads_no_other_object(self, store: ObjectStore, start: int, length: int | None) -> None:
+        store.put("changed", noise(_SIZE, "old"))
+        old = store.stat("changed").etag or "any"
+        store.put("changed", noise(_SIZE, "new"))
+        for etag in (old, f"{store.stat('changed').etag}0"):
+            sink = CheckedSink()
+            with raises(PreconditionFailedError, "changed", "get", _MATCH):
+                store.get("changed", sink, start=start, length=length, if_match=etag)
+            if sink.nbytes:
+                raise broken(
+                    _MATCH, f"{sink.nbytes} bytes of another object were delivered", "compare before the first byte"
+                )
+        assert read(store, "changed") == noise(_SIZE, "new"), "a refused read changes nothing"
+
+    @_conditional
+    def test_if_match_of_a_missing_object_says_that_it_is_missing(
+        self, store: ObjectStore, start: int, length: int | None
+    ) -> None:
+        etag = store.put("gone", noise(_SIZE)).etag or "any"
+        store.delete(["gone"])
+        for key in ("gone", "never/there"):
+            sink = CheckedSink()
+            with raises(ObjectNotFoundError, key, "get", f"{_MATCH} of a missing object"):
+                store.get(key, sink, start=start, length=length, if_match=etag)
+            assert not sink.nbytes, "law 2: a missing object raises before any byte reaches the sink"
 
     def test_stat_says_what_get_and_put_say(self, store: ObjectStore) -> None:
         put = store.put("facts", noise(321))

@@ -81,9 +81,9 @@ class StreamingLaws:
     def test_nothing_is_visible_before_commit(self, store: ObjectStore) -> None:
         part = part_size(store)
         writer = store.open_writer("dir/hidden", part_size=part)
-        for _ in range(3):
+        for size in (part + 1, part - 1, 7):
             self._require_hidden(store, "dir/hidden")
-            writer.write(noise(part + 1))
+            writer.write(noise(size))
         self._require_hidden(store, "dir/hidden")
         writer.commit()
         assert listed(store) == ["dir/hidden"], "law 4: the object is there when commit has returned"
@@ -98,7 +98,7 @@ class StreamingLaws:
         writer.commit()
         assert read(store, "old") == noise(2 * part), "commit replaces the object of that key"
 
-    @pytest.mark.parametrize("parts", [0, 1, 3])
+    @pytest.mark.parametrize("parts", [0, 1, 2])
     def test_abort_leaves_nothing(self, store: ObjectStore, parts: int) -> None:
         writer = store.open_writer("dir/aborted", part_size=part_size(store))
         for _ in range(parts):
@@ -173,15 +173,15 @@ class StreamingLaws:
         one = store.open_writer("pair/one", part_size=part)
         two = store.open_writer("pair/two", part_size=part)
         same = store.open_writer("pair/one", part_size=part)
-        for turn in range(3):
+        for turn in range(2):
             one.write(noise(part, ("one", turn)))
             two.write(noise(part - 1, ("two", turn)))
             same.write(noise(part + 1, ("same", turn)))
         one.commit()
         two.abort()
-        assert read(store, "pair/one") == b"".join(noise(part, ("one", turn)) for turn in range(3)), "law 4: whole"
+        assert read(store, "pair/one") == b"".join(noise(part, ("one", turn)) for turn in range(2)), "law 4: whole"
         same.commit()
-        expected = b"".join(noise(part + 1, ("same", turn)) for turn in range(3))
+        expected = b"".join(noise(part + 1, ("same", turn)) for turn in range(2))
         assert read(store, "pair/one") == expected, "two writers of one key: the last commit wins, whole"
         assert listed(store) == ["pair/one"], "the aborted one of three writers leaves nothing"
 
