@@ -69,7 +69,6 @@ def check(
     Raises InvalidURIError where the URI names only a service.
     """
     checkup = _Checkup(uri, options, read_only, wrap)
-    failed = False
     with contextlib.closing(checkup):
         done = _run("uri", checkup.understand, checkup)
         checkup.need_bucket()
