@@ -66,7 +66,7 @@ class Account:
         text = options.connection_string if kind in ("auto", "connection_string") else None
         if kind == "connection_string" and text is None:
             raise CredentialsError(
-                "credential=connection_string, but there is none: set AZURE_STORAGE_CONNECTION_STRING"
+                "the option credential is connection_string, but there is none: set AZURE_STORAGE_CONNECTION_STRING"
             )
         parts = parse_connection_string(text) if text is not None else {}
         _require_same_account(name, parts)
@@ -141,13 +141,17 @@ _Chosen = tuple[_Kind, str, str]
 
 def _by_key(options: AzureOptions, parts: Mapping[str, str]) -> _Chosen:
     if options.account_key is None:
-        raise CredentialsError("credential=key, but there is none: give account_key, or set AZURE_STORAGE_KEY")
+        raise CredentialsError(
+            "the option credential is key, but there is none: give account_key, or set AZURE_STORAGE_KEY"
+        )
     return "key", options.account_key.strip(), "account_key"
 
 
 def _by_sas(options: AzureOptions, parts: Mapping[str, str]) -> _Chosen:
     if options.sas_token is None:
-        raise CredentialsError("credential=sas, but there is none: give sas_token, or set AZURE_STORAGE_SAS_TOKEN")
+        raise CredentialsError(
+            "the option credential is sas, but there is none: give sas_token, or set AZURE_STORAGE_SAS_TOKEN"
+        )
     return "sas", _signature(options.sas_token), "sas_token"
 
 

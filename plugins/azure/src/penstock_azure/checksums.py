@@ -15,7 +15,7 @@ from penstock.store import Sink
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Checksum", "checksum_of"]
+__all__ = ["Checksum", "Running", "checksum_of"]
 
 #: The longest range whose checksum the service computes, in bytes.
 _MAX_RANGE = 4 * 1024 * 1024

@@ -30,7 +30,9 @@ def copy(container: Container, source: ObjectInfo, target: str, metadata: Mappin
         return source if metadata is None else _set_metadata(container, source, metadata)
     fields = metadata_fields(metadata)
     url = container.url(source.key) + container.query
-    ms = fields | {"x-ms-copy-source": url, "x-ms-source-if-match": check_etag(source.etag or "")}
+    ms = fields | {"x-ms-copy-source": url}
+    if source.etag is not None:
+        ms["x-ms-source-if-match"] = check_etag(source.etag)
     answer = container.exchange("copy", "PUT", target, ms=ms, expect=(201, 202))
     answer.close()
     if answer.header("x-ms-copy-status") not in (None, "success"):
@@ -48,7 +50,7 @@ def _set_metadata(container: Container, info: ObjectInfo, metadata: Mapping[str,
         info.key,
         query=(("comp", "metadata"),),
         ms=metadata_fields(metadata),
-        if_match=check_etag(info.etag or ""),
+        if_match="" if info.etag is None else check_etag(info.etag),
     )
     answer.close()
     return _info(info.key, info, answer, metadata)

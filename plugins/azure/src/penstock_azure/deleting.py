@@ -76,13 +76,13 @@ def _delete_batch(container: Container, batch: Sequence[tuple[str, str]], snapsh
 
 
 def _body(container: Container, batch: Sequence[tuple[str, str]], boundary: str, snapshots: bool) -> bytes:
-    before = _SNAPSHOTS if snapshots else ""
+    after = _SNAPSHOTS if snapshots else ""
     # Unlike the head of a request, these lines need the space behind their colons.
-    lines = before.replace(":", ": ").replace("\n", "\r\n")
+    lines = after.replace(":", ": ").replace("\n", "\r\n")
     sign = container.signer.sign
     parts = []
     for number, (_, path) in enumerate(batch):
-        auth = sign(_DELETE, before, "", path, "")
+        auth = sign(_DELETE, "", after, path, "")
         parts.append(
             f"--{boundary}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
             f"Content-ID: {number}\r\n\r\n"

@@ -93,7 +93,7 @@ CODES: Mapping[str, Meaning] = {
     "InvalidResourceName": Meaning(StoreError, "the service can't hold an object or container of this name"),
     "InvalidUri": Meaning(StoreError, "the service can't hold an object of this name"),
     "KeyBasedAuthenticationNotPermitted": Meaning(
-        CredentialsError, "the account accepts no keys; sign in (az login) and use credential=default"
+        CredentialsError, "the account accepts no keys; sign in (az login), and set the option credential to default"
     ),
     "LeaseAlreadyPresent": Meaning(StoreError, _LEASE),
     "LeaseIdMismatchWithBlobOperation": Meaning(AccessDeniedError, _LEASE),

@@ -131,9 +131,11 @@ def parse_url(url: StoreURL) -> Address:
     """
     match = _HOST.match(url.authority)
     if match is None:
+        # What stands before an @ may be a password.
+        host = url.authority.rpartition("@")[2]
         raise InvalidURIError(
-            f"'https://{url.authority}/…': only https://ACCOUNT.blob.core.windows.net (or another of Azure's clouds) "
-            "can stand here; for another host write az://account/container/key with the option endpoint"
+            f"'https://{host}/…': only https://ACCOUNT.blob.core.windows.net (or another of Azure's clouds) can stand "
+            "here; for another host write az://account/container/key with the option endpoint"
         )
     if "sig" in url.query or _SIGNED.search(url.path):
         raise InvalidURIError(

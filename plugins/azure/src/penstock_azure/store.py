@@ -144,6 +144,8 @@ class AzureStore:
         """Two requests, as the answer to a copy does not say how large the object is: a stat, and the copy of what
         it found. An empty ``metadata`` takes one more, and so does each look at a copy that is not done at once.
         """
+        encode_key(target)
+        metadata_fields(metadata)
         return copy(self._container, self._head(source, "copy", None), target, metadata)
 
     def close(self) -> None:
@@ -210,7 +212,8 @@ class AzureStore:
         try:
             answer = self._container.exchange(operation, "HEAD", key, if_match=condition)
         except PreconditionFailedError:
-            self._head(key, operation, None)
+            if condition:
+                self._head(key, operation, None)
             raise
         headers = answer.headers
         if headers.get("x-ms-resource-type") == "directory":
@@ -237,7 +240,7 @@ class AzureStore:
             answer.close()
             return ObjectInfo(key, int(size))
         error = error_of(answer, "get", uri)
-        if isinstance(error, PreconditionFailedError):
+        if error.status == 412:
             # The condition may hide that there is no object at all; only then a second request is made.
             self._head(key, "get", None)
         raise error
