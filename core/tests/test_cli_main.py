@@ -130,6 +130,18 @@ def test_a_traceback_is_there_for_who_asks():
     assert done.stderr.splitlines()[-1].startswith("penstock: ")
 
 
+@pytest.mark.parametrize(("options", "heard"), [([], False), (["-v"], True)])
+def test_libraries_are_heard_only_on_demand(options, heard):
+    code = (
+        "import logging, sys\nfrom penstock.cli import main\nfrom penstock.memory import MemoryStore\n"
+        "def stat(self, key):\n    logging.getLogger('sdk').warning('noise of the SDK')\n    raise KeyboardInterrupt\n"
+        f"MemoryStore.stat = stat\nmain([*{options}, 'stat', 'mem://x/a'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert ("noise of the SDK" in done.stderr) == heard
+
+
 @pytest.fixture
 def command(monkeypatch):
     """Makes ``penstock probe`` do what the test gives it."""

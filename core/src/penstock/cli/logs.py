@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-__all__ = ["configure"]
+__all__ = ["configure", "quiet_libraries"]
 
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
@@ -25,3 +25,13 @@ def configure(verbosity: int) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def quiet_libraries() -> None:
+    """Keep what libraries log from standard error, where Python would print it when nobody has set up logging.
+
+    A command says what failed in one message; -v shows the libraries' own words too.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())

@@ -171,6 +171,10 @@ def _with_session(
 ) -> Callable[_P, Any]:
     @functools.wraps(function)
     def run(*args: Any, store_options: dict[str, str], op_log: str | None = None, **kwargs: Any) -> Any:
+        if not _is_verbose():
+            from penstock.cli.logs import quiet_libraries
+
+            quiet_libraries()
         with _session(store_options, op_log) as session:
             return function(session, *args, **kwargs)
 
