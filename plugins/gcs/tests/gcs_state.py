@@ -148,7 +148,7 @@ class Service:
 
     # Buckets
 
-    def bucket(self, name, project=None):
+    def bucket(self, name, project="checked before"):
         found = self.buckets.get(name)
         if found is None:
             raise ApiError(404, "notFound", "The specified bucket does not exist.")

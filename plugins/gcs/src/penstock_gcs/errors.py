@@ -188,9 +188,9 @@ def _translated(error: Exception, uri: str, operation: str) -> StoreError | None
         remedy = next((what for pattern, what in _GRANTS if re.search(pattern, text, re.IGNORECASE)), _LOGIN)
         return make(CredentialsError, f"no token was granted: {text}; {remedy}", code)
     if isinstance(error, auth.TransportError | http.ConnectionError | http.ProxyError):
-        return make(StoreConnectionError, f"Google's token service can't be reached: {_line(error)}")
+        return make(StoreConnectionError, f"Google's token service can't be reached: {_network(error)}")
     if isinstance(error, auth.TimeoutError | http.Timeout):
-        return make(StoreTimeoutError, f"Google's token service did not answer in time: {_line(error)}")
+        return make(StoreTimeoutError, f"Google's token service did not answer in time: {_network(error)}")
     if isinstance(error, auth.GoogleAuthError | http.RequestException):
         return make(CredentialsError, f"{_line(error)}; {_LOGIN}")
     return None
@@ -208,6 +208,15 @@ def _grant(error: Exception) -> tuple[str | None, str]:
         if isinstance(found, dict) and isinstance(found.get("error"), str):
             return found["error"], _line(str(found.get("error_description") or found["error"]))
     return None, _line(error.args[0] if error.args else error)
+
+
+def _network(error: BaseException) -> str:
+    """Host and first cause of a failure that went through several libraries."""
+    host, first = re.search(r"host='([^']+)'", str(error)), error
+    while (deeper := first.__cause__ or first.__context__) is not None:
+        first = deeper
+    cause = _line(first.strerror if isinstance(first, OSError) and first.strerror else first)
+    return f"{host[1]}: {cause}" if host else cause
 
 
 def _line(what: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import copy
+import functools
 import os
 import re
 import threading
@@ -55,8 +56,8 @@ class Tokens:
         self._lock = threading.RLock()
         self._credentials: Any = None
         self._session: Session | None = None
-        #: How many tokens were asked for, and what became of the last one if it failed.
-        self._asked = 0
+        # How many answers came to requests for a token, and the failure of the last one.
+        self._answers = 0
         self._failure: StoreError | None = None
 
     def header(self) -> bytes:
@@ -103,14 +104,14 @@ class Tokens:
 
     def _renewed(self, seen: _Token) -> bytes:
         # Whoever comes while a token is still good leaves the renewal to the one who is at it.
-        asked = self._asked
+        answers = self._answers
         if not self._lock.acquire(blocking=now_s() >= seen.expires):
             return seen.line
         try:
             current = self._current
             if current is not seen and now_s() < current.renew:
                 return current.line
-            if self._asked != asked and self._failure is not None:
+            if self._answers != answers and self._failure is not None:
                 # It failed for another one while this one waited: many would ask in vain one after the other.
                 raise copy.copy(self._failure) from self._failure
             self._current = current = self._fetch(current)
@@ -119,7 +120,6 @@ class Tokens:
             self._lock.release()
 
     def _fetch(self, old: _Token) -> _Token:
-        self._asked += 1
         try:
             token = self._ask()
         except StoreError as error:
@@ -127,6 +127,8 @@ class Tokens:
             if now_s() >= old.expires:
                 raise
             return attrs.evolve(old, renew=min(now_s() + _AGAIN_S, old.expires))
+        finally:
+            self._answers += 1
         self._failure = None
         return token
 
@@ -137,7 +139,7 @@ class Tokens:
         if self._session is None:
             self._session = session(self._options)
         with translating("", "authenticate"):
-            credentials.refresh(Request(self._session))
+            credentials.refresh(functools.partial(Request(self._session), timeout=self._options.read_timeout))
         return _token_of(credentials, self._options.user_project)
 
     def _find(self) -> Any:
@@ -183,6 +185,7 @@ def _token_of(credentials: Any, user_project: str | None) -> _Token:
         line += b"x-goog-user-project: " + quota.encode("ascii", "replace") + b"\r\n"
     if expiry is None:
         return _Token(line, _FOREVER, _FOREVER)
-    expires = calendar.timegm(expiry.timetuple())
+    # A request must reach the service before the token's end, so the last second is not used.
+    expires = calendar.timegm(expiry.timetuple()) - 1
     ahead = min(_AHEAD_S, max(0, (expires - now) // 4))
     return _Token(line, expires - ahead, expires)
