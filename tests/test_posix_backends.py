@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -373,3 +374,33 @@ def test_the_fsync_option_reaches_puts_writers_and_copies(scheme, tmp_path, monk
     synced.clear()
     open_store(f"{scheme}://{tmp_path}").put("key", b"x")
     assert synced == []
+
+
+@pytest.mark.parametrize("at", ["write", "commit"])
+def test_a_writer_that_failed_is_never_repeated(store, monkeypatch, at):
+    def busy(*_, **__):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    writer = store.open_writer("key", part_size=1 << 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write" if at == "write" else "rename", busy)
+        with pytest.raises(errors.StoreError, match="busy") as caught:
+            write_parts(writer, 3)
+        assert not caught.value.retryable, "what was written of the failed bytes is not known"
+        with pytest.raises(errors.StoreError, match="busy") as caught:
+            store.put("key", bytes(1 << 20))
+        assert caught.value.retryable, "a put begins anew"
+    writer.abort()
+    assert keys_of(store) == []
+
+
+def test_reads_by_etag_and_metadata(store):
+    store.put("key", b"0123456789")
+    etag = store.stat("key").etag
+    assert read(store, "key", if_match=etag, start=3, length=2) == b"34"
+    store.put("key", b"9876543210")
+    with pytest.raises(errors.PreconditionFailedError):
+        store.get("key", Discard(), if_match=etag)
+    for metadata in ({"a": "b"}, {}):
+        with pytest.raises(errors.UnsupportedOperationError, match="metadata"):
+            store.copy("key", "key", metadata=metadata)

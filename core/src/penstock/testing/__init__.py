@@ -18,6 +18,10 @@ opened the store, and carries its options there. Where a test class makes its st
 where that is, by the fixture ``uri``; if that does not open the same kind of store either, by the fixture
 ``opener``, a call without arguments that pickles. A class that overrides ``uri`` alone needs no ``store``.
 
+A fresh, empty store may be a place of its own in a bucket that tests share: a ``uri`` that ends in a prefix which no
+other test has, of at most 200 bytes. The kit never looks beside it. Over a network the kit is a matter of requests,
+some twenty thousand, most of them in the histories; where parts are of some MiB no test sends more than a dozen.
+
 What a class may choose besides:
 
 - ``keys`` and ``data``: hypothesis strategies for the histories; ``histories`` and ``calls``: how many and how long
