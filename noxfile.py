@@ -76,6 +76,26 @@ def install_test_needs(session: nox.Session, *projects: Path) -> None:
             install(session, *nox.project.dependency_groups(metadata, "test"))
 
 
+def need(session: nox.Session, **programs: str) -> None:
+    """See that programs are on the PATH, each from a package of Debian; root installs what is missing."""
+    missing = {name: package for name, package in programs.items() if shutil.which(name) is None}
+    if not missing:
+        return
+    packages = sorted(set(missing.values()))
+    if os.geteuid() or shutil.which("apt-get") is None:
+        session.error(f"{', '.join(missing)} is needed here; install {' '.join(packages)} (Debian's names)")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    session.run("apt-get", "update", "-qq", external=True, silent=True)
+    session.run("apt-get", "install", "-y", "-qq", *packages, external=True, silent=True, env=quiet)
+
+
+def settings(project: Path) -> dict[str, dict[str, str]]:
+    """What a project says in ``[tool.penstock]``: ``live`` is the environment of its ``live`` session, and
+    ``live-programs`` the programs that it takes, each with Debian's package.
+    """
+    return dict(nox.project.load_toml(project / "pyproject.toml").get("tool", {}).get("penstock", {}))
+
+
 def pytest(session: nox.Session, *arguments: str) -> None:
     session.run("pytest", "-q", "-p", "no:cacheprovider", *arguments, *session.posargs)
 
@@ -115,6 +135,18 @@ def conformance(session: nox.Session, plugin: Path) -> None:
     pytest(session, *QUICK, str((plugin / "tests").relative_to(ROOT)))
 
 
+@nox.session(default=False)
+@nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS if "live" in settings(path)])
+def live(session: nox.Session, plugin: Path) -> None:
+    """One plugin against a production server, too large for every day."""
+    said = settings(plugin)
+    need(session, **said.get("live-programs", {}))
+    install_wheels(session, plugin)
+    install_test_needs(session, plugin)
+    os.environ.update(said["live"])
+    pytest(session, str((plugin / "tests").relative_to(ROOT)))
+
+
 @nox.session
 def kit(session: nox.Session) -> None:
     """The kit must catch every broken store."""
@@ -141,6 +173,7 @@ def third_party(session: nox.Session) -> None:
 @nox.session
 def integration(session: nox.Session) -> None:
     """Whole runs of the command, and whatever else of tests/ no other session runs."""
+    need(session, nginx="nginx")
     install_wheels(session, *PLUGINS)
     others = [f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, "tests/third_party", "tests/mutants")]
     pytest(session, *QUICK, *others, "tests")
@@ -174,8 +207,12 @@ def nightly(session: nox.Session) -> None:
     install_wheels(session, *PLUGINS)
     install_test_needs(session, *PLUGINS)
     install(session, "build", "hatchling")
+    need(session, nginx="nginx")
     os.environ["HYPOTHESIS_PROFILE"] = "nightly"
-    pytest(session, "-n", "auto", "core/tests", *(str(path / "tests") for path in PLUGINS), "tests")
+    pytest(session, "-n", "auto", "core/tests")
+    for path in PLUGINS:
+        pytest(session, str((path / "tests").relative_to(ROOT)))
+    pytest(session, "-n", "auto", "tests")
 
 
 @nox.session(default=False)
