@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.errors import StoreConnectionError
+from penstock.errors import StoreConnectionError, StoreTimeoutError
 from penstock.http.connection import Connection
 from penstock.http.dates import now_s, parse_date
 from penstock.http.heads import malformed, read_length
@@ -20,6 +20,8 @@ __all__ = ["Answer", "Home"]
 _MIB = 1024 * 1024
 #: Bodies nobody wants are read to the end up to this size, to keep the connection.
 _DRAIN = 64 * 1024
+#: The most room that a sink is asked for at once, for a length may be a lie.
+_MOST_ROOM = 1024 * 1024 * 1024
 #: Below this much of a chunk it is fetched together with what follows.
 _SMALL = 16 * 1024
 _MAX_LINE = 4096
@@ -52,16 +54,18 @@ class Answer:
         bodiless: bool,
     ) -> None:
         """``bodiless``: the request was a HEAD. Raises StoreConnectionError when the body can't be delimited."""
-        self.status, persists, fields = head
+        self.status, version, fields = head
+        persists = version
         self._home = home
         self._connection: Connection | None = connection
         self._fields = fields
         said = fields.get("connection")
         if said is not None or not persists:
-            options = {option.strip().lower() for option in (said or "").split(",")}
+            options = {option.strip(" \t").lower() for option in (said or "").split(",")}
             persists = "close" not in options and (persists or "keep-alive" in options)
-        self._persists = persists
         self.length, self._left = _framing(self.status, fields, bodiless)
+        # RFC 9112, 6.1: HTTP/1.0 has no transfer codings, so who sends one may mean another end of the answer.
+        self._persists = persists and self._left != _CLOSE and (version or "transfer-encoding" not in fields)
         if not self._left:
             self._finish()
 
@@ -128,7 +132,7 @@ class Answer:
         if self._persists and 0 < self._left <= _DRAIN:
             try:
                 self.into(_Bounded(_DRAIN))
-            except StoreConnectionError:
+            except (StoreConnectionError, StoreTimeoutError):
                 return
         else:
             self._drop()
@@ -184,8 +188,9 @@ def _framing(status: int, fields: Mapping[str, str], bodiless: bool) -> tuple[in
         return nbytes, _CLOSE if nbytes is None else nbytes
     if nbytes is not None:
         raise malformed("it has both a length and a transfer coding")
-    if coding.strip().lower() != "chunked":
-        raise malformed(f"its transfer coding is {coding.strip()[:40]!r}")
+    coding = coding.strip(" \t")
+    if coding.lower() != "chunked":
+        raise malformed(f"its transfer coding is {coding[:40]!r}")
     return None, _CHUNKED
 
 
@@ -209,7 +214,7 @@ def _deliver(connection: Connection, sink: Sink, count: int) -> None:
         sink.write(connection.view[begin : begin + left])
         return
     while have:
-        room = sink.reserve(left)
+        room = sink.reserve(min(left, _MOST_ROOM))
         taken = min(room.nbytes, have)
         room[:taken] = connection.view[begin : begin + taken]
         begin += taken
@@ -218,7 +223,7 @@ def _deliver(connection: Connection, sink: Sink, count: int) -> None:
         connection.begin = begin
         sink.commit(taken)
     while left:
-        room = sink.reserve(left)
+        room = sink.reserve(min(left, _MOST_ROOM))
         if room.nbytes > left:
             room = room[:left]
         got = connection.receive(room)

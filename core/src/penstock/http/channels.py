@@ -14,6 +14,8 @@ import struct
 from collections.abc import Sequence
 from typing import Protocol
 
+from penstock.clocks import monotonic_ns
+
 __all__ = ["SEND_SLICE_S", "Channel", "PlainChannel", "TLSChannel", "set_timeouts"]
 
 #: How long a send blocks before it looks whether the server has answered already.
@@ -27,6 +29,8 @@ _TIMEVAL = struct.Struct("ll")
 # Linux's struct tcp_info: its state comes first, the number of bytes received stands at 128.
 _TCP_INFO = 136
 _ESTABLISHED = 1
+# Not in the socket module; its first number is the memory of the receive queue.
+_SO_MEMINFO = 55
 
 
 class Channel(Protocol):
@@ -38,14 +42,14 @@ class Channel(Protocol):
     def send(self, parts: Sequence[memoryview], /) -> int:
         """Send from the start of the parts and return how many bytes were taken, not always all."""
 
+    def recv_within(self, room: memoryview, seconds: float, /) -> int:
+        """As ``recv_into``, with a limit for the whole call, however its bytes come."""
+
     def answered(self) -> bool:
         """Whether bytes, or the end, have come that were not read; looks without waiting. May raise OSError."""
 
-    def settle(self) -> None:
-        """An exchange is over, and what comes now was not asked for."""
-
     def is_quiet(self) -> bool:
-        """Whether nothing has come since, not even the end; asked before each exchange, so it is cheap."""
+        """Whether nothing is there to be read, not even the end; asked before each exchange, so it is cheap."""
 
     def wait_at_most(self, seconds: float) -> None:
         """Set the longest silence of a receive."""
@@ -77,14 +81,15 @@ class PlainChannel:
         self._received += got
         return got
 
+    def recv_within(self, room: memoryview, seconds: float, /) -> int:
+        set_timeouts(self._sock, seconds)
+        return self.recv_into(room)
+
     def send(self, parts: Sequence[memoryview], /) -> int:
         return self._sock.sendmsg(parts[:_MOST_PARTS])
 
     def answered(self) -> bool:
         return _readable(self._sock)
-
-    def settle(self) -> None:
-        """What was received is counted as it comes."""
 
     def is_quiet(self) -> bool:
         return _received(self._sock) == self._received
@@ -103,20 +108,22 @@ class TLSChannel:
     time-out has passed; the descriptor itself does block.
     """
 
-    __slots__ = ("_early", "_received", "_tls")
+    __slots__ = ("_early", "_patience_ns", "_tls")
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        """Shake hands, in the time that the socket's time-outs allow; ``host`` is the name in the certificate.
-
-        Raises OSError.
-        """
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str, timeout: float) -> None:
+        """Shake hands, within ``timeout`` seconds; ``host`` is the name in the certificate. Raises OSError."""
         self._tls = context.wrap_socket(
             sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
         self._early = b""
-        self._received = 0
-        self._block(True)
-        self._tls.do_handshake()
+        self._patience_ns = 0
+        try:
+            # Python's time-out is for the whole of it, while the kernel's begins anew with each byte.
+            self._tls.settimeout(timeout)
+            self._tls.do_handshake()
+        except BaseException:
+            self._tls.close()
+            raise
 
     def recv_into(self, room: memoryview, /) -> int:
         if self._early:
@@ -124,10 +131,25 @@ class TLSChannel:
             room[:count] = self._early[:count]
             self._early = self._early[count:]
             return count
+        began = monotonic_ns()
+        while True:
+            try:
+                return self._tls.recv_into(room)
+            except ssl.SSLWantReadError as error:
+                # A signal ends the wait too, and OpenSSL does not tell which it was.
+                if monotonic_ns() - began >= self._patience_ns:
+                    raise BlockingIOError from error
+
+    def recv_within(self, room: memoryview, seconds: float, /) -> int:
+        if self._early:
+            return self.recv_into(room)
+        self._tls.settimeout(seconds)
         try:
             return self._tls.recv_into(room)
-        except ssl.SSLWantReadError as error:
+        except TimeoutError as error:
             raise BlockingIOError from error
+        finally:
+            self._block(True)
 
     def send(self, parts: Sequence[memoryview], /) -> int:
         """A part at a time, at most 1 MiB of it; small ones are joined, for each call makes a record of its own."""
@@ -154,20 +176,19 @@ class TLSChannel:
             return True
         return bool(self._early)
 
-    def settle(self) -> None:
-        self._received = _received(self._tls)
-
     def is_quiet(self) -> bool:
         if self._early or self._tls.pending():
             return False
         try:
-            return _received(self._tls) == self._received or not self.answered()
+            return not (_unread(self._tls) and self.answered()) and _received(self._tls) >= 0
         except OSError:
             return False
 
     def wait_at_most(self, seconds: float) -> None:
         set_timeouts(self._tls, seconds)
         self._block(True)
+        # The kernel counts in its ticks, and may be early by one.
+        self._patience_ns = round(seconds * 0.9e9)
 
     def close(self) -> None:
         self._tls.close()
@@ -201,3 +222,8 @@ def _received(sock: socket.socket) -> int:
     if info[0] != _ESTABLISHED:
         return -1
     return int.from_bytes(info[128:136], "little")
+
+
+def _unread(sock: socket.socket) -> int:
+    """The memory of what the kernel has received and nobody has read, the end included; it may count too much."""
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)[:4], "little")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -32,6 +34,7 @@ class HTTPClient:
         self._idle: deque[Connection] = deque()
         self._max_idle_ns = round(self.settings.max_idle * 1e9)
         self._closed = False
+        _clients.add(self)
         proxy = self._dialer.proxy
         #: What a plain request to a proxy has before its target, and the header that opens the proxy.
         self._absolute = f"{origin}".encode() if proxy and not origin.tls else b""
@@ -64,7 +67,6 @@ class HTTPClient:
 
     def keep(self, connection: Connection, /) -> None:
         """Take a connection that can carry another request."""
-        connection.settle()
         connection.idle_since = monotonic_ns()
         self._idle.append(connection)
         if self._closed:
@@ -78,6 +80,13 @@ class HTTPClient:
                 self._idle.pop().close()
             except IndexError:
                 return
+
+    def _after_fork(self) -> None:
+        # Of two processes that talk on one connection, each gets the other's answers.
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+        self._dialer.after_fork()
 
     def _exchange(self, connection: Connection, head: bytes, parts: Sequence[memoryview], bodiless: bool) -> Answer:
         try:
@@ -107,6 +116,17 @@ class HTTPClient:
         method, space, rest = head.partition(b" ")
         line, end, fields = rest.partition(b"\r\n")
         return method + space + self._absolute + line + end + self._proxy_line + fields
+
+
+_clients: weakref.WeakSet[HTTPClient] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in _clients:
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _parts(body: Buffer | Sequence[Buffer] | None) -> Sequence[memoryview]:

@@ -13,6 +13,8 @@ from penstock.http.heads import MAX_HEAD, malformed, read_head
 __all__ = ["Connection"]
 
 _MAX_INTERIM = 16
+#: Every beginning of an interim answer, up to its status's first digit.
+_INTERIM = {line[:size] for line in (b"HTTP/1.1 1", b"HTTP/1.0 1") for size in range(11)}
 
 
 class Connection:
@@ -26,6 +28,7 @@ class Connection:
         "_buffer",
         "_channel",
         "_deadline",
+        "_interims",
         "_operation_ns",
         "_read_timeout",
         "begin",
@@ -43,6 +46,7 @@ class Connection:
         self._read_timeout = read_timeout
         self._operation_ns = 0 if operation_timeout is None else round(operation_timeout * 1e9)
         self._deadline = 0
+        self._interims = 0
         self.begin = self.end = 0
         self.silent = True
         #: The request was not sent to its end, since the answer came first.
@@ -56,29 +60,31 @@ class Connection:
         """
         self.begin = self.end = 0
         self.silent = True
+        self._interims = 0
         if self._operation_ns:
             self._deadline = monotonic_ns() + self._operation_ns
         self._send([memoryview(head), *body] if body else (memoryview(head),))
-        for _ in range(_MAX_INTERIM):
+        while True:
             answer = self._read_head()
             if answer[0] >= 200:
                 return answer
-            if answer[0] == 101:
-                raise malformed("it changes the protocol, which was not asked for")
-        raise malformed(f"more than {_MAX_INTERIM} interim answers")
+            self._pass_over(answer[0])
 
     def receive(self, room: memoryview) -> int:
         """Receive into ``room``; 0 at the end of what the server sends."""
-        if self._deadline and monotonic_ns() >= self._deadline:
-            raise StoreTimeoutError(f"the exchange took longer than {self._operation_ns / 1e9:g} s")
         try:
-            return self._channel.recv_into(room)
+            if not self._deadline:
+                return self._channel.recv_into(room)
+            left = (self._deadline - monotonic_ns()) / 1e9
+            if left > 0:
+                return self._channel.recv_within(room, min(left, self._read_timeout))
         except BlockingIOError as error:
             raise self._late() from error
         except ssl.SSLEOFError:
             raise StoreConnectionError("the server ended the connection without the farewell of TLS") from None
         except OSError as error:
             raise StoreConnectionError(f"the connection broke: {error.strerror or error}") from error
+        raise self._late()
 
     def fill(self) -> bool:
         """Receive more into the buffer, behind what is there; False at the end of what the server sends."""
@@ -101,10 +107,6 @@ class Connection:
     def is_quiet(self) -> bool:
         """Whether it can carry another request."""
         return self._channel.is_quiet()
-
-    def settle(self) -> None:
-        """The exchange is over."""
-        self._channel.settle()
 
     def close(self) -> None:
         """Let go of it."""
@@ -143,17 +145,34 @@ class Connection:
             now = monotonic_ns()
             if now - looked > SEND_SLICE_S * 1e9:
                 looked = now
-                if taken < total and self._is_answered():
+                if taken < total and self._is_answering():
                     self.cut_short = True
                     return
             if now - progress > self._read_timeout * 1e9 or (self._deadline and now >= self._deadline):
                 raise self._late()
 
-    def _is_answered(self) -> bool:
+    def _is_answering(self) -> bool:
+        """Whether the final answer, or the end, has begun to come; interim answers are passed over."""
         try:
-            return self._channel.answered()
+            if not self._channel.answered():
+                return False
         except OSError:
             return True
+        if not self.fill():
+            return True
+        while bytes(self.view[self.begin : min(self.begin + 10, self.end)]) in _INTERIM:
+            found = self._buffer.find(b"\r\n\r\n", self.begin, self.end)
+            if found < 0:
+                return False
+            self._pass_over(self._read_head()[0])
+        return True
+
+    def _pass_over(self, status: int) -> None:
+        if status == 101:
+            raise malformed("it changes the protocol, which was not asked for")
+        self._interims += 1
+        if self._interims > _MAX_INTERIM:
+            raise malformed(f"more than {_MAX_INTERIM} interim answers")
 
     def _read_head(self) -> tuple[int, bool, dict[str, str]]:
         seen = 0

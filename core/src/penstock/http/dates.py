@@ -16,12 +16,17 @@ def now_s() -> int:
     return clocks.wall_ns() // 1_000_000_000
 
 
-@functools.lru_cache(4096)
 def parse_date(text: str) -> int | None:
     """An HTTP date (RFC 9110, 5.6.7) in nanoseconds since 1970; None when the text is no date."""
+    # The longest form has 33 characters; what is remembered must not be large.
+    return _parse(text) if len(text) < 64 else None
+
+
+@functools.lru_cache(4096)
+def _parse(text: str) -> int | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

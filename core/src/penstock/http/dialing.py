@@ -17,7 +17,7 @@ import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.errors import StoreConnectionError, StoreTimeoutError, UsageError
-from penstock.http.channels import Channel, PlainChannel, TLSChannel, set_timeouts
+from penstock.http.channels import Channel, PlainChannel, TLSChannel
 from penstock.http.heads import MAX_HEAD, read_head
 from penstock.http.values import Origin, Settings
 
@@ -113,9 +113,8 @@ class Dialer:
         """A connection that is ready for requests. Raises StoreConnectionError or StoreTimeoutError."""
         sock = self._connect()
         try:
-            set_timeouts(sock, self.settings.connect_timeout, self.settings.connect_timeout)
             if self.proxy is not None and self.origin.tls:
-                _open_tunnel(sock, self.proxy, self.origin)
+                _open_tunnel(sock, self.proxy, self.origin, self.settings.connect_timeout)
             channel: Channel = PlainChannel(sock)
             if self._context is not None:
                 channel = self._secure(sock, self._context)
@@ -124,6 +123,10 @@ class Dialer:
             sock.close()
             raise
         return channel
+
+    def after_fork(self) -> None:
+        """In the child of a fork, where another thread may have held the lock."""
+        self._lock = threading.Lock()
 
     def addresses(self) -> Sequence[Address]:
         """The addresses in the order of the next attempt: in turn, those that failed lately last."""
@@ -134,7 +137,8 @@ class Dialer:
             if not known or now - self._looked_up > _REMEMBER_S * 1e9:
                 known = self._addresses = resolve(host, port)
                 self._looked_up = now
-            avoided = {address for address, since in self._bad.items() if now - since < _AVOID_S * 1e9}
+            # A copy, since other threads enter theirs meanwhile.
+            avoided = {address for address, since in dict(self._bad).items() if now - since < _AVOID_S * 1e9}
         turn = next(self._turn) % len(known)
         return sorted(known[turn:] + known[:turn], key=avoided.__contains__)
 
@@ -175,17 +179,19 @@ class Dialer:
     def _secure(self, sock: socket.socket, context: ssl.SSLContext) -> TLSChannel:
         host = self.origin.host
         try:
-            return TLSChannel(sock, context, host)
+            return TLSChannel(sock, context, host, self.settings.connect_timeout)
         except ssl.SSLCertVerificationError as error:
             raise StoreConnectionError(
                 f"the certificate of {host} is not trusted: {error.verify_message}; "
                 "for a private authority name its file by ca_bundle",
                 retryable=False,
             ) from error
-        except BlockingIOError as error:
+        except TimeoutError as error:
             raise StoreTimeoutError(
                 f"TLS with {host} was not agreed on within {self.settings.connect_timeout:g} s"
             ) from error
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise StoreConnectionError(f"{host} broke off the TLS handshake") from error
         except ssl.SSLError as error:
             raise StoreConnectionError(
                 f"TLS with {self.origin.authority} failed: {error.reason or error.strerror}", retryable=False
@@ -208,8 +214,9 @@ def _connected(address: Address, timeout: float) -> socket.socket:
     return sock
 
 
-def _open_tunnel(sock: socket.socket, proxy: Proxy, origin: Origin) -> None:
-    """Ask the proxy for a connection to the origin (RFC 9110, 9.3.6)."""
+def _open_tunnel(sock: socket.socket, proxy: Proxy, origin: Origin, timeout: float) -> None:
+    """Ask the proxy for a connection to the origin (RFC 9110, 9.3.6), and get it within ``timeout`` seconds."""
+    deadline = monotonic_ns() + round(timeout * 1e9)
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     target = f"{host}:{origin.port}".encode()
     lines = [b"CONNECT " + target + b" HTTP/1.1", b"Host: " + target]
@@ -217,16 +224,18 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, origin: Origin) -> None:
         lines.append(b"Proxy-Authorization: " + proxy.authorization)
     where = f"the proxy {proxy.host}:{proxy.port}"
     try:
+        sock.settimeout(timeout)
         sock.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             # One by one, for what follows belongs to TLS.
+            sock.settimeout(max((deadline - monotonic_ns()) / 1e9, 0.001))
             byte = sock.recv(1)
             if not byte or len(head) > MAX_HEAD:
                 raise StoreConnectionError(f"{where} ended the connection instead of opening a tunnel")
             head += byte
-    except BlockingIOError as error:
-        raise StoreTimeoutError(f"{where} did not answer") from error
+    except TimeoutError as error:
+        raise StoreTimeoutError(f"{where} opened no tunnel within {timeout:g} s") from error
     except OSError as error:
         raise StoreConnectionError(f"{where} failed: {_reason(error)}") from error
     status, _, _ = read_head(memoryview(head)[:-4])

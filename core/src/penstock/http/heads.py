@@ -19,7 +19,9 @@ MAX_HEAD = 64 * 1024
 
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+\Z")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\Z")
+#: How many names and status lines are remembered, and how long they may be.
 _KNOWN = 1024
+_SHORT = 100
 
 Fields = Mapping[str, str]
 
@@ -31,7 +33,7 @@ class _Names(dict[str, str]):
         if not _TOKEN.match(name):
             raise malformed(f"{name[:40]!r} is no header name")
         lower = name.lower()
-        if len(self) < _KNOWN:
+        if len(self) < _KNOWN and len(name) < _SHORT:
             self[name] = lower
         return lower
 
@@ -44,7 +46,7 @@ class _StatusLines(dict[str, tuple[int, bool]]):
         if match is None:
             raise malformed(f"it begins with {line[:40]!r}")
         found = int(match[2]), match[1] == "1"
-        if len(self) < _KNOWN:
+        if len(self) < _KNOWN and len(line) < _SHORT:
             self[line] = found
         return found
 
