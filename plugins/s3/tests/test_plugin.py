@@ -90,6 +90,7 @@ def test_uris_are_read(uri, base, bucket, key, endpoint):
         ("s3://-b/k", "no name of a bucket"),
         ("s3://b?region=x/k", "no name of a bucket"),
         ("s3://arn:aws:s3:::bucket/k", "access points"),
+        (f"s3://{ARN}/a_p/k", "access points"),
         (f"s3://key:{SECRET}@bucket/k", "access_key_id"),
         (f"s3+http://key:{SECRET}@host:9000/bucket/k", "access_key_id"),
     ],

@@ -121,7 +121,9 @@ places = st.builds(
 )
 query_words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 queries = st.lists(st.tuples(query_words.filter(bool), query_words), max_size=5)
-header_values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip)
+header_values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(
+    str.strip
+) | st.sampled_from(["two  spaces", "a\t b", "a , b"])
 header_maps = st.dictionaries(
     st.from_regex(r"\Ax-amz-[a-z0-9-]{1,12}\Z").filter(lambda name: name not in ("x-amz-date", "x-amz-content-sha256"))
     | st.sampled_from(["content-type", "range", "if-none-match", "content-md5"]),
