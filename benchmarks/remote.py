@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
@@ -200,7 +201,7 @@ def main(
 def _arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="few columns, 3 short rounds instead of 5")
-    parser.add_argument("--only", default="", metavar="NAMES", help="rows whose names begin so, parted by commas")
+    parser.add_argument("--only", default="", metavar="NAMES", help="rows to measure, such as penstock*,obstore")
     parser.add_argument("--without", default="", metavar="NAMES", help="leave these rows out")
     parser.add_argument("--cases", default="", metavar="REGEX", help='columns such as "GET 4 KiB, 8 lanes"')
     parser.add_argument("--rounds", type=int, default=0)
@@ -215,7 +216,7 @@ def _matches(case: Case, pattern: str) -> bool:
 
 def _named(row: Row, names: str, default: bool) -> bool:
     wanted = [name.strip().lower() for name in names.split(",") if name.strip()]
-    return any(row.name.lower().startswith(name) for name in wanted) if wanted else default
+    return any(fnmatch(row.name.lower(), name) for name in wanted) if wanted else default
 
 
 def _run(
@@ -346,9 +347,11 @@ def _peak() -> int:
 def _print(
     group: str, columns: Sequence[Case], rows: Sequence[Row], found: Mapping[Case, Mapping[str, Sequence[Sample]]]
 ) -> None:
+    shown = [row.name for row in rows if any(found[case].get(row.name) for case in columns)]
+    if not shown:
+        return
     units = [f"{case.column}, {'s/GB (MB/s)' if case.size >= MIB else 'µs (ops/s)'}" for case in columns]
     print(f"\n### {group}\n\n| client | {' | '.join(units)} | peak RSS, MB |\n|---|{'--:|' * (len(columns) + 1)}")
-    shown = [row.name for row in rows if any(found[case].get(row.name) for case in columns)]
     for name in shown:
         cells = [_cell(case, found[case].get(name)) for case in columns]
         peaks = [sample.peak // 1024 for case in columns for sample in found[case].get(name, ()) if sample.peak]

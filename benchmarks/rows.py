@@ -57,8 +57,8 @@ def penstock_rows() -> list[Row]:
     """The store itself, by its contract. Over TLS the defaults are what is measured anyway."""
     return [
         Peer(name="penstock", prepare=_into),
-        Peer(name="penstock, defaults", prepare=_defaults, kinds=("put",), tls=False),
-        Peer(name="penstock, discarded", prepare=_discarded, kinds=("get",)),
+        Peer(name="penstock defaults", prepare=_defaults, kinds=("put",), tls=False),
+        Peer(name="penstock discarded", prepare=_discarded, kinds=("get",)),
     ]
 
 

@@ -10,7 +10,7 @@
 Every get delivers the whole body to Python, every put sends bytes of the caller. Each client runs as its users would
 run it at its best: its synchronous calls in threads, or tasks where that is its better side, with as many connections
 as lanes, and with the payload hash and checksums off where it has such a switch (but for the rows named boto3 and
-"penstock, defaults").
+"penstock defaults").
 """
 
 from __future__ import annotations
@@ -359,17 +359,17 @@ ROWS = [
     *penstock_rows(),
     PenstockRun(),
     Peer(name="obstore", prepare=obstore, module="obstore"),
-    Peer(name="obstore, stream", prepare=obstore_stream, module="obstore", kinds=("get",)),
-    Peer(name="obstore, async", prepare=obstore_async, module="obstore", asynchronous=True),
+    Peer(name="obstore stream", prepare=obstore_stream, module="obstore", kinds=("get",)),
+    Peer(name="obstore async", prepare=obstore_async, module="obstore", asynchronous=True),
     Peer(name="s3dlio", prepare=s3dlio, module="s3dlio"),
-    Peer(name="s3dlio, into, async", prepare=s3dlio_into, module="s3dlio", kinds=("get",), asynchronous=True),
+    Peer(name="s3dlio async into", prepare=s3dlio_into, module="s3dlio", kinds=("get",), asynchronous=True),
     Peer(name="s3torchconnector", prepare=s3torchconnector, module="s3torchconnectorclient", tls=False),
     Peer(name="awscrt", prepare=awscrt, module="awscrt"),
     Peer(name="minio", prepare=minio, module="minio"),
     Peer(name="pyarrow", prepare=pyarrow, module="pyarrow"),
     Peer(name="boto3", prepare=boto3, module="boto3"),
-    Peer(name="boto3, tuned", prepare=boto3_tuned, module="boto3"),
-    Peer(name="s3fs, async", prepare=s3fs, module="s3fs", asynchronous=True),
+    Peer(name="boto3 tuned", prepare=boto3_tuned, module="boto3"),
+    Peer(name="s3fs async", prepare=s3fs, module="s3fs", asynchronous=True),
 ]
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 _ETAG = "9bb58f26192e4ba00f01e2e7b136bbd8"
+# What S3 says beside what nginx says by itself.
+_HEADERS = f"""add_header ETag '"{_ETAG}"';
+    add_header x-amz-id-2 'Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==';
+    add_header x-amz-request-id '656C76696E672773';
+    add_header x-amz-server-side-encryption AES256;"""
 _LOG_FORMAT = "$msec $request_method $status $body_bytes_sent $request_length $request_time $request_uri"
 
 
@@ -175,6 +180,7 @@ def _config(directory: Path, ports: tuple[int, int], log: Path | None) -> str:
         "@PLAIN@": str(ports[0]),
         "@TLS@": str(ports[1]),
         "@ETAG@": _ETAG,
+        "@HEADERS@": _HEADERS,
         "@FORMAT@": _LOG_FORMAT,
         "@LOG@": f"{log} observer" if log else "off",
     }
@@ -183,7 +189,8 @@ def _config(directory: Path, ports: tuple[int, int], log: Path | None) -> str:
 
 # nginx's own ETag has the form of a multipart object's, which makes clients on the AWS CRT look for the parts; and
 # obstore wants one in the answer to a put. It does not know its files by the ETag they get here, so what a client
-# that reads in ranges asks for by If-Match goes around through a socket, without it.
+# that reads in ranges asks for by If-Match goes around through a socket, without it. It answers a put with 204
+# where S3 says 200; the 201 of a new object some clients refuse.
 _TEMPLATE = """
 @USER@
 daemon off;
@@ -224,17 +231,14 @@ http {
         listen unix:@DIR@/files.socket;
         root @DIR@/root;
         access_log off;
-        add_header ETag '"@ETAG@"';
+        @HEADERS@
     }
     server {
         listen 127.0.0.1:@PLAIN@ backlog=1024;
         listen 127.0.0.1:@TLS@ ssl backlog=1024;
         root @DIR@/root;
         location / {
-            add_header ETag '"@ETAG@"';
-            add_header x-amz-id-2 'Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==';
-            add_header x-amz-request-id '656c76696e6727732072';
-            add_header x-amz-server-side-encryption 'AES256';
+            @HEADERS@
             dav_methods PUT DELETE;
             create_full_put_path on;
             dav_access user:rw group:rw all:r;
@@ -259,7 +263,6 @@ http {
         location = /-/post {
             internal;
             default_type application/xml;
-            add_header x-amz-request-id '656c76696e6727732072';
             return 200 $post_answer;
         }
     }
