@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from penstock.errors import StoreConnectionError, StoreTimeoutError
+from penstock.errors import StoreConnectionError, StoreTimeoutError, UsageError
 
 #: More than any socket's buffers take.
 BIG = bytes(range(256)) * (64 * 1024 * 1024 // 256)
@@ -207,3 +207,29 @@ def test_a_server_that_reads_for_ever_ends_with_the_operation(channel, outcome):
         assert client.is_of_use()
     finally:
         finished.set()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: h\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\n ",
+        b"GET / HTTP/1.1\r\nX-Meta: a\r\n\r\nDELETE /all HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"PUT /a HTTP/1.1\r\nContent-Type: b\r\nContent-Length: 0\r\n\r\n\r\n",
+    ],
+)
+def test_a_head_that_is_not_one_request_is_not_sent(head, hostile, connect):
+    requests = []
+
+    def note(peer, request):
+        requests.append(request)
+        peer.send(OK)
+
+    server = hostile(note)
+    client = connect(server.origin)
+    with pytest.raises(UsageError):
+        client.http.send(head)
+    assert server.connections == 0
+    assert client.is_of_use()
+    assert requests == []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from penstock.clocks import monotonic_ns
-from penstock.errors import StoreConnectionError
+from penstock.errors import StoreConnectionError, UsageError
 from penstock.http.answers import Answer
 from penstock.http.connection import Connection
 from penstock.http.dialing import Dialer
@@ -50,8 +50,11 @@ class HTTPClient:
         closed, before any byte of an answer, the request is sent once more on a new one; it must be idempotent. An
         answer that comes while the body is being sent ends the sending.
 
-        Raises StoreConnectionError or StoreTimeoutError, without URI and operation.
+        Raises StoreConnectionError or StoreTimeoutError, without URI and operation, and UsageError for a head that
+        would be more than one request.
         """
+        if head.find(b"\r\n\r\n") != len(head) - 4:
+            raise UsageError("the head of a request ends with its first empty line; a line end stands in a header")
         if self._absolute:
             head = self._for_proxy(head)
         parts = _parts(body)
