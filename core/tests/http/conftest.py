@@ -215,27 +215,28 @@ def hostile(stack):
     return start
 
 
-@pytest.fixture(scope="module")
-def told():
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def told(request, context_for):
     """A server that answers with ``told.wire`` in the ``told.pieces`` (sizes) and then ends as ``told.end`` says."""
 
     def answer(peer, head):
         at = 0
         for size in (*server.pieces, len(server.wire)):
-            peer.send(server.wire[at : at + size])
+            if at < len(server.wire):
+                peer.send(server.wire[at : at + size])
             at += size
         peer.end(server.end)
 
-    server = Hostile(answer)
+    server = Hostile(answer, context=context_for("127.0.0.1") if request.param == "tls" else None)
     server.wire, server.pieces, server.end = b"", (), "keep"
     with contextlib.closing(server):
         yield server
 
 
 @pytest.fixture(scope="module")
-def asking(told):
+def asking(told, bundle):
     """A client of that server."""
-    http = HTTPClient(told.origin, Settings(proxy="", read_timeout=20.0))
+    http = HTTPClient(told.origin, Settings(proxy="", read_timeout=20.0, ca_bundle=bundle))
     with contextlib.closing(http):
         yield Client(http)
 

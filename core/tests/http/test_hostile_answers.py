@@ -63,7 +63,7 @@ LENGTHS = [
     Row("a second answer that nobody asked for", plain(b"Content-Length: 5") + EVIL, b"hello", whole=True),
     Row("a line end after the body", plain(b"Content-Length: 5") + b"\r\n", b"hello", whole=True),
     *(
-        Row(f"length {text!r}", plain(b"Content-Length:" + text), Broken)
+        Row(f"length {text[:24]!r}", plain(b"Content-Length:" + text), Broken)
         for text in (
             *(b"-5", b"+5", b" -0", b"0x5", b"5a", b"5 5", b"", b"  ", b"5.0", b"1e1", b"five", b"5;", b"'5'", b"5_0"),
             *(b"99999999999999999999", b"18446744073709551621", b"9" * 5000, b"\xd9\xa5", b"\xb2", b"5\x0b", b"5\x0c"),
