@@ -370,6 +370,25 @@ def test_requester_pays(server):
         assert store.delete(["k", "l", "m", "n"]) == []
 
 
+def test_a_prefix_that_no_key_can_have(store):
+    for named in ({"prefix": "\ud800"}, {"start_after": "\ud800"}):
+        with pytest.raises(errors.InvalidKeyError):
+            list(store.list_pages(named.pop("prefix", ""), **named))
+
+
+def test_listing_goes_on_behind_a_delimiter_of_any_kind(store):
+    keys = ["a--b", "a-b", "a--c/x", "b\ud7ffx", "b\ud7ffy", "b\ue000", "c\U0010ffffx", "c\U0010ffff\U0010ffff"]
+    for key in keys:
+        store.put(key, b"")
+    for delimiter in ("-", "--", "/", "\ud7ff", "\U0010ffff"):
+        (whole,) = store.list_pages(delimiter=delimiter)
+        names = sorted([info.key for info in whole.objects] + list(whole.prefixes), key=str.encode)
+        for number, after in enumerate(names):
+            found = list(store.list_pages(delimiter=delimiter, start_after=after))
+            got = [name for page in found for name in [*(info.key for info in page.objects), *page.prefixes]]
+            assert sorted(got, key=str.encode) == names[number + 1 :]
+
+
 def test_batches_report_each_key(store, server):
     for key in ("a", "b é/%", "c", "d"):
         store.put(key, b"")

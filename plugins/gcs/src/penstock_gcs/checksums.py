@@ -13,12 +13,23 @@ from penstock.store import Sink
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Checked", "crc32c", "from_base64", "shown", "to_base64"]
+__all__ = ["Checked", "crc32c", "flat", "from_base64", "shown", "to_base64"]
 
 # The library takes only bytes and what, as an array of ctypes, needs no release. Such an array is laid over
 # writable memory; copies are made of what is short or read-only.
 _BLOCK = 256 * 1024
 _Block = ctypes.c_char * _BLOCK
+
+
+def flat(data: Buffer) -> memoryview:
+    """The buffer as bytes in a row. Raises TypeError for one with gaps."""
+    view = memoryview(data)
+    if not view.nbytes:
+        # One without items may have a shape that can't be cast.
+        return memoryview(b"")
+    if view.ndim == 1 and view.format == "B" and view.contiguous:
+        return view
+    return view.cast("B")
 
 
 def crc32c(data: Buffer, before: int = 0) -> int:

@@ -37,7 +37,8 @@ def copy_object(wire: Wire, source: str, target: str, metadata: Mapping[str, str
         error.message, error.retryable = "the object changed while its metadata was read and replaced", True
         raise
     except StoreError as error:
-        raise wire.located(error, uri, "copy")  # noqa: B904  (it is the same error)
+        wire.located(error, uri, "copy")
+        raise
 
 
 def _rewrite(wire: Wire, path: bytes, target: str, uri: str, body: bytes, condition: bytes) -> ObjectInfo:

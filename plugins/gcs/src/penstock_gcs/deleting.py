@@ -70,7 +70,8 @@ def _delete_batch(wire: Wire, keys: Sequence[str]) -> list[StoreError]:
     try:
         parts = answer.read(_MAX_ANSWER).split(b"--" + match[1].encode()) if match else []
     except StoreError as error:
-        raise wire.located(error, wire.base, "delete")  # noqa: B904  (it is the same error)
+        wire.located(error, wire.base, "delete")
+        raise
     return _outcomes(wire, sent, parts)
 
 

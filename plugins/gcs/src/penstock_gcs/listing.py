@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from penstock.errors import StoreError
+from penstock.errors import InvalidKeyError, StoreError
 from penstock.keys import sort_key
 from penstock.store import ObjectInfo, Page
 from penstock_gcs.resources import info_of, read_json
@@ -23,6 +23,8 @@ _MOST = 1000
 
 def list_pages(wire: Wire, prefix: str, delimiter: str, start_after: str, page_size: int) -> Iterator[Page]:
     """See ``ObjectStore.list_pages``. Pages of the service without an entry, which it may send, are passed over."""
+    for text in (prefix, delimiter, start_after):
+        _require_text(text)
     query = {"projection": "noAcl", "maxResults": str(min(page_size, _MOST)), "fields": _FIELDS}
     if prefix:
         query["prefix"] = prefix
@@ -42,6 +44,13 @@ def list_pages(wire: Wire, prefix: str, delimiter: str, start_after: str, page_s
         query["pageToken"] = token
 
 
+def _require_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidKeyError(f"{text!r}: a prefix is text that UTF-8 can write") from None
+
+
 def _page(wire: Wire, query: Mapping[str, str], prefix: str) -> dict[str, Any]:
     encoded = "&".join(f"{name}={quote(value, safe='(),')}" for name, value in query.items())
     target = b"/storage/v1%b?%b" % (wire.objects, encoded.encode())
@@ -50,7 +59,8 @@ def _page(wire: Wire, query: Mapping[str, str], prefix: str) -> dict[str, Any]:
     try:
         return read_json(answer)
     except StoreError as error:
-        raise wire.located(error, uri, "list_pages")  # noqa: B904  (it is the same error)
+        wire.located(error, uri, "list_pages")
+        raise
 
 
 def _entries(found: Mapping[str, Any], start_after: str) -> Page:

@@ -55,7 +55,7 @@ def check_name(key: str) -> None:
 def read_json(answer: Answer) -> dict[str, Any]:
     """The object in an answer's body. Raises StoreConnectionError for anything else."""
     try:
-        found = json.loads(answer.read(_MAX_JSON))
+        found = json.loads(answer.read(_MAX_JSON).decode())
     except ValueError as error:
         raise StoreConnectionError("the service's answer is no JSON") from error
     if not isinstance(found, dict):

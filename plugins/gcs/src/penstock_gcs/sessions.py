@@ -121,7 +121,8 @@ class UploadSession:
                 self._hear(answer)
                 return None
         except StoreError as error:
-            raise wire.located(error, self._uri, operation)  # noqa: B904  (it is the same error)
+            wire.located(error, self._uri, operation)
+            raise
         raise self._refused(answer, authorization, operation)
 
     def _hear(self, answer: Answer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import ChecksumMismatchError, StoreError
 from penstock.http import Answer
 from penstock.store import ObjectInfo, ObjectWriter, Page, Sink
-from penstock_gcs.checksums import Checked, crc32c, from_base64, shown, to_base64
+from penstock_gcs.checksums import Checked, crc32c, flat, from_base64, shown, to_base64
 from penstock_gcs.copying import copy_object
 from penstock_gcs.deleting import delete_keys
 from penstock_gcs.listing import list_pages
@@ -96,11 +96,7 @@ class GCSStore:
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> ObjectInfo:
-        view = memoryview(data)
-        if view.ndim != 1 or view.format != "B":
-            view = view.cast("B")
-        elif not view.contiguous:
-            raise TypeError("the buffer has gaps; put its bytes()")
+        view = flat(data)
         crc = crc32c(view) if self._verify else None
         condition = _CREATE if create else match_query(if_match)
         return self._send(key, view, crc, condition, resource_of(key, metadata, content_type), "put")
@@ -155,7 +151,8 @@ class GCSStore:
         try:
             return info_of(read_json(answer), key)
         except StoreError as error:
-            raise wire.located(error, wire.base + key, operation)  # noqa: B904  (it is the same error)
+            wire.located(error, wire.base + key, operation)
+            raise
 
     def _whole(self, key: str, answer: Answer, sink: Sink) -> ObjectInfo:
         header = answer.header

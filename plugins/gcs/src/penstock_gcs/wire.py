@@ -69,7 +69,8 @@ class Wire:
             head = b"".join((method, b" ", target, self.common, authorization, length, headers, b"\r\n"))
             answer = self.client.send(head, body or None, replay=replay)
         except StoreError as error:
-            raise self.located(error, uri, operation)  # noqa: B904  (it is the same error)
+            self.located(error, uri, operation)
+            raise
         if answer.status in good:
             return answer
         raise self.refusal(answer, authorization, uri, operation)
@@ -83,11 +84,11 @@ class Wire:
             self.tokens.reject(authorization)
         return error
 
-    def located(self, error: StoreError, uri: str, operation: str) -> StoreError:
-        """The error with what it does not say yet."""
+    def located(self, error: StoreError, uri: str, operation: str) -> None:
+        """Give the error what it does not say yet."""
         error.uri = error.uri or uri
-        error.operation = error.operation if error.operation not in (None, "authenticate") else operation
-        return error
+        if error.operation in (None, "authenticate"):
+            error.operation = operation
 
     def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.buffers import aligned_buffer, round_up
 from penstock.errors import AlreadyExistsError, StoreError
 from penstock.store import ObjectInfo
-from penstock_gcs.checksums import crc32c, to_base64
+from penstock_gcs.checksums import crc32c, flat, to_base64
 from penstock_gcs.resources import info_of, require_stored
 from penstock_gcs.sessions import GRANULE, UploadSession, cancel
 from penstock_gcs.wire import Wire
@@ -66,7 +66,7 @@ class GCSWriter:
 
     def write(self, data: Buffer, /) -> None:
         self._require_open("write")
-        view = memoryview(data).cast("B")
+        view = flat(data)
         if self._verify:
             self._crc = crc32c(view, self._crc)
         self._size += view.nbytes
@@ -126,7 +126,8 @@ class GCSWriter:
         try:
             return self._send(self._buffer[: self._fill], total, operation)
         finally:
-            gone = self._session.at - begin
+            # A service that lost bytes, which ends the writer, is before where it was.
+            gone = max(self._session.at - begin, 0)
             rest = max(self._fill - gone, 0)
             if gone and rest:
                 self._buffer[:rest] = self._buffer[gone : self._fill]
