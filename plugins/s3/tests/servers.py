@@ -5,10 +5,13 @@ Each is a context manager that takes an empty directory and gives a :class:`Serv
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +20,11 @@ import attrs
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from ceph import cluster
 
 from penstock.testing.servers import free_port, serving
 
-__all__ = ["SERVERS", "Server", "client_of", "moto", "seaweedfs"]
+__all__ = ["SERVERS", "Server", "ceph", "client_of", "moto", "seaweedfs"]
 
 _BUCKET = "readiness"
 
@@ -111,12 +115,29 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
 
 @contextmanager
 def moto(directory: Path) -> Iterator[Server]:
-    """moto's server; it does not check signatures."""
+    """moto's server, one request at a time; it does not check signatures."""
     port = free_port()
     server = Server(name="moto", endpoint=f"http://127.0.0.1:{port}")
-    command = [_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    with serving(command, _answers(server), timeout=60.0, cwd=directory):
+    with serving([sys.executable, __file__, str(port)], _answers(server), timeout=60.0, cwd=directory):
         yield server
+
+
+def _serve_moto(port: int) -> None:
+    from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import run_simple
+
+    app = DomainDispatcherApplication(create_backend_app)
+    turn = threading.Lock()
+
+    def one_at_a_time(environ, start_response):
+        # The body is awaited outside: a client that dies within it must not stop the others.
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+        with turn:
+            return list(app(environ, start_response))
+
+    MotoRequestHandler.protocol_version = "HTTP/1.1"
+    logging.getLogger("werkzeug").disabled = True
+    run_simple("127.0.0.1", port, one_at_a_time, threaded=True, request_handler=MotoRequestHandler)
 
 
 def _user(name: str, access_key: str, secret_key: str, actions: list[str]) -> dict[str, object]:
@@ -157,4 +178,15 @@ def _answers(server: Server) -> Callable[[], bool]:
     return ready
 
 
-SERVERS = {"seaweedfs": seaweedfs, "moto": moto}
+@contextmanager
+def ceph(directory: Path) -> Iterator[Server]:
+    """Ceph's RADOS gateway; it checks signatures."""
+    access_key, secret_key = "testkey", "testsecret"
+    with cluster(directory, _program, access_key, secret_key) as port:
+        yield Server(name="Ceph", endpoint=f"http://127.0.0.1:{port}", access_key=access_key, secret_key=secret_key)
+
+
+SERVERS = {"seaweedfs": seaweedfs, "moto": moto, "ceph": ceph}
+
+if __name__ == "__main__":
+    _serve_moto(int(sys.argv[1]))

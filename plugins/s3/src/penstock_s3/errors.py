@@ -146,6 +146,7 @@ _BY_STATUS: dict[int, _Rule] = {
     ),
     404: (ObjectNotFoundError, False, "no such object, or no such bucket"),
     412: _RULES["PreconditionFailed"],
+    416: _RULES["InvalidRange"],
 }
 
 

@@ -36,12 +36,14 @@ def list_pages(wire: Wire, prefix: str, delimiter: str, start_after: str, page_s
     token: str | None = None
     while True:
         found = _page(wire, prefix, asked if token is None else [*asked, ("continuation-token", token)])
-        prefixes = found.prefixes
+        # Services on file systems find too much for a prefix that is no path, and whoever lists may delete.
+        objects = [info for info in found.objects if info.key.startswith(prefix)]
+        prefixes = [name for name in found.prefixes if name.startswith(prefix)]
         if after:
             # A common prefix may hold keys behind start_after and stand before it itself.
             prefixes = [name for name in prefixes if name.encode() > after]
-        if found.objects or prefixes:
-            yield Page(found.objects, prefixes)
+        if objects or prefixes:
+            yield Page(objects, prefixes)
         if found.token is None:
             return
         if found.token == token:

@@ -85,7 +85,7 @@ class Wire:
         link = self._link
         try:
             name = encode_key(key)
-            while True:
+            for moved in (False, True):
                 sent: Buffer | Sequence[Buffer] | None = body
                 if trailer is not None and body is not None:
                     head, sent = link.signer.framed(
@@ -100,10 +100,11 @@ class Wire:
                 if answer.status not in _ELSEWHERE:
                     return answer
                 region = answer.header("x-amz-bucket-region")
-                if region is None or region == link.place.region:
+                if moved or region is None or region == link.place.region:
                     return answer
                 answer.close()
                 link = self._move(link, region)
+            raise AssertionError("the second answer was returned")
         except StoreError as error:
             self.told(error, key, operation)
             raise
