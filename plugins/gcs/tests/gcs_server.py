@@ -402,7 +402,8 @@ def _media(request, stored):
 
 def _media_headers(stored):
     hashes = f"crc32c={stored.crc32c}" + (f",md5={stored.md5}" if stored.md5 else "")
-    return {
+    encoding = stored.facts.get("contentEncoding")
+    return ({"content-encoding": encoding} if encoding else {}) | {
         "content-type": stored.facts["contentType"],
         "etag": stored.etag,
         "x-goog-generation": str(stored.generation),

@@ -58,6 +58,34 @@ def test_a_workload_of_64_lanes_in_2_processes_has_no_error(server, penstock, tm
     assert server.state.buckets[BUCKET].objects == {}
 
 
+def test_tokens_that_expire_within_a_run_are_no_error(guarded, penstock, credentials, environment, tmp_path):
+    guarded.identity.lifetime = 3
+    account = guarded.identity.service_account(guarded.endpoint)
+    environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials(account))
+    workload = WORKLOAD.replace("penstock-test/run", "penstock-test/run?anonymous=false")
+    (tmp_path / "workload.yaml").write_text(workload.replace("duration: 3s", "duration: 6s"))
+    done = penstock("run", "workload.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = tmp_path.glob("penstock-*/result.json")
+    assert json.loads(Path(result).read_text())["totals"]["ALL"]["errors"] == 0
+    # Three processes, of which two run for longer than two tokens live.
+    assert len(guarded.identity.issued) >= 5
+    for path in [*tmp_path.rglob("*.json"), *tmp_path.rglob("*.log"), *tmp_path.rglob("*.html")]:
+        if path.name != "credentials.json":
+            assert "ya29." not in path.read_text()
+
+
+def test_buckets_from_the_command_line(server, penstock, environment):
+    environment.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    assert penstock("mb", "gs://made-here").returncode == 0
+    assert "gs://made-here/" in penstock("ls", "gs://").stdout
+    health = penstock("health", "gs://made-here/")
+    assert health.returncode == 0, health.stdout + health.stderr
+    assert penstock("rb", "gs://made-here").returncode == 0
+    refused = penstock("rb", "gs://made-here")
+    assert (refused.returncode, "does not exist" in refused.stderr) == (1, True)
+
+
 def test_objects_from_the_command_line(server, penstock, tmp_path):
     (tmp_path / "a b.txt").write_text("some text")
     assert penstock("cp", "a b.txt", f"gs://{BUCKET}/dir/a b?.txt").returncode == 0

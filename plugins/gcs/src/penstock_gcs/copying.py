@@ -52,7 +52,9 @@ def _rewrite(wire: Wire, path: bytes, target: str, uri: str, body: bytes, condit
     )
     token = b""
     while True:
-        answer = wire.call(b"POST", where + token, uri, "copy", body=(body,) if body else (), headers=_JSON)
+        answer = wire.call(
+            b"POST", where + token, uri, "copy", body=(body,) if body else (), headers=_JSON if body else b""
+        )
         found = read_json(answer)
         if found.get("done"):
             return info_of(found.get("resource") or {}, target)

@@ -42,6 +42,8 @@ class GCSStore:
     def __init__(self, options: GCSOptions) -> None:
         self._wire = wire = Wire(options)
         self._verify = options.verify
+        # Without Accept-Encoding the service would decompress objects that were stored with a gzip encoding.
+        self._get_common = wire.common + b"Accept-Encoding: gzip\r\n"
         self._get = b"GET /download/storage/v1" + wire.objects + b"/"
         self._stat = b"/storage/v1" + wire.objects + b"/"
         self._fields = f"?fields={FIELDS}".encode()
@@ -68,7 +70,7 @@ class GCSStore:
                     path,
                     b"?alt=media",
                     b"" if if_match is None else match_query(if_match),
-                    wire.common,
+                    self._get_common,
                     authorization,
                     b"\r\n" if whole else _range_line(start, length),
                 )
@@ -156,6 +158,8 @@ class GCSStore:
 
     def _whole(self, key: str, answer: Answer, sink: Sink) -> ObjectInfo:
         header = answer.header
+        if header("content-encoding") is not None:
+            _require_stored_encoding(answer)
         match = _CRC.search(header("x-goog-hash") or "")
         crc = from_base64(match[1]) if match else None
         if crc is None or not self._verify:
@@ -188,6 +192,7 @@ class GCSStore:
             raise StoreError(
                 f"asked for {length or 'all'} bytes from {start}, the service sends others", status=answer.status
             )
+        _require_stored_encoding(answer)
         answer.into(sink)
         generation = answer.header("x-goog-generation")
         content_type, storage = answer.header("content-type"), answer.header("x-goog-storage-class")
@@ -230,6 +235,14 @@ class GCSStore:
             wire.located(error, uri, operation)
             raise
         raise refused_write(wire.refusal(answer, authorization, uri, operation), condition)
+
+
+def _require_stored_encoding(answer: Answer) -> None:
+    """Refuse an answer that somebody compressed on the way: its bytes are not the object's."""
+    coding, stored = answer.header("content-encoding"), answer.header("x-goog-stored-content-encoding")
+    if coding not in (None, "identity") and stored is not None and coding != stored:
+        answer.close()
+        raise StoreError(f"the answer is encoded as {coding}, the object as {stored}", status=answer.status)
 
 
 def _covers(answer: Answer, start: int, length: int | None) -> bool:

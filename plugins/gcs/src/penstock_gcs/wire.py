@@ -43,10 +43,7 @@ class Wire:
         #: Path of the bucket's objects below ``/storage/v1``.
         self.objects = f"/b/{options.bucket}/o".encode()
         payer = f"x-goog-user-project: {options.user_project}\r\n" if options.user_project else ""
-        # Without Accept-Encoding the service would decompress objects that were stored with a gzip encoding.
-        self.common = (
-            f" HTTP/1.1\r\nHost: {origin.authority}\r\nUser-Agent: {_AGENT}\r\nAccept-Encoding: gzip\r\n{payer}"
-        ).encode()
+        self.common = f" HTTP/1.1\r\nHost: {origin.authority}\r\nUser-Agent: {_AGENT}\r\n{payer}".encode()
         #: Upload sessions of writers that were dropped; the next writer, or close, cancels them.
         self.abandoned: deque[bytes] = deque()
 
