@@ -8,7 +8,7 @@ import attrs
 
 from penstock.store import ObjectStore, Page
 
-__all__ = ["Mended", "Opener"]
+__all__ = ["Mended", "Opener", "Unconditional"]
 
 
 @attrs.frozen
@@ -51,3 +51,12 @@ class Mended:
 
     def _holds_files(self, prefix):
         return any(self._is_file(info) for page in self._store.list_pages(prefix) for info in page.objects)
+
+
+class Unconditional:
+    """A store whose server gets conditional puts wrong, so that it does not claim them."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.capabilities = attrs.evolve(store.capabilities, if_match=False)
+        for name in ("get", "put", "open_writer", "stat", "list_pages", "delete", "copy", "close"):
+            setattr(self, name, getattr(store, name))

@@ -188,6 +188,19 @@ class TestAnswers:
             sent = [(r.headers.get("if-match"), r.headers.get("if-none-match")) for r in server.requests]
             assert sent == [('"abc"', None), ('"abc"', None), (None, "*"), ('"abc"', None)]
 
+    @pytest.mark.parametrize(("start", "length"), [(0, None), (0, 10), (5, 10), (0, 0)])
+    def test_a_service_that_ignores_conditions_delivers_no_byte(self, start, length):
+        with (
+            answering(lambda request: Reply(200, BODY, {"ETag": '"other"'})) as server,
+            opened(server.endpoint) as store,
+        ):
+            sink = Collect()
+            with pytest.raises(PreconditionFailedError) as caught:
+                store.get("key", sink, start=start, length=length, if_match="mine")
+            assert sink.view() == b""
+            assert (caught.value.operation, caught.value.uri[-4:]) == ("get", "/key")
+            store.get("key", sink, start=start, length=length, if_match="other")
+
     def test_a_bucket_elsewhere_is_asked_there_once_and_for_good(self):
         def answer(request):
             scope = re.search(r"Credential=key/\d{8}/([^/]+)/", request.headers["authorization"])[1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from penstock.errors import StoreError, UsageError
+from penstock.errors import PreconditionFailedError, StoreError, UsageError
 from penstock.http import Answer
 from penstock.keys import check_key
 from penstock.store import ObjectInfo, ObjectWriter, Page, Sink
@@ -64,7 +64,7 @@ class S3Store:
         if ranged:
             lines += range_line(start, length)
         answer = self._wire.send(b"GET", key, "get", headers=() if ranged else self._ask, unsigned=lines)
-        if answer.status == 200 and not ranged and not self._ask:
+        if answer.status == 200 and not ranged and not self._ask and if_match is None:
             try:
                 size = answer.into(sink)
             except StoreError as error:
@@ -172,6 +172,11 @@ class S3Store:
         answer = self._wire.send(b"HEAD", key, operation, headers=self._ask_stat, unsigned=lines)
         if answer.status != 200:
             self._wire.expect(answer, key, operation)
+        try:
+            _require(answer, if_match)
+        except StoreError as error:
+            self._wire.told(error, key, operation)
+            raise
         if answer.length is None:
             message = "the service does not say how long the object is"
             raise StoreError(message, uri=self._wire.base + key, operation=operation)
@@ -184,6 +189,8 @@ class S3Store:
         wire = self._wire
         ranged = start != 0 or length is not None
         try:
+            if answer.status in (200, 206):
+                _require(answer, if_match)
             if answer.status == 206 and ranged:
                 size = size_of_range(answer, start, length)
                 answer.into(sink)
@@ -233,3 +240,9 @@ class S3Store:
         size = answer.into(checked)
         checked.verify()
         return describe(key, size, answer)
+
+
+def _require(answer: Answer, if_match: str | None) -> None:
+    """Some services ignore the condition: then it is held here, before any byte is delivered."""
+    if if_match is not None and etag_of(answer.header("etag")) not in (None, if_match):
+        raise PreconditionFailedError("the object is another one than the condition names", status=answer.status)
