@@ -83,17 +83,17 @@ def receive_or_reset(connection):
 
 def talk(proxy, data, *, end=True):
     """Send, end our side, and hear everything; ``<reset>`` ends what a reset ended."""
-    with connect(proxy) as connection:
-        got = b""
-        try:
+    got = b""
+    try:
+        with connect(proxy) as connection:
             connection.sendall(data)
             if end:
                 connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
                 got += piece
-        except ConnectionError:
-            got += b"<reset>"
-        return got
+    except ConnectionError:
+        got += b"<reset>"
+    return got
 
 
 def test_without_a_plan_everything_passes(proxy, echo):
