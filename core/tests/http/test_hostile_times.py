@@ -204,16 +204,29 @@ def test_nobody_listening_is_a_connection_error(connect, outcome):
 
 
 @pytest.mark.parametrize("phase", ["after the head", "in the body", "in a chunk", "in a body without a length"])
-def test_closing_the_answer_of_a_server_that_fell_silent_raises_nothing(phase, channel, outcome):
+def test_closing_an_answer_neither_raises_nor_waits_for_a_silent_server(phase, channel, outcome):
     def fall_silent(peer, head):
         peer.send(PHASES[phase])
         peer.wait()
 
-    _, client = channel(fall_silent, read_timeout=0.3)
+    _, client = channel(fall_silent, read_timeout=600.0)
     answer = client.send("/")
     answer.close()
     answer.close()
     assert client.is_of_use()
+
+
+def test_closing_an_answer_shortens_no_later_wait(channel):
+    def answer(peer, head):
+        peer.send(OK + b"Content-Length: 5\r\n\r\n")
+        pause.wait(1.5 if head.startswith(b"GET /slow ") else 0.2)
+        peer.send(b"hello")
+
+    pause = threading.Event()
+    server, client = channel(answer)
+    client.send("/").close()
+    assert client.get("/slow") == (200, b"hello")
+    assert server.connections == 1
 
 
 @pytest.fixture

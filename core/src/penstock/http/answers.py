@@ -20,6 +20,8 @@ __all__ = ["Answer", "Home"]
 _MIB = 1024 * 1024
 #: Bodies nobody wants are read to the end up to this size, to keep the connection.
 _DRAIN = 64 * 1024
+#: and if it takes no longer than this, in seconds.
+_DRAIN_S = 1.0
 #: The most room that a sink is asked for at once, for a length may be a lie.
 _MOST_ROOM = 1024 * 1024 * 1024
 #: Below this much of a chunk it is fetched together with what follows.
@@ -126,10 +128,11 @@ class Answer:
         return bytes(sink.data)
 
     def close(self) -> None:
-        """Be done with it, whatever of the body is left."""
+        """Be done with it, whatever of the body is left. Takes a second at most and raises nothing."""
         if self._connection is None:
             return
         if self._persists and 0 < self._left <= _DRAIN:
+            self._connection.hurry(_DRAIN_S)
             try:
                 self.into(_Bounded(_DRAIN))
             except (StoreConnectionError, StoreTimeoutError):

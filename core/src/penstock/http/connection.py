@@ -63,6 +63,9 @@ class Connection:
         self._interims = 0
         if self._operation_ns:
             self._deadline = monotonic_ns() + self._operation_ns
+        elif self._deadline:
+            self._deadline = 0
+            self._channel.wait_at_most(self._read_timeout)
         self._send([memoryview(head), *body] if body else (memoryview(head),))
         while True:
             answer = self._read_head()
@@ -85,6 +88,11 @@ class Connection:
         except OSError as error:
             raise StoreConnectionError(f"the connection broke: {error.strerror or error}") from error
         raise self._late()
+
+    def hurry(self, seconds: float) -> None:
+        """Let what is left of this exchange take so long at most."""
+        deadline = monotonic_ns() + round(seconds * 1e9)
+        self._deadline = min(self._deadline or deadline, deadline)
 
     def fill(self) -> bool:
         """Receive more into the buffer, behind what is there; False at the end of what the server sends."""
