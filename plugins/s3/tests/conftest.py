@@ -18,8 +18,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from faults import FAULTS, left_out
-from servers import SERVERS, Server, client_of
+from s3_faults import FAULTS, left_out
+from s3_servers import SERVERS, Server, client_of
 
 _prefixes = itertools.count()
 _BUCKET = "penstock"

@@ -6,8 +6,8 @@ import os
 import uuid
 from contextlib import closing
 
-import mended
 import pytest
+import s3_mended as mended
 
 from penstock.opening import open_store
 from penstock.testing import StoreContract

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 import trustme
-from recorder import Reply, answering, error
+from s3_recorder import Reply, answering, error
 
 from penstock.errors import (
     AccessDeniedError,

@@ -10,7 +10,7 @@ from base64 import b64encode
 from contextlib import closing
 
 import pytest
-from recorder import Reply, answering, error, forwarding
+from s3_recorder import Reply, answering, error, forwarding
 
 from penstock.errors import (
     ChecksumMismatchError,

@@ -20,7 +20,7 @@ import attrs
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from ceph import cluster
+from s3_ceph import cluster
 
 from penstock.testing.servers import free_port, serving
 
@@ -104,6 +104,7 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
         f"-s3.port={server.endpoint.rpartition(':')[2]}",
         f"-s3.config={config}",
         "-s3.autoCreateBucket=false",
+        "-s3.allowDeleteBucketNotEmpty=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         f"-s3.port.grpc={free_port()}",

@@ -1,4 +1,4 @@
-"""A store on a server whose listings are not quite S3's, with what is wrong made up for. See ``faults``."""
+"""A store on a server whose listings are not quite S3's, with what is wrong made up for. See ``s3_faults``."""
 
 from __future__ import annotations
 
