@@ -13,6 +13,7 @@ import importlib.util
 import itertools
 import json
 import os
+import random
 import re
 import resource
 import statistics
@@ -29,7 +30,21 @@ from typing import Protocol
 import attrs
 from harness import interleaved
 
-__all__ = ["KIB", "MIB", "AsyncCall", "Call", "Case", "Peer", "Place", "Row", "Sample", "fill", "grid", "main"]
+__all__ = [
+    "KIB",
+    "MIB",
+    "AsyncCall",
+    "Call",
+    "Case",
+    "Peer",
+    "Place",
+    "Row",
+    "Sample",
+    "content",
+    "fill",
+    "grid",
+    "main",
+]
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -123,7 +138,11 @@ class Peer:
     largest: int = 1 << 40
 
     def missing(self) -> str:
-        return "" if not self.module or importlib.util.find_spec(self.module.split(".")[0]) else self.module
+        try:
+            found = not self.module or importlib.util.find_spec(self.module)
+        except ModuleNotFoundError:
+            found = None
+        return "" if found else self.module
 
     def able(self, case: Case) -> bool:
         return case.kind in self.kinds and (self.tls or not case.tls) and case.size <= self.largest
@@ -145,10 +164,16 @@ def grid(
     return [Case(kind, size, count, tls) for count in lanes for kind in kinds for size in sizes]
 
 
+def content(size: int) -> bytes:
+    """Incompressible bytes, the same ones in every process."""
+    source = random.Random(size)
+    return b"".join(source.randbytes(min(MIB, size)) for _ in range(0, size, MIB))
+
+
 def fill(directory: Path, cases: Sequence[Case]) -> None:
     """Make the cases' objects as files, those that are not there yet."""
     for case in cases:
-        block = os.urandom(case.size)
+        block = content(case.size)
         for name in case.names:
             path = directory / name
             if not path.exists() or path.stat().st_size != case.size:
@@ -232,7 +257,7 @@ def _run(
         try:
             found.setdefault(row.name, []).append(row.sample(case, place, seconds))
         except (RuntimeError, subprocess.SubprocessError) as error:
-            failures[title] = str(error).strip().splitlines()[-1]
+            failures[title] = " ".join(str(error).split())[-400:]
     _progress("")
     return found
 

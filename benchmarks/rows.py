@@ -53,13 +53,17 @@ def _compiled() -> str:
     return program
 
 
-def penstock_rows() -> list[Row]:
-    """The store itself, by its contract. Over TLS the defaults are what is measured anyway."""
-    return [
+def penstock_rows(defaults: str = "", *, kinds: tuple[str, ...] = ("put",), tls: bool = False) -> list[Row]:
+    """The store itself, by its contract: with the place's options, and without them where ``defaults`` names that row
+    and the kinds and transports in which it differs.
+    """
+    rows: list[Row] = [
         Peer(name="penstock", prepare=_into),
-        Peer(name="penstock defaults", prepare=_defaults, kinds=("put",), tls=False),
         Peer(name="penstock discarded", prepare=_discarded, kinds=("get",)),
     ]
+    if defaults:
+        rows.append(Peer(name=f"penstock {defaults}", prepare=_defaults, kinds=kinds, tls=tls))
+    return rows
 
 
 def _into(case: Case, place: Place) -> Callable[[], Call]:
@@ -72,8 +76,13 @@ def _into(case: Case, place: Place) -> Callable[[], Call]:
     names, data = case.names, os.urandom(case.size)
 
     def make() -> Call:
+
+        def put(number: int) -> int:
+            store.put(names[number], data)
+            return case.size
+
         if case.kind == "put":
-            return lambda number: store.put(names[number], data).size
+            return put
         buffer = aligned_buffer(case.size)
 
         def get(number: int) -> int:
@@ -147,9 +156,10 @@ class PenstockRun:
         item: dict[str, object] = {"op": "get", "path": "*"}
         if case.kind == "put":
             item = {"op": "put", "path": "new/", "size": case.size, "fill": "zero"}
+        query = f"?{urlencode(place.options)}" if place.options else ""
         count = len(case.names) if case.kind == "get" else 1
         return {
-            "target": f"{place.uri}/{_prefix(case)}/?{urlencode(place.options)}",
+            "target": f"{place.uri}/{_prefix(case)}/{query}",
             # CPU counts from the end of the warm-up on.
             "warmup": f"{seconds:g}s",
             "duration": f"{max(4 * seconds, 2):g}s",

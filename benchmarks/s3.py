@@ -10,7 +10,7 @@
 Every get delivers the whole body to Python, every put sends bytes of the caller. Each client runs as its users would
 run it at its best: its synchronous calls in threads, or tasks where that is its better side, with as many connections
 as lanes, and with the payload hash and checksums off where it has such a switch (but for the rows named boto3 and
-"penstock defaults").
+"penstock signed payload", which is its default without TLS).
 """
 
 from __future__ import annotations
@@ -356,7 +356,7 @@ def pyarrow(case: Case, place: Place) -> Callable[[], Call]:
 
 ROWS = [
     Floor(head=head),
-    *penstock_rows(),
+    *penstock_rows("signed payload"),
     PenstockRun(),
     Peer(name="obstore", prepare=obstore, module="obstore"),
     Peer(name="obstore stream", prepare=obstore_stream, module="obstore", kinds=("get",)),

