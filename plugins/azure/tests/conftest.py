@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,7 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import AZURITE, FAULTS, Server, azurite
 
-_VARIABLES = (
+from penstock.opening import open_store
+from penstock.testing.proxy import FaultProxy
+
+VARIABLES = (
     "AZURE_STORAGE_ENDPOINT",
     "AZURE_BLOB_ENDPOINT_URL",
     "AZURE_STORAGE_CONNECTION_STRING",
@@ -32,15 +37,42 @@ def server(tmp_path_factory) -> Server:
 
 
 @pytest.fixture
-def container(server, monkeypatch) -> str:
-    """The URI of a new, empty container on Azurite, which the environment leads to."""
-    for name in _VARIABLES:
+def on_azurite(server, monkeypatch) -> Server:
+    """The session's Azurite, which the environment leads to."""
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture
+def container(on_azurite) -> str:
+    """The URI of a new, empty container on Azurite."""
     name = f"test-{os.getpid()}-{next(_numbers)}"
-    server.sdk().create_container(name)
-    return f"az://{server.account}/{name}/"
+    on_azurite.sdk().create_container(name)
+    return f"az://{on_azurite.account}/{name}/"
+
+
+@pytest.fixture
+def store(container):
+    """A store over a new container."""
+    with closing(open_store(container, threads=8)) as store:
+        yield store
+
+
+@pytest.fixture
+def proxy(server):
+    """A proxy before Azurite, which sees every request."""
+    with FaultProxy(urlsplit(server.endpoint).port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def watched(container, proxy):
+    """A store over a new container, through the proxy."""
+    with closing(open_store(container, options={"endpoint": f"http://127.0.0.1:{proxy.port}"})) as store:
+        yield store
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -50,5 +82,3 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.section(f"faults of Azurite {AZURITE}")
     for name, text in FAULTS.items():
         terminalreporter.write_line(f"{name}: {text}")
-    if not FAULTS:
-        terminalreporter.write_line("none")

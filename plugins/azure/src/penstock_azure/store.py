@@ -237,7 +237,7 @@ class AzureStore:
         """A range that begins at or beyond the end succeeds; anything else is an error."""
         size = (answer.header("content-range") or "").removeprefix("bytes */")
         if answer.status == 416 and size.isdecimal():
-            answer.close()
+            answer.read()  # to its end, which keeps the connection
             return ObjectInfo(key, int(size))
         error = error_of(answer, "get", uri)
         if error.status == 412:
