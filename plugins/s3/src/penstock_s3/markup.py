@@ -156,7 +156,7 @@ def _objects(root: Element, space: str, encoded: bool) -> Iterator[ObjectInfo]:
             raise StoreConnectionError(f"the service's listing gives the size {size[:20]!r} for a key")
         etag = text(etag_tag)
         yield ObjectInfo(
-            unquote_plus(key) if encoded else key,
+            unquote_plus(key) if encoded and ("%" in key or "+" in key) else key,
             int(size),
             None if modified is None else _time(modified[:19]),
             etag.strip('"') if etag else None,
