@@ -6,8 +6,8 @@
 ``nox -s bench -- observer``.
 
 Compared are, for each operation, how many there were and their bytes, and how long it all took; the two have to be
-within 1 %. The mean durations stand beside them for information: nginx stops its clock when the kernel has the last
-byte, the client when it has read it.
+within 1 %. The durations of single requests can't be compared: nginx's clock stands still while it serves one, and
+stops when the kernel has the last byte, the client's when it has read it.
 """
 
 from __future__ import annotations
@@ -80,17 +80,13 @@ def compare(result: Mapping[str, Any], entries: Sequence[Entry]) -> bool:
     seen = [entry for entry in seen if "/base/" in entry.target or "/new/" in entry.target]
     window = max(entry.ended for entry in seen) - min(entry.ended - entry.took for entry in seen)
     rows = [("seconds", float(result["window"]["seconds"]), window)]
-    means = []
     for op, method in METHODS.items():
         total = result["operations"][op]
         mine = [entry for entry in seen if entry.method == method]
         rows.append((f"{op} count", total["count"], len(mine)))
         rows.append((f"{op} bytes", total["bytes"], sum(e.sent if op == "GET" else e.received for e in mine)))
-        means.append(
-            (f"{op} mean ms", total["service_us"]["mean"] / 1000, sum(e.took for e in mine) / len(mine) * 1000)
-        )
     print("| | penstock | nginx's log | difference |\n|---|--:|--:|--:|")
-    for name, ours, theirs in [*rows, *means]:
+    for name, ours, theirs in rows:
         share = f"{(ours - theirs) / theirs:+.3%}" if theirs else ""
         print(f"| {name} | {ours:,.3f} | {theirs:,.3f} | {share} |")
     return all(abs(ours - theirs) <= 0.01 * theirs for _, ours, theirs in rows)
