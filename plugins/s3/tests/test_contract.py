@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import s3_mended as mended
 
-from penstock.opening import open_store
+from penstock.opening import open_store, resolve_place
 from penstock.testing import StoreContract
 from penstock.testing.laws.naming import AWKWARD_KEYS, OPAQUE_KEYS
 from penstock.testing.model import PATH_KEYS
@@ -83,3 +83,8 @@ if URL:
             with closing(open_store(place, threads=8)) as store:
                 for page in store.list_pages():
                     assert list(store.delete([info.key for info in page.objects])) == []
+            # Tests of sudden death leave parts, as it does.
+            target = resolve_place(place)
+            with closing(target.kind.service(target.resolved.options)) as service:
+                for upload in list(service.list_uploads(target.address.key)):
+                    service.abort_upload(upload)

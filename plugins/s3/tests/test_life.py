@@ -65,7 +65,7 @@ class TestBuckets:
 
 
 class TestUploads:
-    def test_a_killed_writer_leaves_an_upload_that_is_found_and_removed(self, place, options):
+    def test_a_killed_writer_leaves_an_upload_that_is_found_and_removed(self, server, place, options):
         context = multiprocessing.get_context("spawn")
         started = context.Event()
         child = context.Process(target=vanish, args=(place, options, started), daemon=True)
@@ -85,9 +85,16 @@ class TestUploads:
             with closing(open_store(place, options=options)) as store:
                 assert list(store.list_pages()) == [], "no object is visible"
             assert list(service.list_uploads(f"{prefix}dir/other")) == []
+            command = [sys.executable, "-m", "penstock", "rm", "--incomplete", "--older-than", "0"]
+            for more, left in ((["--dry-run"], [upload]), ([], [])):
+                done = subprocess.run(
+                    [*command, *more, place],
+                    env=os.environ | server.environment, capture_output=True, text=True, timeout=60, check=False,
+                )  # fmt: skip
+                assert done.returncode == 0, done.stderr
+                assert ("dir/left" in done.stdout) if more else ("removed 1 " in done.stderr)
+                assert list(service.list_uploads(prefix)) == left
             service.abort_upload(upload)
-            service.abort_upload(upload)
-            assert list(service.list_uploads(prefix)) == []
 
     @pytest.mark.parametrize("end", ["abort", "drop", "commit"])
     def test_no_other_end_leaves_one(self, place, options, end):
