@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -79,6 +81,11 @@ class TestRequests:
         assert pages(page_size=4) == 3
         assert pages(start_after="k3", page_size=7) == 1
         assert pages(delimiter="k", page_size=5) == 1
+        store.put("a/1", b"")
+        store.put("a/2", b"")
+        store.delete([f"k{number}" for number in range(1, 10)])
+        # What rolls up with start_after is not asked for.
+        assert pages(delimiter="/", start_after="a/1", page_size=1) == 1
 
     def test_deletes(self, store, count):
         keys = [f"k{number}" for number in range(250)]
@@ -111,13 +118,41 @@ def test_five_thousand_keys_are_listed_and_deleted(store, server):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_keys_are_listed_and_deleted(store, server):
-    many_keys(store, server, 100_000)
+    fill(server, 100_000)
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP, f"gs://{BUCKET}"], capture_output=True, text=True, check=True, timeout=100
+    )
+    seen, grown = map(int, done.stdout.split())
+    assert seen == 100_000
+    # A listing of all of them would be 60 MiB of JSON.
+    assert grown < 16 * MIB
+    assert len(server.requests("/o?")) == 100
+    assert len(server.requests("/batch/")) == 1_000
+    assert server.state.buckets[BUCKET].objects == {}
 
 
-def many_keys(store, server, number):
+SWEEP = """
+import resource, sys
+from penstock.opening import open_store
+def used():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+store, seen, before = open_store(sys.argv[1]), 0, 0
+for page in store.list_pages("many/"):
+    assert store.delete([info.key for info in page.objects]) == []
+    seen += len(page.objects)
+    before = before or used()
+print(seen, used() - before)
+"""
+
+
+def fill(server, number):
     for index in range(number):
         server.state.store(BUCKET, {"name": f"many/{index:06}"}, b"", {})
     server.log.clear()
+
+
+def many_keys(store, server, number):
+    fill(server, number)
     seen = 0
     for page in store.list_pages("many/"):
         assert [info.key for info in page.objects] == [f"many/{seen + n:06}" for n in range(len(page.objects))]
@@ -178,6 +213,25 @@ def test_a_condition_that_is_no_generation_never_creates(store):
         with pytest.raises(errors.PreconditionFailedError):
             store.put("absent", b"x", if_match=etag)
     assert list(store.list_pages()) == []
+
+
+@pytest.mark.parametrize("condition", ["create", "if_match"])
+def test_a_conditional_put_whose_answer_was_lost_is_not_sent_again(store, server, condition):
+    """The second sending would meet what the first one stored and tell of a conflict that is none."""
+    etag = store.put("there", b"old").etag
+    key, named = ("new", {"create": True}) if condition == "create" else ("there", {"if_match": etag})
+    server.faults = [Fault(lambda r: r.method == "POST", "lose")]
+    with pytest.raises(errors.StoreConnectionError) as caught:
+        store.put(key, b"x", **named)
+    assert caught.value.retryable
+    assert read(store, key)[0] == b"x"
+
+
+def test_a_put_on_a_connection_that_the_service_has_closed_is_sent_again(store, server):
+    store.put("k", b"old")
+    server.faults = [Fault(lambda r: r.method == "POST", "drop")]
+    assert store.put("k", b"new").size == 3
+    assert read(store, "k")[0] == b"new"
 
 
 def test_objects_with_a_gzip_encoding_come_as_they_are_stored(store, server):
@@ -268,6 +322,12 @@ class TestChecksums:
             writer.commit()
         writer.abort()
         assert list(store.list_pages()) == []
+
+    def test_a_service_that_stores_another_size_is_found_out(self, store, server):
+        wrong = Answer(200, b'{"size":"3","generation":"1"}')
+        server.faults = [Fault(lambda r: r.method == "POST", "answer", answer=wrong)]
+        with pytest.raises(errors.LengthMismatchError, match="4 bytes were sent and 3 were stored"):
+            store.put("k", b"data")
 
     @pytest.mark.parametrize("size", [0, 1, 4096, 256 * KIB, 256 * KIB + 1, MIB, MIB + 777])
     def test_any_buffer(self, size):

@@ -217,6 +217,45 @@ def test_a_service_that_loses_bytes_is_found_out(store, server):
     writer.abort()
 
 
+@pytest.mark.parametrize("cuts", [(), (PART, 5)], ids=str)
+def test_a_service_that_takes_an_odd_number_of_bytes(store, server, cuts):
+    """What is sent after them is a multiple of 256 KiB all the same."""
+    data = os.urandom(4 * PART + 7)
+
+    def odd(request):
+        if not in_range(0)(request):
+            return False
+        (name,) = server.state.open_sessions()
+        server.state.sessions[name].body = bytearray(request.body[:100_000])
+        return True
+
+    server.faults = [Fault(odd, "answer", answer=Answer(308, b"", {"range": "bytes=0-99999"}))]
+    assert stream(store, data, cuts).size == len(data)
+    assert read(store, "k") == data
+    assert server.state.violations == []
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(in_range(0), "answer", answer=BUSY)],
+        [Fault(in_range(0), "short", nbytes=256 * KIB), Fault(in_range(256 * KIB), "drop", TWICE)],
+    ],
+    ids=["refused", "half taken, then lost"],
+)
+def test_writing_nothing_sends_again_what_failed(store, server, faults):
+    writer = store.open_writer("k", part_size=PART)
+    writer.write(bytes(PART))
+    server.faults = [Fault(f.match, f.do, f.times, f.nbytes, f.answer) for f in faults]
+    with pytest.raises(errors.StoreError):
+        writer.write(b"more")
+    (name,) = server.state.open_sessions()
+    assert len(server.state.sessions[name].body) < PART
+    writer.write(b"")
+    assert len(server.state.sessions[name].body) == PART
+    assert writer.commit().size == PART + 4
+
+
 def test_abort_and_drop_leave_no_session(store, server):
     for _ in range(3):
         writer = store.open_writer("k", part_size=PART)
