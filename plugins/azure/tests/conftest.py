@@ -13,19 +13,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import AZURITE, FAULTS, Server, azurite
+from azure_servers import AZURITE, FAULTS, VARIABLES, Server, azurite
 
 from penstock.opening import open_store
 from penstock.testing.proxy import FaultProxy
 
-VARIABLES = (
-    "AZURE_STORAGE_ENDPOINT",
-    "AZURE_BLOB_ENDPOINT_URL",
-    "AZURE_STORAGE_CONNECTION_STRING",
-    "AZURE_STORAGE_KEY",
-    "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-)
 _numbers = itertools.count(1)
 
 

@@ -19,8 +19,7 @@ from azure.storage.blob import (
     ContentSettings,
     generate_container_sas,
 )
-from conftest import VARIABLES
-from servers import azurite
+from azure_servers import VARIABLES, azurite
 
 from penstock import errors
 from penstock.client.buckets import open_service

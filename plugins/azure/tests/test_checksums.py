@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 from azure.storage.extensions.checksums import crc64
-from fakes import FakeAnswer, fake_store, parsed
+from azure_fakes import FakeAnswer, fake_store, parsed
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,6 +8,8 @@ nothing of the loser is ever seen.
 
 from __future__ import annotations
 
+import os
+import uuid
 from contextlib import closing, suppress
 
 import pytest
@@ -51,8 +53,13 @@ class TestAzure(StoreContract):
     awkward_keys = tuple(key for key in AWKWARD_KEYS if key not in IMPOSSIBLE)
 
     @pytest.fixture
-    def store(self, container):
-        with closing(open_store(container, threads=8)) as store:
+    def store(self, request):
+        if real := os.environ.get("PENSTOCK_TEST_URL_AZURE"):
+            with closing(open_store(f"{real.rstrip('/')}/penstock-{uuid.uuid4()}/", threads=8)) as store:
+                yield store
+                store.delete(listed(store))
+            return
+        with closing(open_store(request.getfixturevalue("container"), threads=8)) as store:
             yield store
 
     def test_writers_do_not_disturb_each_other(self, store):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import socket
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 from azure.core import exceptions as azure
-from fakes import KEY, FakeAnswer, fake_store
+from azure_fakes import KEY, FakeAnswer, fake_store
 
 from penstock import errors
+from penstock.opening import open_store
 from penstock.sinks import Discard
 from penstock_azure.errors import CODES, error_of, translating
 
@@ -145,6 +148,20 @@ def test_a_failure_of_the_transport_is_located():
             call()
         assert (caught.value.operation, caught.value.uri) == (operation, "az://acme/box/key")
         assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+def test_an_account_that_nobody_knows_is_perhaps_misspelt(monkeypatch):
+    def unknown(*arguments, **more):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    options = {"account_key": KEY, "proxy": ""}
+    with closing(open_store("az://mistpye/box/", options=options)) as store:
+        with pytest.raises(errors.StoreConnectionError, match="is the account 'mistpye' spelled right") as caught:
+            store.get("key", Discard())
+        assert (caught.value.uri, caught.value.operation) == ("az://mistpye/box/key", "get")
+        assert isinstance(caught.value.__cause__, socket.gaierror)
+        assert not caught.value.retryable
 
 
 def test_a_failure_within_a_body_is_located_and_a_sinks_is_its_own():

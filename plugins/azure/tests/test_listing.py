@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeAnswer, fake_store, parsed
+from azure_fakes import FakeAnswer, fake_store, parsed
 
 from penstock.errors import InvalidKeyError, NotAnObjectError, StoreConnectionError, StoreError, UsageError
 from penstock.testing.tools import listed

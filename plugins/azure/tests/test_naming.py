@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 import pytest
-from fakes import FakeAnswer, fake_store, parsed
+from azure_fakes import FakeAnswer, fake_store, parsed
 from hypothesis import given
 from hypothesis import strategies as st
 

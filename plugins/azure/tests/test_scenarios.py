@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.storage.blob import generate_container_sas
-from fakes import KEY, FakeAnswer, fake_store, parsed
+from azure_fakes import KEY, FakeAnswer, fake_store, parsed
 
 from penstock import errors
 from penstock.opening import open_store

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from azure.core.pipeline.transport import HttpRequest
 from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
-from fakes import KEY, FakeAnswer, FakeClient, fake_store, parsed
+from azure_fakes import KEY, FakeAnswer, FakeClient, fake_store, parsed
 from hypothesis import given
 from hypothesis import strategies as st
 

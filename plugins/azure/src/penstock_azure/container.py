@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -147,9 +148,12 @@ class Container:
             raise self.located(error, operation, uri) from error.__cause__
 
     def located(self, error: StoreError, operation: str, uri: str) -> StoreError:
-        """Fill in where a failure of the transport happened, and what may be wrong with the account's name."""
-        if isinstance(error, StoreConnectionError) and not error.retryable and error.operation is None:
-            error.add_note(f"is the account {self.account.name} in az://{self.account.name}/… spelled right?")
+        """Fill in where a failure of the transport happened; a host that nobody knows is a misspelt account's."""
+        if isinstance(error.__cause__, socket.gaierror) and not self.account.prefix:
+            hint = f"{error.message}; is the account {self.account.name!r} spelled right?"
+            told = StoreConnectionError(hint, uri=uri, operation=operation, retryable=error.retryable)
+            told.__cause__ = error.__cause__
+            return told
         return located(error, operation, uri)
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class AzureService:
         self._container = Container.of(options)
         self._lock = threading.Lock()
         self._sdk: BlobServiceClient | None = None
+        self._identity: Any = None
 
     def endpoint(self) -> Endpoint:
         origin = self._container.account.origin
@@ -135,9 +136,11 @@ class AzureService:
     def close(self) -> None:
         self._container.close()
         with self._lock:
-            sdk, self._sdk = self._sdk, None
-        if sdk is not None:
-            sdk.close()
+            held = [self._sdk, self._identity]
+            self._sdk = self._identity = None
+        for one in held:
+            if one is not None and hasattr(one, "close"):
+                one.close()
 
     def _is_uncommitted(self, key: str) -> bool:
         answer = self._container.exchange("list_uploads", "HEAD", key, expect=(200, 404))
@@ -156,11 +159,12 @@ class AzureService:
     def _client(self) -> BlobServiceClient:
         with self._lock:
             if self._sdk is None:
-                self._sdk = _sdk_client(self._container, self._options)
+                self._identity = _sdk_credential(self._container)
+                self._sdk = _sdk_client(self._container, self._options, self._identity)
             return self._sdk
 
 
-def _sdk_client(container: Container, options: AzureOptions) -> BlobServiceClient:
+def _sdk_client(container: Container, options: AzureOptions, credential: Any) -> BlobServiceClient:
     from azure.core.pipeline.transport import RequestsTransport
     from azure.storage.blob import BlobServiceClient
 
@@ -178,9 +182,7 @@ def _sdk_client(container: Container, options: AzureOptions) -> BlobServiceClien
         settings["proxies"] = {"http": url, "https": url}
     # What the environment says was decided above; the library must not decide otherwise.
     transport = RequestsTransport(use_env_settings=False, **settings)
-    return BlobServiceClient(
-        container.account.url, credential=_sdk_credential(container), transport=transport, **settings
-    )
+    return BlobServiceClient(container.account.url, credential=credential, transport=transport, **settings)
 
 
 def _sdk_credential(container: Container) -> Any:

@@ -27,7 +27,7 @@ from penstock.testing.servers import free_port, serving
 from penstock_azure.account import EMULATOR_ACCOUNT, EMULATOR_KEY
 from penstock_azure.signing import VERSION
 
-__all__ = ["AZURITE", "FAULTS", "Server", "azurite"]
+__all__ = ["AZURITE", "FAULTS", "VARIABLES", "Server", "azurite"]
 
 #: The version that the tests were written against.
 AZURITE = "3.36.0"
@@ -45,6 +45,15 @@ FAULTS = {
     "apart on both",
 }
 
+#: What leads to an account in an environment.
+VARIABLES = (
+    "AZURE_STORAGE_ENDPOINT",
+    "AZURE_BLOB_ENDPOINT_URL",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+)
 _MEMORY_MIB = "4096"
 
 
