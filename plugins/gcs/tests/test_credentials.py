@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 from contextlib import closing
 
 import pytest
@@ -245,6 +246,21 @@ def absent_file(guarded, credentials, tmp_path):
     return str(tmp_path / "no-such-file.json")
 
 
+def a_directory(guarded, credentials, tmp_path):
+    return str(tmp_path)
+
+
+def no_text(guarded, credentials, tmp_path):
+    path = tmp_path / "binary.json"
+    path.write_bytes(b"\xff\xfe PLANTED-MARKER")
+    return str(path)
+
+
+def no_key(guarded, credentials, tmp_path):
+    found = guarded.identity.service_account(guarded.endpoint)
+    return credentials({**found, "private_key": "PLANTED-MARKER"})
+
+
 def other_key(guarded, credentials, tmp_path):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return credentials(guarded.identity.service_account(guarded.endpoint, key))
@@ -282,6 +298,9 @@ SCENARIOS = {
     absent_file: (errors.CredentialsError, r"no usable Google credentials.*was not found.*application-default login"),
     broken_file("{"): (errors.CredentialsError, r"no usable Google credentials"),
     broken_file('{"type": "of no kind"}'): (errors.CredentialsError, r"no usable Google credentials"),
+    a_directory: (errors.CredentialsError, r"Is a directory"),
+    no_text: (errors.CredentialsError, r"no usable Google credentials: File .* is not a valid json file"),
+    no_key: (errors.CredentialsError, r"no usable Google credentials"),
     other_key: (errors.CredentialsError, r"Invalid JWT Signature; .*make a new one \(code invalid_grant\)"),
     wrong_clock: (errors.CredentialsError, r"short-lived token.*clock is off; set it"),
     revoked_login: (errors.CredentialsError, r"expired or revoked; .*gcloud auth application-default login"),
@@ -316,7 +335,7 @@ def test_what_goes_wrong_is_said_in_one_message(guarded, credentials, tmp_path, 
 
 
 def without_secrets(guarded, error):
-    shown = f"{error!r} {error} {pickle.dumps(error)!r}"
+    shown = f"{error!r} {pickle.dumps(error)!r} {''.join(traceback.format_exception(error))}"
     for secret in ("PLANTED-MARKER", "PRIVATE KEY", "client-secret", guarded.identity.refresh_token, "ya29."):
         assert secret not in shown
 

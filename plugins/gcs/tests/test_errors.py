@@ -257,6 +257,12 @@ class TestService:
             with pytest.raises(errors.ObjectNotFoundError):
                 found.authenticate()
 
+    def test_buckets_of_an_emulator_without_a_scheme(self, service, server, environment):
+        environment.delenv("GCS_ENDPOINT_URL")
+        environment.setenv("STORAGE_EMULATOR_HOST", server.endpoint.removeprefix("http://"))
+        with closing(service("")) as found:
+            assert [bucket.name for bucket in found.list_buckets()] == [BUCKET]
+
     def test_the_endpoint(self, service, server):
         with closing(service(BUCKET, proxy="http://user:PLANTED@proxy:3128")) as found:
             endpoint = found.endpoint()

@@ -167,6 +167,9 @@ def translating(uri: str, operation: str) -> Iterator[None]:
         translated = _translated(error, uri, operation)
         if translated is None:
             raise
+        if isinstance(translated, CredentialsError) and any(isinstance(arg, Exception) for arg in error.args):
+            # google-auth shows what it could not decode of a file of credentials, which may be a key.
+            raise translated from None
         raise translated from error
 
 
@@ -220,4 +223,6 @@ def _network(error: BaseException) -> str:
 
 
 def _line(what: object) -> str:
+    if isinstance(what, Exception):
+        what = next((arg for arg in what.args if isinstance(arg, str)), what)
     return _CONTROL.sub(" ", str(what)).strip().rstrip(".")[:_MAX_TEXT]

@@ -9,6 +9,8 @@ import os
 import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -80,7 +82,7 @@ class Tokens:
         """google-auth's credentials, to hand to the SDK; anonymous ones too."""
         with self._lock:
             if self._credentials is None:
-                with translating("", "authenticate"):
+                with translating("", "authenticate"), _readable():
                     self._credentials = self._find()
             return self._credentials
 
@@ -138,7 +140,7 @@ class Tokens:
         credentials = self.credentials()
         if self._session is None:
             self._session = session(self._options)
-        with translating("", "authenticate"):
+        with translating("", "authenticate"), _readable():
             credentials.refresh(functools.partial(Request(self._session), timeout=self._options.read_timeout))
         return _token_of(credentials, self._options.user_project)
 
@@ -160,13 +162,30 @@ class Tokens:
         return found
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A file of credentials that can't be read, or holds what is none, is not always google-auth's own error."""
+    from google.auth.exceptions import GoogleAuthError
+    from requests import RequestException
+
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, GoogleAuthError | RequestException):
+            raise
+        raise CredentialsError(f"the credentials can't be used: {error}", operation="authenticate") from error
+
+
 def session(options: GCSOptions, credentials: Any = None) -> Session:
     """A session of requests with the options' proxy and certificates, authorised when there are credentials."""
     import requests
-    from google.auth.transport.requests import AuthorizedSession
+    from google.auth.transport.requests import AuthorizedSession, Request
 
-    authorized: Any = AuthorizedSession
-    made: Session = requests.Session() if credentials is None else authorized(credentials, max_refresh_attempts=0)
+    made: Session = requests.Session()
+    if credentials is not None:
+        # Tokens are asked for on the same terms as everything else.
+        authorized: Any = AuthorizedSession
+        made = authorized(credentials, max_refresh_attempts=0, auth_request=Request(session(options)))
     if options.ca_bundle is not None:
         made.verify = options.ca_bundle
     if options.proxy is not None:
