@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import select
 import socket
@@ -262,25 +261,9 @@ def test_tls_and_its_certificate(cloud, server, authority, trusted):
     assert steps[0].facts["trusted certificates"] == trusted["ca_bundle"]
 
 
-@pytest.fixture
-def broken_off():
-    """Collects, while the test's filter holds, the sockets whose handshake failed: the transport leaves them open."""
-    yield
-    gc.collect()
-
-
-def breaks_off(test):
-    """For a test whose handshake fails; see the fixture."""
-    marks = (pytest.mark.usefixtures("broken_off"), pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning"))
-    for mark in marks:
-        test = mark(test)
-    return test
-
-
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
-@breaks_off
 @pytest.mark.parametrize(
     ("names", "dates", "said", "words"),
     [
@@ -296,20 +279,17 @@ def test_a_certificate_that_is_wrong(cloud, server, authority, trusted, names, d
     assert said in str(step.error)
 
 
-@breaks_off
 def test_an_authority_that_is_unknown_here(cloud, server, trusted):
     secure(cloud, server, trustme.CA().issue_cert("127.0.0.1"))
     step = failing(steps_of(uri_of(server), **trusted), "tls", remedies.AUTHORITY)
     assert "ca_bundle" in step.remedy
 
 
-@breaks_off
 def test_a_server_without_tls(cloud, server):
     cloud.tls = True
     failing(steps_of(uri_of(server)), "tls", remedies.NOT_TLS)
 
 
-@breaks_off
 def test_a_server_that_never_shakes_hands(cloud):
     cloud.tls = True
     with socket.socket() as listener:
