@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -101,6 +103,46 @@ def test_a_writer_is_one_request_per_part_and_one_for_the_list(watched, proxy):
     writer = watched.open_writer("k", part_size=KIB)
     writer.abort()
     assert lines(proxy) == []
+
+
+def test_an_empty_chunked_answer_keeps_the_connection(monkeypatch):
+    # So Azure itself answers puts; Azurite sends a length.
+    connections = []
+    answer = b'HTTP/1.1 201 Created\r\nETag: "0x1"\r\nTransfer-Encoding: chunked\r\n\r\n'
+
+    def serve(listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            stream = connection.makefile("rb")
+            while head := stream.readline():
+                length = 0
+                while (line := stream.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.partition(b":")[2])
+                stream.read(length)
+                # The last answer ends within its body, of which there is nothing to miss.
+                connection.sendall(answer + (b"" if b"/last " in head else b"0\r\n\r\n"))
+                if b"/last " in head:
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        options = {"endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}", "account_key": "a2V5", "proxy": ""}
+        with closing(open_store("az://acme/box/", options=options)) as store:
+            for _ in range(3):
+                store.put("k", b"x" * 100)
+            writer = store.open_writer("k", part_size=10)
+            writer.write(b"x" * 10)
+            writer.commit()
+            assert len(connections) == 1
+            assert store.put("last", b"x").etag == "0x1"
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in connections:
+        connection.close()
 
 
 def test_a_failing_get_with_a_condition_looks_whether_the_object_is_there(watched, proxy):

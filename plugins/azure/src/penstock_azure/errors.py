@@ -216,7 +216,7 @@ def _make(code: str | None, status: int, story: str, operation: str, uri: str | 
         meaning = Meaning(kind, "", retryable)
     if create and (meaning.error is PreconditionFailedError or code == "UnauthorizedBlobOverwrite"):
         meaning = Meaning(AlreadyExistsError)
-    message = story or _PLAIN.get(status, "the service refused the request")
+    message = story or _PLAIN.get(code or "") or _PLAIN.get(status, "the service refused the request")
     if meaning.remedy:
         message = f"{message.rstrip('.')}: {meaning.remedy}"
     return meaning.error(
@@ -225,7 +225,8 @@ def _make(code: str | None, status: int, story: str, operation: str, uri: str | 
 
 
 #: What to say of answers without a body, such as those to HEAD.
-_PLAIN: Mapping[int, str] = {
+_PLAIN: Mapping[int | str, str] = {
+    "ContainerNotFound": "the container does not exist",
     401: "the credentials are not accepted",
     403: "the service refuses access",
     404: "no such object",

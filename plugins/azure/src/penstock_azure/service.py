@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import InvalidURIError, StoreError
 from penstock.http.dialing import choose_proxy
 from penstock.service import BucketInfo, Endpoint, UploadInfo
-from penstock_azure.container import Container
+from penstock_azure.container import Container, finish
 from penstock_azure.errors import error_of, translating
 from penstock_azure.listing import listings
 from penstock_azure.plugin import AzureOptions
@@ -62,7 +62,7 @@ class AzureService:
             answer = self._container.exchange(
                 "authenticate", "GET", None, query=(("comp", "list"), ("maxresults", "1"))
             )
-        answer.close()
+        finish(answer)
         if account.kind == "anonymous":
             return f"nobody (anonymous requests to the account {account.name})"
         if account.kind == "default":
@@ -129,9 +129,9 @@ class AzureService:
             if error.code in ("BlobAlreadyExists", "ConditionNotMet"):
                 return
             raise error
-        answer.close()
+        finish(answer)
         etag = answer.header("etag") or ""
-        self._container.exchange("abort_upload", "DELETE", upload.key, if_match=etag, expect=(202, 404, 412)).close()
+        finish(self._container.exchange("abort_upload", "DELETE", upload.key, if_match=etag, expect=(202, 404, 412)))
 
     def close(self) -> None:
         self._container.close()
