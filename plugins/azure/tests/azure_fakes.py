@@ -52,7 +52,8 @@ class FakeClient:
 
 def fake_store(*answers, **options):
     """A store that speaks to a fake client, and the client."""
-    given = {"account": "acme", "container": "box", "account_key": KEY} | options
+    # Over plain http no certificates are loaded for each store; the host is the account's, as Azure's are.
+    given = {"account": "acme", "container": "box", "account_key": KEY, "endpoint": "http://acme.localhost"} | options
     store = AzureStore(AzureOptions(**given))
     client = FakeClient(*(answers or (FakeAnswer(),)))
     store._container.client = client
