@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
+import attrs
 import jsonschema
 import pytest
 import yaml
@@ -13,13 +15,20 @@ from penstock.workload.names import Tree
 from penstock.workload.operations import OPERATION
 from penstock.workload.schema import json_schema
 
+#: The scheme of each cloud's quick start, and whose it is.
+CLOUDS = {"s3-quickstart": "s3", "azure-quickstart": "az", "gcs-quickstart": "gs"}
 EXAMPLES = sorted((pathlib.Path(__file__).parent.parent / "examples").glob("*.yaml"))
 
 
+def loaded(stem):
+    return load(str(next(path for path in EXAMPLES if path.stem == stem)), environ={}).config
+
+
 def test_there_are_examples_and_together_they_show_most_operations():
-    assert {path.stem for path in EXAMPLES} >= {"quickstart", "small-files", "direct-large", "metadata"}
+    stems = {path.stem for path in EXAMPLES}
+    assert stems >= {"quickstart", "small-files", "direct-large", "metadata", "list-delete", "large-objects", *CLOUDS}
     shown = {item.op for path in EXAMPLES for item in load(str(path), environ={}).config.workload}
-    assert set(OPERATION.records) - shown == {"copy"}
+    assert set(OPERATION.records) == shown
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -36,10 +45,35 @@ def test_an_example_works_elsewhere(path):
 
 
 def test_the_quickstart_is_quick():
-    config = load(str(next(path for path in EXAMPLES if path.stem == "quickstart")), environ={}).config
+    config = loaded("quickstart")
     assert config.warmup + config.duration <= 20
     assert config.target == "file://./penstock-quickstart"
     assert 2000 <= sum(objects.count for objects in config.prepare.ensure_objects) <= 10_000
+
+
+@pytest.mark.parametrize(("stem", "scheme"), CLOUDS.items())
+def test_the_quick_starts_of_the_clouds_differ_in_nothing_but_the_cloud(stem, scheme):
+    config, first = (loaded(name) for name in (stem, "s3-quickstart"))
+    assert config.target.startswith(f"{scheme}://my")
+    assert (config.concurrency, config.processes) == (64, 2)
+    assert {item.op for item in config.workload} == {"get", "put", "stat", "list", "delete"}
+    assert attrs.evolve(config, target="", name="") == attrs.evolve(first, target="", name="")
+
+
+@pytest.mark.parametrize("stem", CLOUDS)
+def test_no_operation_of_a_cloud_meets_what_another_deletes(stem):
+    paths = {item.path for item in loaded(stem).workload if item.op != "delete"}
+    deleted = {item.path for item in loaded(stem).workload if item.op == "delete"}
+    assert deleted == {"doomed/*"}
+    assert not {path for path in paths if path.startswith(("**", "doomed"))}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_commands_in_the_comments_name_the_example(path):
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"penstock run (\S+\.yaml)", text)) <= {f"examples/{path.name}"}
+    default = loaded(path.stem).target
+    assert set(re.findall(r"--set target=(az://\S+|gs://\S+)", text)) <= {default}
 
 
 def test_the_trees_are_as_large_as_the_comments_say():
@@ -49,4 +83,8 @@ def test_the_trees_are_as_large_as_the_comments_say():
         if structure is not None:
             tree = Tree.of(structure, "")
             trees[path.stem] = (tree.directories.count, tree.count)
-    assert trees == {"metadata": (8 + 64 + 512, 584 * 8), "small-files": (110, 50_000)}
+    assert trees == {
+        "list-delete": (16, 16_000),
+        "metadata": (8 + 64 + 512, 584 * 8),
+        "small-files": (110, 50_000),
+    }
