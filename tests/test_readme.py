@@ -5,6 +5,7 @@ Run as a script it writes the README's tables anew.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -15,18 +16,29 @@ from pathlib import Path
 import attrs
 import click
 import pytest
+import yaml
 
 from penstock.cli import COMMANDS, main
 from penstock.plugins import PluginHost
 from penstock.store import Capabilities, StoreType
+from penstock.urls import parse_store
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = {str(path.relative_to(ROOT)): path for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("core/*.md")])}
 PAGES |= {str(path.relative_to(ROOT)): path for path in sorted(ROOT.glob("plugins/**/README.md"))}
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+#: Variables set for one command, before its name.
+SETTINGS = r"(?:[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|\S)*\s+)*"
+VARIABLE = re.compile(r"\b(?:PENSTOCK|AWS|AZURE|GCS|GOOGLE|STORAGE_EMULATOR)_[A-Z0-9_]+\b")
+#: Variables that the services' SDKs read by themselves, and no code here names.
+OF_SDKS = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}
 
 every_page = pytest.mark.parametrize("page", PAGES)
+
+
+def kinds() -> list[StoreType]:
+    return [record.kind for record in PluginHost(disabled=()).records() if isinstance(record.kind, StoreType)]
 
 
 def table_backends() -> str:
@@ -76,9 +88,9 @@ def command_lines(text: str) -> Iterator[list[str]]:
     lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
     for line in lines:
         for part in re.split(r"&&|\|\||[|;]|\s>", line.removeprefix("$ ")):
-            if not re.match(r"\s*(?:\S*/)?penstock\s", part):
+            if not re.match(rf"\s*{SETTINGS}(?:\S*/)?penstock\s", part):
                 continue
-            words = shlex.split(part.replace("…", " "), comments=True)
+            words = shlex.split(re.sub(rf"^\s*{SETTINGS}", "", part).replace("…", " "), comments=True)
             yield words[1:]
 
 
@@ -112,6 +124,8 @@ def test_every_command_and_option_exists(page):
         ("a | .venv/bin/penstock plugins --nosuch=1", "no option --nosuch"),
         ("penstock plugins show file --json", ""),
         ("penstock --version", ""),
+        ('A_KEY="x y" B=1 penstock nosuch', "no command nosuch"),
+        ("A_KEY=x penstock ls --nosuch s3://", "no option --nosuch"),
     ],
 )
 def test_a_wrong_command_line_is_found(line, problem):
@@ -121,10 +135,37 @@ def test_a_wrong_command_line_is_found(line, problem):
 
 
 @every_page
+def test_every_option_of_a_store_exists(page):
+    known = {field.name for kind in kinds() for field in attrs.fields(kind.options)}
+    for words in command_lines(PAGES[page].read_text()):
+        for flag, setting in itertools.pairwise(words):
+            assert flag != "-O" or setting.partition("=")[0] in known, setting
+
+
+@every_page
+def test_every_uri_of_a_command_is_one(page):
+    """Its scheme has a backend, which takes the URI; ``s3+http://…`` and the like stand for one."""
+    schemes = {scheme: kind for kind in kinds() for scheme in kind.schemes}
+    for words in command_lines(PAGES[page].read_text()):
+        for word in words:
+            if found := re.search(r"(?:^|=)((?:[a-z0-9+]+)://.*)", word):
+                url = parse_store(found[1])
+                assert url.scheme in schemes, word
+                schemes[url.scheme].parse(url)
+
+
+@every_page
+def test_every_example_of_a_command_is_here(page):
+    for name in re.findall(r"\bexamples/[\w.-]+", PAGES[page].read_text()):
+        assert (ROOT / name).exists(), name
+
+
+@every_page
 def test_every_variable_exists(page):
-    source = "".join(path.read_text() for place in ("core", "plugins") for path in ROOT.glob(f"{place}/**/*.py"))
-    for name in set(re.findall(r"\bPENSTOCK_[A-Z0-9_]+\b", PAGES[page].read_text())):
-        assert name in source
+    source = "".join(path.read_text() for path in ROOT.glob("core/src/**/*.py"))
+    source += "".join(path.read_text() for path in [*ROOT.glob("plugins/**/*.py"), ROOT / "noxfile.py"])
+    for name in set(VARIABLE.findall(PAGES[page].read_text())) - OF_SDKS:
+        assert re.search(rf"\b{name}\b", source), name
 
 
 @every_page
@@ -148,6 +189,13 @@ def test_every_python_example_runs(page, tmp_path):
             [sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+def test_the_workload_that_the_readme_shows_is_the_example():
+    (shown,) = (yaml.safe_load(block) for block in blocks(README.read_text(), "yaml"))
+    whole = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+    assert whole.pop("target") == f"${{TARGET:-{shown.pop('target')}}}"
+    assert shown == whole
 
 
 def test_the_readme_gives_two_commands_and_what_they_name_is_here():
