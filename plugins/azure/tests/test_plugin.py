@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from penstock.errors import CredentialsError, InvalidURIError, StoreError, UsageError
 from penstock.http import Origin
 from penstock.opening import open_store, resolve_object, resolve_store
+from penstock.options import describe
 from penstock_azure.account import EMULATOR_ACCOUNT, EMULATOR_KEY, Account
+from penstock_azure.errors import CODES
 from penstock_azure.plugin import AzureOptions
 
 MARKER = "bWFya2VyLW9mLWEtc2VjcmV0"
@@ -233,6 +237,18 @@ def test_options_after_the_question_mark():
     ).resolved
     assert options.options.checksum == "md5"
     assert (options.options.part_concurrency, options.options.read_timeout) == (2, 5.0)
+
+
+def test_the_readme_names_every_option_and_code():
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    for field in describe(AzureOptions):
+        if field.name not in ("account", "container"):
+            assert f"`{field.name}`" in text
+        for variable in field.env:
+            assert f"`{variable}`" in text
+    told = set(re.findall(r"`(?:code )?([A-Z][a-z]+[A-Z]\w+)`", text))
+    assert told
+    assert told <= set(CODES)
 
 
 def test_listing_plugins_imports_no_sdk():
