@@ -9,6 +9,7 @@ import re
 from base64 import b64encode
 from contextlib import closing
 
+import attrs
 import pytest
 from s3_recorder import Reply, answering, error, forwarding
 
@@ -473,6 +474,29 @@ def test_a_listing_that_does_not_go_on_ends():
         with pytest.raises(StoreError, match="does not go on"):
             list(store.list_pages())
         assert len(server.requests) == 2
+
+
+def test_a_directory_bucket_lists_directories_and_the_rest_is_done_here():
+    body = (
+        b"<L><IsTruncated>false</IsTruncated>%b<CommonPrefixes><Prefix>dir/ab/</Prefix></CommonPrefixes></L>"
+        % b"".join(
+            b"<Contents><Key>%b</Key><Size>1</Size></Contents>" % key
+            for key in (b"dir/b", b"dir/ac", b"dir/aa", b"dir/a")
+        )
+    )
+    with answering(lambda request: Reply(200, body)) as server, opened(server.endpoint) as store:
+        wire = store._wire
+        wire._link = attrs.evolve(wire._link, place=attrs.evolve(wire.place, express=True))
+        (page,) = store.list_pages("dir/a", delimiter="/", start_after="dir/aa")
+        assert [info.key for info in page.objects] == ["dir/ac"]
+        assert page.prefixes == ["dir/ab/"]
+        sent = server.requests[0].query
+        assert sent["prefix"] == "dir/"
+        assert "start-after" not in sent
+        store.delete(["one", "two"])
+        headers = server.requests[1].headers
+        assert headers["x-amz-checksum-crc32"] == checksum("crc32", server.requests[1].body)
+        assert "content-md5" not in headers
 
 
 def test_listings_are_read_as_they_are_encoded():

@@ -19,18 +19,22 @@ _MAX_BODY = 16 * 1024 * 1024
 
 
 def list_pages(wire: Wire, prefix: str, delimiter: str, start_after: str, page_size: int) -> Iterator[Page]:
-    """Every page of ListObjectsV2, in the service's order."""
+    """Every page of ListObjectsV2, in the service's order.
+
+    Directory buckets know neither start-after nor prefixes within a segment: there both are applied here, to the
+    listing of the whole directory.
+    """
     if page_size < 1:
         raise UsageError(f"a page of {page_size} entries; the least is 1")
     asked = [
         ("encoding-type", "url"),
         ("list-type", "2"),
         ("max-keys", str(min(page_size, _MAX_PAGE))),
-        ("prefix", prefix),
+        ("prefix", prefix[: prefix.rfind("/") + 1] if wire.place.express else prefix),
     ]
     if delimiter:
         asked.append(("delimiter", delimiter))
-    if start_after:
+    if start_after and not wire.place.express:
         asked.append(("start-after", start_after))
     after = start_after.encode()
     token: str | None = None
@@ -42,6 +46,8 @@ def list_pages(wire: Wire, prefix: str, delimiter: str, start_after: str, page_s
         if after:
             # A common prefix may hold keys behind start_after and stand before it itself.
             prefixes = [name for name in prefixes if name.encode() > after]
+            if wire.place.express:
+                objects = [info for info in objects if info.key.encode() > after]
         if objects or prefixes:
             yield Page(objects, prefixes)
         if found.token is None:
