@@ -81,9 +81,11 @@ class Fault:
 
 
 class GCSServer:
-    """Serves until ``close``. ``identity``, where given, decides about credentials: see gcs_identity.py."""
+    """Serves until ``close``, over TLS when there is a context for it. ``identity``, where given, decides about
+    credentials: see gcs_identity.py.
+    """
 
-    def __init__(self, port=0, identity=None):
+    def __init__(self, port=0, identity=None, tls=None):
         self.state = Service()
         self.identity = identity
         self.log = []
@@ -91,7 +93,8 @@ class GCSServer:
         self._connections = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, name="gcs-server", daemon=True)
         self._thread.start()
 
@@ -126,6 +129,8 @@ class GCSServer:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             with self._lock:
                 self._connections.add((connection, thread))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import pickle
+import ssl
 import subprocess
 import sys
 import threading
 import traceback
 from contextlib import closing
 
+import certifi
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
-from gcs_identity import EMAIL
+from gcs_identity import EMAIL, Identity
 from gcs_server import GCSServer
 
 from penstock import errors
 from penstock.opening import open_store, resolve_store
-from penstock.sinks import Discard
+from penstock.sinks import Collect, Discard
 from penstock_gcs import tokens
 from penstock_gcs.plugin import GCSOptions
 
@@ -79,6 +82,37 @@ def test_the_metadata_server(guarded, environment):
     command = [sys.executable, "-W", "error", "-c", METADATA, f"gs://{BUCKET}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == (f"4 {EMAIL}, from the application default credentials\n", 0), done.stderr
+
+
+def test_over_tls_with_a_certificate_of_ones_own(environment, credentials, tmp_path):
+    """As in production: credentials are sent without being asked for, and the token service is reached alike."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    environment.setenv("CURL_CA_BUNDLE", certifi.where())
+    data = os.urandom(700_000)
+    with GCSServer(identity=Identity(), tls=context) as server:
+        server.state.create_bucket(BUCKET)
+        path = credentials(server.identity.service_account(server.endpoint))
+        place = {"endpoint": server.endpoint, "credentials_file": path, "project": "my-project"}
+        with closing(open_store(f"gs://{BUCKET}", options={**place, "ca_bundle": str(tmp_path / "ca.pem")})) as store:
+            store.put("k", data)
+            sink = Collect()
+            store.get("k", sink)
+            assert sink.view() == data
+            writer = store.open_writer("w", part_size=256 * 1024)
+            writer.write(data)
+            assert writer.commit().checksum == store.stat("k").checksum
+        target = resolve_store("gs://", options={**place, "ca_bundle": str(tmp_path / "ca.pem")})
+        with closing(target.kind.service(target.resolved.options)) as found:
+            assert [bucket.name for bucket in found.list_buckets()] == [BUCKET]
+            assert found.authenticate() == f"{EMAIL}, from {path}"
+        with (
+            closing(open_store(f"gs://{BUCKET}", options=place)) as store,
+            pytest.raises(errors.StoreConnectionError, match=r"(?i)certificate") as caught,
+        ):
+            store.stat("k")
+        assert (caught.value.uri, caught.value.retryable) == (f"gs://{BUCKET}/k", False)
 
 
 def test_an_emulator_gets_no_credentials(guarded, credentials, environment):

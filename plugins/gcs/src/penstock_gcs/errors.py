@@ -191,7 +191,9 @@ def _translated(error: Exception, uri: str, operation: str) -> StoreError | None
         remedy = next((what for pattern, what in _GRANTS if re.search(pattern, text, re.IGNORECASE)), _LOGIN)
         return make(CredentialsError, f"no token was granted: {text}; {remedy}", code)
     if isinstance(error, auth.TransportError | http.ConnectionError | http.ProxyError):
-        return make(StoreConnectionError, f"Google's token service can't be reached: {_network(error)}")
+        found = make(StoreConnectionError, f"Google's token service can't be reached: {_network(error)}")
+        found.retryable = "CERTIFICATE_VERIFY_FAILED" not in found.message
+        return found
     if isinstance(error, auth.TimeoutError | http.Timeout):
         return make(StoreTimeoutError, f"Google's token service did not answer in time: {_network(error)}")
     if isinstance(error, auth.GoogleAuthError | http.RequestException):

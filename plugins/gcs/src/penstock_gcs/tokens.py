@@ -187,11 +187,21 @@ def session(options: GCSOptions, credentials: Any = None) -> Session:
         authorized: Any = AuthorizedSession
         made = authorized(credentials, max_refresh_attempts=0, auth_request=Request(session(options)))
     if options.ca_bundle is not None:
-        made.verify = options.ca_bundle
+        _trust(made, options.ca_bundle)
     if options.proxy is not None:
         made.trust_env = False
         made.proxies = {"http": options.proxy, "https": options.proxy} if options.proxy else {}
     return made
+
+
+def _trust(made: Any, ca_bundle: str) -> None:
+    """Trust these certificates alone. A session's own setting would give way to the variables that requests reads."""
+    merged = made.merge_environment_settings
+
+    def settings(*arguments: Any) -> Any:
+        return {**merged(*arguments), "verify": ca_bundle}
+
+    made.merge_environment_settings = settings
 
 
 def _token_of(credentials: Any, user_project: str | None) -> _Token:
