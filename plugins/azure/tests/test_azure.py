@@ -187,7 +187,7 @@ def test_five_thousand_keys(watched, proxy):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_keys(watched, proxy):
+def test_a_hundred_thousand_keys_are_listed(watched, proxy):
     keys = put_many(watched, 100_000)
     proxy.heads.clear()
     number = 0
@@ -197,9 +197,7 @@ def test_a_hundred_thousand_keys(watched, proxy):
             number += 1
     assert number == len(keys)
     assert len(lines(proxy)) == 20
-    # Deleting them all would take Azurite hours; see its faults.
-    assert list(watched.delete(keys[:257])) == []
-    assert len(lines(proxy)) == 2
+    # Deleting them would take Azurite hours; see its faults.
 
 
 def test_what_others_wrote_is_described(store, container, server):
