@@ -45,7 +45,8 @@ class ObjectInfo:
     """What a store says of one object. What the backend lacks, or did not say in this answer, is None.
 
     ``size`` is in bytes and always that of the whole object, also in the answer to a range read.
-    ``modified_ns`` is in nanoseconds since 1970 in UTC. ``etag`` changes whenever the bytes do.
+    ``modified_ns`` is in nanoseconds since 1970 in UTC. ``etag`` changes whenever the bytes do. ``checksum`` is that
+    of the bytes as the service keeps it: the algorithm, a colon and lower-case hex, such as ``crc32c:e3069283``.
     """
 
     key: str

@@ -414,6 +414,17 @@ def test_an_answer_that_nobody_reads_can_be_closed(size, channel):
     assert size > 10_000 or server.connections == 3  # the good requests come three at a time
 
 
+@pytest.mark.parametrize("chunks", [b"0\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n"])
+def test_a_chunked_answer_that_nobody_reads_leaves_its_connection_to_others(chunks, channel):
+    def answer(peer, head):
+        peer.send(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+    server, client = channel(answer)
+    for _ in range(5):
+        client.send("/").close()
+    assert server.connections == 1
+
+
 def test_a_body_is_had_once(channel):
     server, client = channel(lambda peer, head: peer.send(OK))
     exchange = client.send("/")

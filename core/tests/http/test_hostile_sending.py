@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import array
+import mmap
 import socket
 import threading
 
 import pytest
 
-from penstock.errors import StoreConnectionError, StoreTimeoutError, UsageError
+from penstock.errors import StoreConnectionError, StoreError, StoreTimeoutError, UsageError
 
 #: More than any socket's buffers take.
 BIG = bytes(range(256)) * (64 * 1024 * 1024 // 256)
@@ -233,3 +234,18 @@ def test_a_head_that_is_not_one_request_is_not_sent(head, hostile, connect):
     assert server.connections == 0
     assert client.is_of_use()
     assert requests == []
+
+
+@pytest.mark.parametrize("size", [4096, 4 << 20])
+def test_memory_that_cannot_be_read_is_not_the_connections_fault(size, hostile, connect, tmp_path):
+    """A mapping of a file that was cut short: the kernel refuses to read it, and nothing was wrong with the server."""
+    server = hostile(lambda peer, head: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    client = connect(server.origin)
+    (tmp_path / "cut").write_bytes(bytes(size))
+    with (tmp_path / "cut").open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+        file.truncate(0)
+        with pytest.raises(OSError, match="Bad address") as caught:
+            client.send("/", method="PUT", body=memory)
+        assert not isinstance(caught.value, StoreError)
+    assert client.is_of_use()

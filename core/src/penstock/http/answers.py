@@ -79,6 +79,11 @@ class Answer:
         value = self._fields.get(name)
         return None if value is None else _value(value)
 
+    @property
+    def names(self) -> str:
+        """The lower-case names of all headers, with spaces between: to see cheaply what is not there."""
+        return " ".join(self._fields)
+
     def headers_like(self, prefix: str) -> Mapping[str, str]:
         """The headers whose lower-case names begin with ``prefix``, by their whole names."""
         return {name: _value(value) for name, value in self._fields.items() if name.startswith(prefix)}
@@ -131,7 +136,7 @@ class Answer:
         """Be done with it, whatever of the body is left. Takes a second at most and raises nothing."""
         if self._connection is None:
             return
-        if self._persists and 0 < self._left <= _DRAIN:
+        if self._persists and (0 < self._left <= _DRAIN or self._left == _CHUNKED):
             self._connection.hurry(_DRAIN_S)
             try:
                 self.into(_Bounded(_DRAIN))

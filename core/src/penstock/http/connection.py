@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Sequence
 
@@ -86,6 +87,7 @@ class Connection:
         except ssl.SSLEOFError:
             raise StoreConnectionError("the server ended the connection without the farewell of TLS") from None
         except OSError as error:
+            _raise_own(error)
             raise StoreConnectionError(f"the connection broke: {error.strerror or error}") from error
         raise self._late()
 
@@ -131,7 +133,8 @@ class Connection:
                 return
         except BlockingIOError:
             pass
-        except OSError:
+        except OSError as error:
+            _raise_own(error)
             # The server is gone, but it may have said why.
             self.cut_short = True
             return
@@ -147,7 +150,8 @@ class Connection:
                 progress = now
             except BlockingIOError:
                 looked = 0
-            except OSError:
+            except OSError as error:
+                _raise_own(error)
                 self.cut_short = True
                 return
             now = monotonic_ns()
@@ -210,6 +214,12 @@ class Connection:
         if self._deadline and monotonic_ns() >= self._deadline:
             return StoreTimeoutError(f"the exchange took longer than {self._operation_ns / 1e9:g} s")
         return StoreTimeoutError(f"the server was silent for {self._read_timeout:g} s")
+
+
+def _raise_own(error: OSError) -> None:
+    """Raise what is no fault of the connection: memory that can't be read or written."""
+    if error.errno == errno.EFAULT:
+        raise error
 
 
 def _after(parts: Sequence[memoryview], taken: int) -> list[memoryview]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 
 from penstock.errors import UsageError
 from penstock.http import Answer, parse_date
 from penstock.store import ObjectInfo
 
-__all__ = ["checksum_of", "conditions", "describe", "etag_of", "metadata_headers", "type_line"]
+__all__ = ["checksum_of", "checksum_text", "conditions", "describe", "etag_of", "metadata_headers", "type_line"]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -69,29 +70,41 @@ def etag_of(text: str | None) -> str | None:
 
 
 def checksum_of(headers: Mapping[str, str]) -> str | None:
-    """The stored checksum as ``algorithm:value``; one of parts ends in their number."""
+    """The stored checksum as ``algorithm:value``, the value in hex; one of parts ends in ``-`` and their number."""
     for name, algorithm in _CHECKSUMS:
         value = headers.get(name)
         if value:
-            return f"{algorithm}:{value}"
+            return checksum_text(algorithm, value)
     return None
+
+
+def checksum_text(algorithm: str, value: str) -> str | None:
+    """A checksum as S3 writes it (base64) as ObjectInfo has it; None for one that S3 would not write."""
+    encoded, dash, parts = value.partition("-")
+    try:
+        return f"{algorithm}:{b64decode(encoded, validate=True).hex()}{dash}{parts}"
+    except ValueError:
+        return None
 
 
 def describe(key: str, size: int, answer: Answer) -> ObjectInfo:
     """What the headers of an answer say of the object."""
     get = answer.header
+    names = answer.names
     modified = get("last-modified")
     etag = get("etag")
-    own = answer.headers_like("x-amz-")
-    metadata = {name[len(_META) :]: value for name, value in own.items() if name.startswith(_META)}
     return ObjectInfo(
         key,
         size,
         None if modified is None else parse_date(modified),
         None if etag is None else etag.strip('"'),
         get("content-type"),
-        metadata or None,
-        own.get("x-amz-version-id"),
-        own.get("x-amz-storage-class"),
-        checksum_of(own),
+        _metadata(answer) if _META in names else None,
+        get("x-amz-version-id"),
+        get("x-amz-storage-class"),
+        checksum_of(answer.headers_like("x-amz-checksum-")) if "x-amz-checksum-" in names else None,
     )
+
+
+def _metadata(answer: Answer) -> dict[str, str]:
+    return {name[len(_META) :]: value for name, value in answer.headers_like(_META).items()}

@@ -9,6 +9,7 @@ from penstock.errors import ChecksumMismatchError, StoreConnectionError, UsageEr
 from penstock.http import Answer
 from penstock.store import Sink
 from penstock_s3.checksums import Running
+from penstock_s3.facts import checksum_text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -98,8 +99,10 @@ class Checked:
     """Computes the checksum of what passes to a sink."""
 
     def __init__(self, sink: Sink, stored: str) -> None:
-        """``stored`` is ``algorithm:value``."""
-        algorithm, _, self._stored = stored.partition(":")
+        """``stored`` is as ObjectInfo has it."""
+        algorithm = stored.partition(":")[0]
+        self._stored = stored
+        self._algorithm = algorithm
         self._running = Running(algorithm)  # type: ignore[arg-type]
         self._sink = sink
         self._room = memoryview(b"")
@@ -124,6 +127,6 @@ class Checked:
 
     def verify(self) -> None:
         """Raise ChecksumMismatchError unless all that passed has the stored checksum."""
-        found = self._running.value()
+        found = checksum_text(self._algorithm, self._running.value())
         if found != self._stored:
             raise ChecksumMismatchError(f"the object's checksum is {self._stored}, that of the bytes read {found}")

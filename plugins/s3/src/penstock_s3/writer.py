@@ -15,7 +15,7 @@ from penstock.http import Answer
 from penstock.parts import Parts
 from penstock.store import ObjectInfo
 from penstock_s3.errors import Condition, failure, refused
-from penstock_s3.facts import conditions, etag_of
+from penstock_s3.facts import checksum_text, conditions, etag_of
 from penstock_s3.markup import Refusal, read_answer, write_completion
 from penstock_s3.signing import encode_query
 from penstock_s3.sums import Sums
@@ -127,7 +127,8 @@ class Upload:
             replay=False,
         )
         texts = self._texts(answer, operation)
-        checksum = next((f"{name[8:].lower()}:{value}" for name, value in texts.items() if _is_checksum(name)), None)
+        found = ((name[8:].lower(), value) for name, value in texts.items() if _is_checksum(name))
+        checksum = next((checksum_text(algorithm, value) for algorithm, value in found), None)
         return ObjectInfo(
             self.key,
             sum(part.nbytes for part in parts),
