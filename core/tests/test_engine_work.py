@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +14,14 @@ from hypothesis import strategies as st
 from penstock.engine import messages
 from penstock.engine.choosing import LaneObjects
 from penstock.engine.cleanup import Cleanup, missing_directories
+from penstock.engine.coordinator import Found
 from penstock.engine.lanes import Exhausted
 from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
 from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
 from penstock.engine.places import Places
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
+from penstock.engine.run import _status
 from penstock.engine.sets import count_prepared, prepared_sets
 from penstock.engine.steps import write_object
 from penstock.engine.threads import work_through
@@ -24,7 +30,7 @@ from penstock.errors import ConfigError, ObjectNotFoundError, RunError, StorageF
 from penstock.globs import compile_glob
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.payloads.pooled import PooledPayload
-from penstock.report.outcome import Interval
+from penstock.report.outcome import Interval, PhaseOutcome
 from penstock.sinks import Collect
 from penstock.stats.tally import Tally
 from penstock.workload.config import loads
@@ -69,9 +75,10 @@ def test_a_billion_prepared_objects_need_no_list():
 @pytest.mark.parametrize("policy", [Uniform(), Sequential(), Zipf()])
 @given(count=st.integers(1, 60), lanes=st.integers(1, 5), seed=st.integers(0, 5))
 def test_lanes_that_delete_take_every_object_once_and_read_no_deleted_one(policy, count, lanes, seed):
-    pool, deleted = listed(count), []
+    whole, deleted = listed(count), []
     for lane in range(lanes):
         objects = LaneObjects(lane, lanes, seed, deletes=True)
+        pool = objects.part(whole)
         reader = objects.chooser(pool, policy, 0, 0, lanes)
         taker = objects.owned(pool, Uniform(), 1, 0)
         gone = set()
@@ -81,13 +88,32 @@ def test_lanes_that_delete_take_every_object_once_and_read_no_deleted_one(policy
             except Exhausted:
                 break
             gone.add(position)
-            deleted.append(position)
+            deleted.append(pool.key(position))
             for _ in range(3):
                 try:
                     assert reader.next() not in gone
                 except Exhausted:
-                    assert len(gone) == len(range(lane, count, lanes))
-    assert sorted(deleted) == list(range(count))
+                    assert len(gone) == pool.count
+    assert sorted(deleted) == sorted(whole.key(n) for n in range(count))
+
+
+@pytest.mark.parametrize("found", ["prepared", "listed"])
+@given(counts=st.tuples(st.integers(1, 30), st.integers(1, 30)), lanes=st.integers(1, 7))
+def test_an_object_has_one_owner_by_whichever_glob_it_is_found(found, counts, lanes):
+    sets = [named("a", counts[0]), named("b", counts[1])]
+    keys = [[each.key(n) for n in range(each.count)] for each in sets]
+    if found == "prepared":
+        pools = [select(sets, compile_glob(glob)) for glob in ("**", "b/*", "b/o-00*1")]
+    else:
+        lists = [keys[0] + keys[1], keys[1], keys[1][1::2]]
+        pools = [Pool([Member(ListedObjects(names, [1] * len(names)), range(len(names)))]) for names in lists]
+    owners: dict[str, int] = {}
+    for lane in range(lanes):
+        objects = LaneObjects(lane, lanes, 0, deletes=True)
+        for pool in map(objects.part, pools):
+            for position in range(pool.count):
+                assert owners.setdefault(pool.key(position), lane) == lane
+    assert set(owners) == {*keys[0], *keys[1]}
 
 
 @given(count=st.integers(1, 100), lanes=st.integers(1, 6), among=st.integers(1, 6))
@@ -243,6 +269,36 @@ def test_cleanup_deletes_what_it_is_told_and_counts_failures(store):
         pass
     assert keys_of(store) == ["b"]
     assert (work.progress.made, work.progress.failed) == (3, 0)
+
+
+def test_a_cleanup_that_leaves_something_is_a_failure_of_the_run():
+    config = loads("target: mem:///\nworkload: [{op: put, path: x, size: 1}]\n", label="x", environ={})
+    found = Found()
+    found.phases.append(PhaseOutcome(name="cleanup", seconds=1.0, objects_made=5))
+    assert _status(config, found) == ("done", 0, "")
+    found.phases[0] = attrs.evolve(found.phases[0], failed=2)
+    assert _status(config, found) == ("done", 1, "the cleanup left 2 objects behind")
+
+
+def test_batches_are_deleted_by_few_threads_at_once():
+    busy, most, lock = 0, 0, threading.Lock()
+
+    class Slow:
+        capabilities = MemoryStore.capabilities
+
+        def delete(self, keys):
+            nonlocal busy, most
+            with lock:
+                busy += 1
+                most = max(most, busy)
+            time.sleep(0.005)
+            with lock:
+                busy -= 1
+            return ()
+
+    for _ in Cleanup(Slow(), threads=64).run(f"k{number}" for number in range(40_000)):
+        pass
+    assert 1 < most <= 4
 
 
 def test_a_store_without_directories_has_none_to_remove(store):

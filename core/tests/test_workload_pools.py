@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.workload.pools import LiveSet, Pool, share
+from penstock.workload.pools import LiveSet, Pool
 from penstock.workload.selection import EachOnce, Sequential, Uniform, Zipf
 
 POLICIES = [Uniform(), Sequential(), EachOnce(), Zipf(), Zipf(theta=1.5, scatter=False)]
-
-
-@given(n=st.integers(0, 100), lanes=st.integers(1, 12))
-def test_lanes_share_everything_and_nothing_twice(n, lanes):
-    owned = [lane + lanes * item for lane in range(lanes) for item in range(share(n, lane, lanes))]
-    assert sorted(owned) == list(range(n))
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)

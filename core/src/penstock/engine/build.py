@@ -83,14 +83,15 @@ class LaneBuilder:
         objects: LaneObjects,
     ) -> Step:
         store = self.places.locate(item.path).store
-        meter, pool = self.meters[store], self.pools[number]
+        meter, whole = self.meters[store], self.pools[number]
+        among = min(item.concurrency or self.lanes, self.lanes)
+        if isinstance(item, operations.List):
+            prefixes = objects.shared(whole, item.selection or self.config.selection, number, among)
+            return steps.List(meter, whole, prefixes, "" if item.recursive else "/", item.page_size)
+        pool = objects.part(whole)
         if isinstance(item, operations.Delete):
             return steps.Delete(meter, pool, objects.owned(pool, Uniform(), number, store))
-        among = min(item.concurrency or self.lanes, self.lanes)
         policy = item.selection or self.config.selection
-        if isinstance(item, operations.List):
-            prefixes = objects.shared(pool, policy, number, among)
-            return steps.List(meter, pool, prefixes, "" if item.recursive else "/", item.page_size)
         chooser = objects.chooser(pool, policy, number, store, among)
         match item:
             case operations.Get(range=None):

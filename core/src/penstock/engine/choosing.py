@@ -1,7 +1,7 @@
 """How the operations of one lane choose objects.
 
 Lanes share a pool and split it only where that matters: a policy that goes in turn interleaves them, and in a
-workload that deletes each lane owns every ``lanes``-th object, so that none reads what another has deleted.
+workload that deletes each object belongs to one lane, so that none reads what another has deleted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from penstock.engine.lanes import Exhausted
 from penstock.engine.objects import Pool
 from penstock.workload import hashing
 from penstock.workload.pools import Pool as LivePool
-from penstock.workload.pools import share
 from penstock.workload.selection import Selection, Selector, selector
 
 __all__ = ["Chooser", "LaneObjects", "Owned", "Shared"]
@@ -51,12 +50,10 @@ class Shared:
 
 @attrs.define
 class Owned:
-    """Positions that this lane owns, without those it has deleted under any glob."""
+    """Positions in the lane's own part of a pool, without those it has deleted under any glob."""
 
     pool: Pool
     live: LivePool
-    lane: int
-    lanes: int
     gone: set[str]
 
     def next(self) -> int:
@@ -64,20 +61,18 @@ class Owned:
             item = self.live.next()
             if item is None:
                 break
-            position = self.lane + self.lanes * item
-            if self.pool.key(position) not in self.gone:
-                return position
+            if self.pool.key(item) not in self.gone:
+                return item
             self.live.remove(item)
         raise Exhausted
 
     def take(self) -> int:
         """Remove a position for good and return it."""
         while (item := self.live.take()) is not None:
-            position = self.lane + self.lanes * item
-            key = self.pool.key(position)
+            key = self.pool.key(item)
             if key not in self.gone:
                 self.gone.add(key)
-                return position
+                return item
         raise Exhausted
 
 
@@ -90,11 +85,21 @@ class LaneObjects:
     seed: int
     deletes: bool
     _gone: dict[int, set[str]] = attrs.field(factory=dict, init=False)
+    _parts: dict[int, tuple[Pool, Pool]] = attrs.field(factory=dict, init=False)
+
+    def part(self, pool: Pool) -> Pool:
+        """What this lane chooses from: its own part where the workload deletes, else the whole pool."""
+        if not self.deletes:
+            return pool
+        # The whole is kept beside its part so that its id stays its own.
+        if id(pool) not in self._parts:
+            self._parts[id(pool)] = pool, pool.part(self.lane, self.lanes)
+        return self._parts[id(pool)][1]
 
     def chooser(self, pool: Pool, policy: Selection, operation: int, store: int, among: int) -> Chooser:
         """A chooser of objects for one operation of the workload, by its number, on one store.
 
-        Lanes below ``among`` run it.
+        ``pool`` is what :meth:`part` gives. Lanes below ``among`` run it.
         """
         if self.deletes:
             return self.owned(pool, policy, operation, store)
@@ -106,7 +111,6 @@ class LaneObjects:
         return Shared(selector(policy, pool.count, rng_key=key, lane=self.lane % among, lanes=among))
 
     def owned(self, pool: Pool, policy: Selection, operation: int, store: int) -> Owned:
-        """A chooser over this lane's share of the pool."""
+        """A chooser over this lane's part of a pool."""
         key = hashing.derive(self.seed, "choose", operation, self.lane)
-        live = LivePool(share(pool.count, self.lane, self.lanes), policy, key)
-        return Owned(pool, live, self.lane, self.lanes, self._gone.setdefault(store, set()))
+        return Owned(pool, LivePool(pool.count, policy, key), self._gone.setdefault(store, set()))

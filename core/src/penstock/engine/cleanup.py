@@ -17,6 +17,8 @@ from penstock.store import ObjectStore
 __all__ = ["Cleanup", "missing_directories"]
 
 _DIRECTORIES = 256
+#: Batches in flight from one worker: each is the work of hundreds of requests for the service.
+_BATCHES = 4
 
 
 @attrs.define
@@ -30,7 +32,9 @@ class Cleanup:
 
     def run(self, keys: Iterable[str]) -> Iterator[Progress]:
         """Delete these objects; yields progress."""
-        for _ in work_through(_batches(keys, self.store.capabilities.delete_batch), self.threads, self._start):
+        size = self.store.capabilities.delete_batch
+        threads = self.threads if size == 1 else min(self.threads, _BATCHES)
+        for _ in work_through(_batches(keys, size), threads, self._start):
             yield self.progress
 
     def run_directories(self, keys: Iterable[str]) -> Iterator[Progress]:

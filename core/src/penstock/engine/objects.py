@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from penstock.globs import Glob
 from penstock.workload.names import Names, matching
 
-__all__ = ["ListedObjects", "Member", "NamedObjects", "ObjectSet", "Pool", "Sizes", "select"]
+__all__ = ["Indices", "ListedObjects", "Member", "NamedObjects", "ObjectSet", "Pool", "Sizes", "select"]
 
+#: Numbers of objects in a set, ascending.
+Indices = range | NDArray[np.int64]
 #: Sizes in bytes of the objects of these indices.
 Sizes = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
@@ -35,6 +38,9 @@ class ObjectSet(Protocol):
 
     def size(self, index: int) -> int:
         """Its size in bytes, as prepared or as listed."""
+
+    def part(self, chosen: Indices, lane: int, lanes: int) -> Indices:
+        """Of these objects those that one of ``lanes`` owns: each has one owner, by whichever glob it is found."""
 
 
 @attrs.frozen
@@ -55,6 +61,13 @@ class NamedObjects:
     def size(self, index: int) -> int:
         return int(self.sizes(np.array([index], dtype=np.int64))[0])
 
+    def part(self, chosen: Indices, lane: int, lanes: int) -> Indices:
+        if isinstance(chosen, range) and chosen.step == 1:
+            return range(chosen.start + (lane - chosen.start) % lanes, chosen.stop, lanes)
+        indices: NDArray[np.int64] = np.asarray(chosen, dtype=np.int64)
+        owned: NDArray[np.int64] = indices[indices % lanes == lane]
+        return owned
+
 
 @attrs.frozen
 class ListedObjects:
@@ -73,13 +86,18 @@ class ListedObjects:
     def size(self, index: int) -> int:
         return self.nbytes[index]
 
+    def part(self, chosen: Indices, lane: int, lanes: int) -> Indices:
+        # Another listing may number the same objects otherwise, so the name decides.
+        owned = [index for index in chosen if zlib.crc32(self.keys[index].encode()) % lanes == lane]
+        return np.array(owned, dtype=np.int64)
+
 
 @attrs.frozen
 class Member:
     """Part of a set: the objects at ``chosen``."""
 
     objects: ObjectSet
-    chosen: range | NDArray[np.int64]
+    chosen: Indices
 
 
 class Pool:
@@ -96,6 +114,10 @@ class Pool:
         if len(self._members) == 1 and _is_whole(self._members[0]):
             # One whole set is the usual case and needs no search.
             self.key, self.size = self._members[0].objects.key, self._members[0].objects.size
+
+    def part(self, lane: int, lanes: int) -> Pool:
+        """The objects that one of ``lanes`` owns."""
+        return Pool([attrs.evolve(each, chosen=each.objects.part(each.chosen, lane, lanes)) for each in self._members])
 
     def _key(self, position: int) -> str:
         member, index = self._locate(position)

@@ -171,6 +171,9 @@ def _status(config: Config, found: Found) -> tuple[Status, int, str]:
     lost = [worker for worker in found.workers if worker.lost is not None]
     if lost:
         return "degraded", EXIT_FAILED, f"{len(lost)} of {len(found.workers)} workers were lost"
+    left = sum(phase.failed for phase in found.phases if phase.name == "cleanup")
+    if left:
+        return "done", EXIT_FAILED, f"the cleanup left {left} objects behind"
     return "done", 0, ""
 
 

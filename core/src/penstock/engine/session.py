@@ -155,7 +155,7 @@ class Session:
         """Delete the objects that this worker made, or with ``directories`` the directories; yields progress."""
         made, failed, example = 0, 0, ""
         for number, store in enumerate(self._stores()):
-            work = Cleanup(self._retrying(store, None), self.plan.lanes)
+            work = Cleanup(self._patient(store), self.plan.lanes)
             steps = work.run_directories if body["directories"] else work.run
             for progress in steps(self._keys(number, directories=bool(body["directories"]))):
                 yield {"made": made + progress.made, "failed": failed + progress.failed}
@@ -227,6 +227,10 @@ class Session:
         if recorder is None:
             return Retrying(store, policy)
         return Retrying(store, policy, on_retry=lambda error, attempt, wait: recorder.retried())
+
+    def _patient(self, store: ObjectStore) -> ObjectStore:
+        """The store as it is to be used where nothing is measured, and nothing may be left behind."""
+        return Retrying(store, RetryPolicy()) if self.config.on_error.retries is None else self._retrying(store, None)
 
     def _error_limit(self) -> int | None:
         on_error = self.config.on_error

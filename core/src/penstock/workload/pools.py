@@ -1,7 +1,6 @@
 """Pools that shrink: what a delete took is never handed out again.
 
-A pool belongs to one lane and is not locked. Lanes that delete from one set of objects split it between them:
-lane ``l`` of ``L`` owns the objects ``l``, ``l + L``, ``l + 2 L``, … (:func:`share` says how many those are), so
+A pool belongs to one lane and is not locked. Lanes that delete from one set of objects split it between them, so
 that no lane reads what another has deleted.
 """
 
@@ -13,14 +12,9 @@ import numpy as np
 from penstock.workload import hashing
 from penstock.workload.selection import EachOnce, Permutation, Selection, Sequential, Uniform, Zipf, selector
 
-__all__ = ["LiveSet", "Pool", "share"]
+__all__ = ["LiveSet", "Pool"]
 
 _BATCH = 512
-
-
-def share(n: int, lane: int, lanes: int) -> int:
-    """How many of ``n`` objects one lane owns; its object ``i`` is object ``lane + lanes * i`` of all."""
-    return max(-(-(n - lane) // lanes), 0)
 
 
 class LiveSet:
