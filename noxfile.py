@@ -226,7 +226,8 @@ def bench(session: nox.Session) -> None:
     for name in names:
         script = ROOT / "benchmarks" / f"{name}.py"
         if "# /// script" in script.read_text():
-            install(session, *nox.project.load_toml(script)["dependencies"])
+            # Peers want versions of their own.
+            session.install("-q", *nox.project.load_toml(script)["dependencies"])
         session.run("python", str(script), *options)
 
 
