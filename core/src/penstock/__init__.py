@@ -6,17 +6,18 @@ Every operation is a function by URI and a method of an opened store::
     with penstock.connect("mem://demo/") as store:
         bytes(store.get("a"))
 
-``penstock.aio`` has the same names as coroutines. Importing this package imports next to nothing; names are
-resolved when they are first used.
+``penstock.aio`` has the same names as coroutines, and ``penstock.oplog`` records what a program does. Importing this
+package imports next to nothing; names are resolved when they are first used.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstock import aio, errors
+    from penstock import aio, errors, oplog
     from penstock.client import (
         CommonPrefix,
         Count,
@@ -121,6 +122,7 @@ __all__ = [
     "open_read",
     "open_store",
     "open_writer",
+    "oplog",
     "put",
     "remove_directory",
     "set_metadata",
@@ -129,7 +131,7 @@ __all__ = [
     "upload",
 ]
 
-_SUBMODULES = ("aio", "errors")
+_SUBMODULES = ("aio", "errors", "oplog")
 _HOMES = {
     "penstock.client": ("CommonPrefix Count Outcome ReadStream Removal Store Transfer TreeReport close_stores connect"),
     "penstock.client.buckets": (
@@ -156,3 +158,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> Any:
     return sorted({*globals(), *__all__})
+
+
+def _record_for_the_environment(path: str) -> None:
+    from penstock.layers.switch import arrange
+
+    def begin() -> None:
+        from penstock.oplog.capturing import begin_part
+
+        begin_part(path)
+
+    arrange(begin)
+
+
+if os.environ.get("PENSTOCK_OPLOG"):
+    _record_for_the_environment(os.path.abspath(os.environ["PENSTOCK_OPLOG"]))

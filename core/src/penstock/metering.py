@@ -51,6 +51,10 @@ class ThreadRecorders:
                 recorder = self._local.recorder = self._assign(threading.current_thread())
         return recorder
 
+    def abandon(self) -> None:
+        """Called in a forked child, where who held the lock may be gone."""
+        self._lock = threading.Lock()
+
     def _assign(self, thread: threading.Thread) -> Recorder:
         for place, owner in enumerate(self._owners):
             if not owner.is_alive():

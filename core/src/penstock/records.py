@@ -264,6 +264,12 @@ class BufferPool:
             for _ in range(self._recorders):
                 self._free.put(RecordBuffer(self._capacity))
 
+    def abandon(self) -> None:
+        """Called in a forked child, which has no consumer: all rows are dropped, and nobody waits."""
+        self._lock = threading.Lock()
+        self.full, self._free = queue.SimpleQueue(), queue.SimpleQueue()
+        self._closed = True
+
     def _first(self) -> RecordBuffer:
         with self._lock:
             self._recorders += 1

@@ -33,7 +33,7 @@ def health(session: Session, uri: str, read_only: bool, as_json: bool) -> int:
     """
     code = 0
     facts = []
-    for step in check(uri, options=session.options, read_only=read_only, wrap=session.wrap):
+    for step in check(uri, options=session.options, read_only=read_only):
         if step.state == "failed":
             code = USAGE if isinstance(step.error, UsageError) else FAILED
         if as_json:

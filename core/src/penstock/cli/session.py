@@ -21,7 +21,6 @@ from penstock.quantities import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from penstock.client.buckets import BucketService
-    from penstock.client.stores import Wrap
     from penstock.oplog import OpLog
 
 __all__ = ["Duration", "Session", "Size", "missing", "service_command", "store_command", "threads_option", "was_given"]
@@ -81,7 +80,6 @@ class Session:
         verbose = _is_verbose()
         self._cache = StoreCache(
             threads=threads,
-            wrap=self.wrap,
             on_retry=_say_retry if verbose else None,
         )
         given = self.options_for(*uris)
@@ -114,11 +112,6 @@ class Session:
         service = open_service(uri, options, on_retry=_say_retry if _is_verbose() else None)
         self._services.append(service)
         return service
-
-    @property
-    def wrap(self) -> Wrap | None:
-        """What records the calls on an opened store in the operation log, if there is one."""
-        return self._log.meter if self._log is not None else None
 
     def refuse_log(self, what: str) -> None:
         """Raise UsageError where an operation log is wanted of calls that it does not record."""
@@ -208,9 +201,9 @@ def _session(options: Mapping[str, str], op_log: str | None) -> Iterator[Session
     with contextlib.ExitStack() as stack:
         log = None
         if op_log is not None:
-            from penstock.oplog import OpLog
+            from penstock.oplog import start
 
-            log = OpLog(op_log)
+            log = start(op_log)
             stack.callback(_say_log, log)
             stack.enter_context(log)
         session = Session(options, log)

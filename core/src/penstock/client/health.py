@@ -16,7 +16,6 @@ import attrs
 from penstock import clocks
 from penstock.client.probing import Route
 from penstock.client.remedies import CLOCK, remedy
-from penstock.client.stores import Wrap
 from penstock.client.trees import is_directory
 from penstock.errors import (
     AccessDeniedError,
@@ -25,6 +24,7 @@ from penstock.errors import (
     PenstockError,
     redact,
 )
+from penstock.layers.switch import switched
 from penstock.opening import Target, resolve_object
 from penstock.quantities import format_duration
 from penstock.service import StoreService
@@ -57,18 +57,16 @@ class Step:
     remedy: str | None = None
 
 
-def check(
-    uri: str, *, options: Mapping[str, Any] | None = None, read_only: bool = False, wrap: Wrap | None = None
-) -> Iterator[Step]:
+def check(uri: str, *, options: Mapping[str, Any] | None = None, read_only: bool = False) -> Iterator[Step]:
     """Check a URI and yield each step when it is done: uri, resolve, connect, tls, authenticate, list, write.
 
     A backend without a service has only uri, list and write. The last one stores a small object of a name of its own
     below ``uri``, reads it back and deletes it, unless ``read_only``. Every step has its answer, after a failure
-    ``not tried``. ``wrap`` puts a layer around the opened store.
+    ``not tried``.
 
     Raises InvalidURIError where the URI names only a service.
     """
-    checkup = _Checkup(uri, options, read_only, wrap)
+    checkup = _Checkup(uri, options, read_only)
     with contextlib.closing(checkup):
         done = _run("uri", checkup.understand, checkup)
         checkup.need_bucket()
@@ -107,11 +105,10 @@ def _run(name: str, action: Action, checkup: _Checkup) -> Step:
 class _Checkup:
     """The steps of one URI, and what they hand on."""
 
-    def __init__(self, uri: str, options: Mapping[str, Any] | None, read_only: bool, wrap: Wrap | None) -> None:
+    def __init__(self, uri: str, options: Mapping[str, Any] | None, read_only: bool) -> None:
         self._uri = uri
         self._given = options
         self._read_only = read_only
-        self._wrap = wrap
         self._target: Target | None = None
         self._service: StoreService | None = None
         self._route: Route | None = None
@@ -225,8 +222,7 @@ class _Checkup:
     def _opened(self) -> ObjectStore:
         if self._store is None:
             target = self._known_target()
-            store = target.open()
-            self._store = self._wrap(store, target.address.base, target.endpoint()) if self._wrap else store
+            self._store = switched(target.open(), target.address.base, target.endpoint())
         return self._store
 
     def _own_key(self) -> str:

@@ -14,13 +14,11 @@ from penstock.client.store import Store
 from penstock.errors import StoreError
 from penstock.layers.prefix import Prefixed
 from penstock.layers.retry import Retrying, RetryPolicy
+from penstock.layers.switch import note_retry, switched
 from penstock.opening import Target, resolve_object, resolve_store
-from penstock.store import ObjectStore
 
 __all__ = ["Found", "StoreCache", "close_stores", "connect", "default_cache"]
 
-#: Puts a layer around a store that was just opened; gets the store's URI and its endpoint's name.
-Wrap = Callable[[ObjectStore, str, str], ObjectStore]
 #: Gets the error, the number of the attempt that met it, and the wait in seconds.
 OnRetry = Callable[[StoreError, int, float], None]
 
@@ -52,7 +50,6 @@ class StoreCache:
         limit: int = 32,
         threads: int = 16,
         retries: RetryPolicy | None = _RETRIES,
-        wrap: Wrap | None = None,
         on_retry: OnRetry | None = None,
     ) -> None:
         """``retries=None``: a failed call is not repeated. ``on_retry`` is that of
@@ -61,7 +58,6 @@ class StoreCache:
         self._limit = limit
         self._threads = threads
         self._retries = retries
-        self._wrap = wrap
         self._on_retry = on_retry
         self._lock = threading.Lock()
         self._stores: OrderedDict[object, Store] = OrderedDict()
@@ -80,7 +76,7 @@ class StoreCache:
         return Found(store, target.address.key)
 
     def _open(self, target: Target) -> Store:
-        return _opened(target, self._threads, self._retries, self._wrap, self._on_retry)
+        return _opened(target, self._threads, self._retries, self._on_retry)
 
     def close(self) -> None:
         """Close every store that is open."""
@@ -137,15 +133,22 @@ def _opened(
     target: Target,
     threads: int,
     retries: RetryPolicy | None,
-    wrap: Wrap | None = None,
     on_retry: OnRetry | None = None,
 ) -> Store:
     store = target.open(threads)
     if retries is not None:
-        store = Retrying(store, retries, on_retry=on_retry)
-    if wrap is not None:
-        store = wrap(store, target.address.base, target.endpoint())
+        store = Retrying(store, retries, on_retry=_noting(on_retry))
+    store = switched(store, target.address.base, target.endpoint())
     return Store(store, target.address.base, threads=threads)
+
+
+def _noting(on_retry: OnRetry | None) -> OnRetry:
+    def note(error: StoreError, attempt: int, wait: float) -> None:
+        note_retry()
+        if on_retry is not None:
+            on_retry(error, attempt, wait)
+
+    return note
 
 
 def _directory() -> str:

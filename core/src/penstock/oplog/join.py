@@ -24,8 +24,16 @@ class Joined:
     cut_off: tuple[str, ...]
 
 
-def join_parts(parts: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, level: int = 1) -> Joined:
+def join_parts(
+    parts: Sequence[str | os.PathLike[str]],
+    target: str | os.PathLike[str],
+    *,
+    level: int = 1,
+    distinct_threads: bool = False,
+) -> Joined:
     """Make ``target`` of logs that OpLogWriter wrote: one header, all rows, part after part, numbered anew.
+
+    ``distinct_threads`` is for parts whose threads were each numbered from 0: they get numbers anew too.
 
     Memory is bounded. ``target`` appears when it is complete, and only then are the parts removed. Raises OpLogError
     when a part holds something else, or a file can't be read or written; the parts are left then.
@@ -41,7 +49,7 @@ def join_parts(parts: Sequence[str | os.PathLike[str]], target: str | os.PathLik
     file = TextFile(temporary, level=level)
     try:
         with _explained(path):
-            joined = _join(names, file)
+            joined = _join(names, file, distinct_threads)
             os.replace(temporary, path)
     except BaseException:
         file.salvage()
@@ -68,18 +76,23 @@ def _rows_of_whole(name: str) -> int | None:
     return rows if part.has_header and not part.cut_off else None
 
 
-def _join(names: Sequence[str], file: TextFile) -> Joined:
+def _join(names: Sequence[str], file: TextFile, distinct_threads: bool) -> Joined:
     file.append(HEADER)
     rows = 0
+    threads = _Threads() if distinct_threads else None
     cut_off = []
     for name in names:
         part = _Part(name)
         for text in part.blocks():
             lines = _renumbered(text, rows, name)
+            if threads is not None:
+                lines = threads.renumbered(lines)
             file.append(b"".join(lines))
             rows += len(lines)
         if part.cut_off:
             cut_off.append(name)
+        if threads is not None:
+            threads.end_of_part()
     file.finish()
     return Joined(rows, tuple(cut_off))
 
@@ -116,3 +129,24 @@ def _renumbered(text: bytes, first: int, name: str) -> list[bytes]:
     if text.count(b"\t") != (len(COLUMNS) - 1) * len(lines):
         raise OpLogError(f"{name} is not a part of a log with the columns {', '.join(COLUMNS)}")
     return [b"%d\t%b" % (number, line.partition(b"\t")[2]) for number, line in enumerate(lines, first)]
+
+
+class _Threads:
+    """Gives the threads of each part numbers above those of the parts before."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._next = 0
+
+    def renumbered(self, lines: Sequence[bytes]) -> list[bytes]:
+        """The lines with other numbers in their second column."""
+        found = []
+        for line in lines:
+            idx, thread, rest = line.split(b"\t", 2)
+            number = self._first + int(thread)
+            self._next = max(self._next, number + 1)
+            found.append(b"%b\t%d\t%b" % (idx, number, rest))
+        return found
+
+    def end_of_part(self) -> None:
+        self._first = self._next

@@ -1,4 +1,4 @@
-"""OpLog: the operation log of a command or a program, from the metered stores to the file."""
+"""OpLog: the operation log of one process, from the metered stores to the file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ import attrs
 
 from penstock.clocks import Anchor
 from penstock.errors import OpLogError
+from penstock.layers.switch import uninstall
 from penstock.metering import Metered, ThreadRecorders
 from penstock.oplog.writer import OpLogWriter
 from penstock.options import option, resolve
@@ -23,12 +25,16 @@ from penstock.store import ObjectStore
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["OpLog", "OpLogOptions"]
+__all__ = ["OpLog", "OpLogOptions", "sort_in_place"]
 
 _SPARE_BUFFERS: Final = 8
 # Rows of buffers that are not full yet are written when nothing else came for a second, or after so many full ones.
 _IDLE_SECONDS: Final = 1.0
 _FULL_BETWEEN: Final = 64
+# Rows that are sorted in memory; more go through a file.
+_SORTED_AT_ONCE: Final = 500_000
+# What the number of an endpoint has room for in a row.
+_MOST_ENDPOINTS: Final = 1 << 16
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +46,13 @@ class OpLogOptions:
     lossless: bool = option(
         True, help="wait when the writer is behind, rather than drop rows", env="PENSTOCK_OPLOG_LOSSLESS"
     )
+    sort: bool = option(
+        False, help="bring the rows into the order of their start at the end", env="PENSTOCK_OPLOG_SORT"
+    )
+    client_id: str = option("", help="the client_id of every row", env="PENSTOCK_OPLOG_CLIENT_ID")
+    clock_offset_ns: int = option(
+        0, help="nanoseconds to add to this host's wall clock", env="PENSTOCK_OPLOG_CLOCK_OFFSET_NS"
+    )
 
 
 class OpLog:
@@ -47,15 +60,16 @@ class OpLog:
 
     Use it as a context manager, or ``close`` it; at the interpreter's exit it is closed all the same. When the file
     can't be written any more the stores work on, and ``close`` raises. Every row that was recorded is either accepted
-    or dropped; the counts are exact once the log is closed.
+    or dropped; the counts are exact once the log is closed. In a forked child it is closed, and the file its parent's.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         *,
-        client_id: str = "",
-        clock_offset_ns: int = 0,
+        client_id: str | None = None,
+        clock_offset_ns: int | None = None,
+        sort: bool | None = None,
         lossless: bool | None = None,
         level: int | None = None,
         buffer: int | None = None,
@@ -63,16 +77,21 @@ class OpLog:
     ) -> None:
         """Replaces the file at ``path``, ``*.tsv.zst`` or ``*.tsv``. Raises OpLogError when it can't be written.
 
-        ``clock_offset_ns`` is added to this host's wall clock. What is None comes from ``environ`` (the process's
-        own when that is None) or the defaults of :class:`OpLogOptions`.
+        ``clock_offset_ns`` is added to this host's wall clock; with ``sort`` the rows are sorted by their start when
+        the log is closed, in bounded memory. What is None comes from ``environ`` (the process's own when that is None)
+        or the defaults of :class:`OpLogOptions`, which also say what the rest means.
         """
-        options = _options({"level": level, "buffer": buffer, "lossless": lossless}, environ)
+        given = {"level": level, "buffer": buffer, "lossless": lossless, "sort": sort}
+        options = self._options = _options(
+            {**given, "client_id": client_id, "clock_offset_ns": clock_offset_ns}, environ
+        )
         self._endpoints: list[Endpoint] = []
+        self._numbers: dict[Endpoint, int] = {}
         self._writer = OpLogWriter(
             path,
             endpoints=self._endpoints,
-            anchor=Anchor(Anchor.now().offset_ns + clock_offset_ns),
-            client_id=client_id,
+            anchor=Anchor(Anchor.now().offset_ns + options.clock_offset_ns),
+            client_id=options.client_id,
             level=options.level,
         )
         self._pool = BufferPool(_SPARE_BUFFERS, options.buffer, lossless=options.lossless)
@@ -83,6 +102,7 @@ class OpLog:
         self._thread = threading.Thread(target=self._consume, name="penstock-oplog", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+        _open.add(self)
 
     @property
     def path(self) -> str:
@@ -116,15 +136,25 @@ class OpLog:
         """
         endpoint = Endpoint(base_uri, endpoint_name)
         with self._lock:
-            if endpoint not in self._endpoints:
+            number = self._numbers.get(endpoint)
+            if number is None:
+                number = len(self._endpoints)
+                if number >= _MOST_ENDPOINTS:
+                    raise OpLogError(f"{self.path} has rows of {number} stores, which is the most; begin another log")
                 self._endpoints.append(endpoint)
-            return Metered(store, self._recorders, self._endpoints.index(endpoint))
+                self._numbers[endpoint] = number
+            return Metered(store, self._recorders, number)
+
+    def retried(self) -> None:
+        """The call that this thread is in has to be repeated; its row counts the attempts."""
+        self._recorders.current().retried()
 
     def close(self) -> None:
-        """Write what was recorded and end the file. Closing twice is harmless.
+        """Write what was recorded and end the file. Closing twice is harmless. A capture ends with its log.
 
         Raises OpLogError, with the counts, when rows could not be written.
         """
+        uninstall(self)
         with self._lock:
             if self._closed:
                 return
@@ -143,6 +173,8 @@ class OpLog:
                 f"the operation log {self.path} is incomplete: {self.accepted} rows accepted, {self.written} written, "
                 f"{self.dropped} dropped: {self._failure.__cause__ or self._failure}"
             ) from self._failure
+        if self._options.sort:
+            sort_in_place(self.path, level=self._options.level)
 
     def __enter__(self) -> Self:
         return self
@@ -157,6 +189,14 @@ class OpLog:
                 raise
             # What went wrong first is what the caller must see.
             error.add_note(str(failure))
+
+    def _forsake(self) -> None:
+        """In a forked child: the file and the thread that writes it are the parent's."""
+        atexit.unregister(self.close)
+        self._lock = threading.Lock()
+        self._recorders.abandon()
+        self._pool.abandon()
+        self._closed = True
 
     def _consume(self) -> None:
         taken = 0
@@ -201,6 +241,28 @@ class OpLog:
             self._writer.write(buffer, begin, end)
         except Exception as error:  # noqa: BLE001 - whatever it is, threads that wait for buffers must go on
             self._failure = self._failure or error
+
+
+def sort_in_place(path: str, *, level: int = 1) -> None:
+    """Sort a log by the start of its rows, in little memory, for it is that of somebody's program.
+
+    Raises OpLogError; the log is as it was then.
+    """
+    from penstock.oplog.sorting import sort_log
+
+    sort_log(path, path, rows_in_memory=_SORTED_AT_ONCE, level=level)
+
+
+_open: weakref.WeakSet[OpLog] = weakref.WeakSet()
+
+
+def _forsake_all() -> None:
+    for log in tuple(_open):
+        log._forsake()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forsake_all)
 
 
 def _options(given: Mapping[str, Any], environ: Mapping[str, str] | None) -> OpLogOptions:
