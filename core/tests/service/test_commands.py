@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import penstock
 from penstock.cli import main
+from penstock.client import remedies
 from penstock.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -279,7 +280,12 @@ CALLS = ["get", "put", "open_writer", "stat", "list_pages", "delete", "copy"]
             "certificate has expired",
             "try: penstock health cloud://h:1/b/",
         ),
-        (lambda: AccessDeniedError("you may not", status=403), "you may not", "these credentials may not do this"),
+        (lambda: AccessDeniedError("no reason", status=403), "no reason", "try: penstock health cloud://h:1/b/"),
+        (
+            lambda: AccessDeniedError("you may not", status=403, code="AccessDenied"),
+            "you may not",
+            "these credentials may not do this",
+        ),
         (
             lambda: ObjectNotFoundError("no such bucket", code="NoSuchBucket"),
             "no such bucket",
@@ -287,7 +293,7 @@ CALLS = ["get", "put", "open_writer", "stat", "list_pages", "delete", "copy"]
         ),
         (lambda: CredentialsError("late", code="RequestTimeTooSkewed"), "late", "set this machine's clock"),
     ],
-    ids=["key", "refused", "name", "certificate", "right", "bucket", "clock"],
+    ids=["key", "refused", "name", "certificate", "no reason", "right", "bucket", "clock"],
 )
 def test_a_failure_is_one_message_and_what_to_do(cloud, run, args, make, message, then, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -298,6 +304,30 @@ def test_a_failure_is_one_message_and_what_to_do(cloud, run, args, make, message
     assert len(said) == 2, said
     assert message in said[0]
     assert said[1].startswith(f"penstock: {then}")
+
+
+@pytest.mark.parametrize(
+    ("args", "call"), [(["get", "{}x", "-"], "get"), (["get", "{}x", "here"], "stat"), (["stat", "{}x"], "stat")]
+)
+def test_of_a_missing_bucket_the_call_that_was_asked_for_is_reported(cloud, run, args, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run(*(arg.format(f"{TOP}gone/") for arg in args), code=1).stderr.splitlines()
+    assert said[0].startswith(f"penstock: {call} {TOP}gone/x: no such bucket")
+    assert said[1:] == [f"penstock: {remedies.BUCKET.replace('{mb}', f'penstock mb {TOP}gone/')}"]
+
+
+def test_options_in_a_uri_are_pointed_out(run):
+    said = run("ls", "mem://test-asked/demo/?adressing=path", code=1).stderr.splitlines()
+    assert "no such object" in said[0]
+    assert said[1] == f"penstock: {remedies.OPTIONS}"
+
+
+@pytest.mark.parametrize("uri", [TOP, BUCKET])
+def test_no_command_is_named_that_would_not_run(cloud, run, uri):
+    cloud.failures["service"] = [CredentialsError("no key", uri=uri)]
+    cloud.failures["list_pages"] = [CredentialsError("no key", uri=uri)]
+    words = run("ls", uri, code=1).stderr
+    assert ("plugins show cloud" in words, f"health {BUCKET}" in words) == (uri == TOP, uri == BUCKET)
 
 
 def _copy(error):

@@ -29,6 +29,8 @@ from penstock.errors import (
 )
 from penstock.testing.servers import free_port
 
+KEY = remedies.KEY.replace("{plugins}", "penstock plugins show cloud")
+BUCKET_OF = remedies.BUCKET.replace("{mb}", "penstock mb {}")
 ALL = ["uri", "resolve", "connect", "tls", "authenticate", "list", "write"]
 
 
@@ -203,7 +205,7 @@ def test_what_the_uri_says_wrongly(cloud):
     step = failing(steps_of("cloud://h:1/b/", nonsense="1"), "uri", None)
     assert "nonsense" in str(step.error)
     cloud.failures["service"] = [CredentialsError("no profile of that name")]
-    failing(steps_of("cloud://h:1/b/"), "uri", remedies.KEY.replace("{scheme}", "cloud"))
+    failing(steps_of("cloud://h:1/b/"), "uri", KEY)
 
 
 def test_a_name_that_nobody_knows(cloud, monkeypatch):
@@ -307,7 +309,7 @@ def test_a_ca_bundle_that_is_none(cloud, server, tmp_path):
 
 def test_credentials_are_refused(cloud, server):
     cloud.failures["authenticate"] = [CredentialsError("the key is unknown", status=403, code="InvalidAccessKeyId")]
-    step = failing(steps_of(uri_of(server)), "authenticate", remedies.KEY.replace("{scheme}", "cloud"))
+    step = failing(steps_of(uri_of(server)), "authenticate", KEY)
     assert "InvalidAccessKeyId" in str(step.error)
 
 
@@ -323,7 +325,9 @@ def test_the_clock_is_off(cloud, server, ahead, said):
 
 
 def test_the_bucket_is_missing(cloud, server):
-    failing(steps_of(uri_of(server).replace("/b/", "/c/")), "list", remedies.BUCKET)
+    failing(
+        steps_of(uri_of(server).replace("/b/", "/c/")), "list", BUCKET_OF.format(uri_of(server).replace("/b/", "/c/"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -433,7 +437,7 @@ def test_what_the_command_prints(cloud, server, run):
     cloud.failures["authenticate"] = [CredentialsError("wrong key")]
     text = run("health", uri_of(server), code=1).stdout
     assert "authenticate  FAILED" in text
-    assert "    wrong key\n    remedy: check the credentials" in text
+    assert "    wrong key\n    remedy: check these credentials" in text
     assert "write         not tried\n" in text
     assert "write         left out" in run("health", "--read-only", "mem://x/").stdout
 

@@ -46,6 +46,11 @@ def over(cause, kind=StoreConnectionError):
     return error
 
 
+def filled(words):
+    """Words with their commands, for an error whose URI is not known."""
+    return words.replace("{plugins}", "penstock plugins show acme").replace("{mb}", "penstock mb")
+
+
 CASES = [
     (StoreError("x", status=403, code="RequestTimeTooSkewed"), remedies.CLOCK),
     (AccessDeniedError("x", code="RequestTimeTooSkewed"), remedies.CLOCK),
@@ -54,6 +59,8 @@ CASES = [
     (ObjectNotFoundError("x", code="NoSuchBucket"), remedies.BUCKET),
     (ObjectNotFoundError("x", code="ContainerNotFound", operation="get"), remedies.BUCKET),
     (ObjectNotFoundError("x", operation="list_pages"), remedies.BUCKET),
+    (ObjectNotFoundError("The specified bucket does not exist", operation="get"), remedies.BUCKET),
+    (ObjectNotFoundError("x", operation="stat", uri="mem://b/?region=x"), remedies.OPTIONS),
     (StoreConnectionError("x", status=407), remedies.PROXY),
     (verification(10), remedies.EXPIRED),
     (verification(9), remedies.NOT_YET),
@@ -72,7 +79,10 @@ CASES = [
     (over(OSError(errno.EHOSTUNREACH, "x")), remedies.ROUTE),
     (over(TimeoutError("x"), StoreTimeoutError), remedies.TIMEOUT),
     (StoreTimeoutError("x"), remedies.TIMEOUT),
-    (CredentialsError("x"), remedies.KEY.replace("{scheme}", "acme")),
+    (CredentialsError("x"), remedies.KEY),
+    (AccessDeniedError("x", status=403, code="AuthorizationFailure"), remedies.KEY),
+    (AccessDeniedError("x", status=403), remedies.KEY),
+    (AccessDeniedError("x", status=403, code="AccessDenied"), remedies.RIGHT),
     (AccessDeniedError("x"), remedies.RIGHT),
     (ThrottledError("x"), remedies.THROTTLED),
     (StorageFullError("x"), remedies.FULL),
@@ -84,12 +94,25 @@ CASES = [
 
 @pytest.mark.parametrize(("error", "words"), CASES)
 def test_each_error_has_its_remedy(error, words):
-    assert remedy(error, scheme="acme") == words
+    assert remedy(error, scheme="acme") == filled(words)
+
+
+@pytest.mark.parametrize(
+    ("uri", "plugins"),
+    [("mem://b/k", "penstock plugins show mem"), ("k", "penstock plugins"), (None, "penstock plugins")],
+)
+def test_what_shows_the_options_is_of_the_error_s_own_scheme(uri, plugins):
+    assert f"`{plugins}`" in remedy(CredentialsError("x", uri=uri))
+
+
+def test_what_makes_the_bucket_names_it(cloud):
+    missing = ObjectNotFoundError("x", uri="cloud://h:1/new/a/b", code="NoSuchBucket")
+    assert remedy(missing).endswith("`penstock mb cloud://h:1/new/`")
 
 
 def test_every_rule_is_met():
     rules = {rule.words for rule in (*remedies._OWN, *remedies._BENEATH, *remedies._CLASS)}
-    assert {words.replace("acme", "{scheme}") for _, words in CASES} == rules
+    assert {words for _, words in CASES} == rules
 
 
 @pytest.mark.parametrize(
@@ -135,13 +158,16 @@ def test_a_loop_of_causes_ends():
         ("s3://bucket/", "s3://bucket/"),
         ("s3://bucket", "s3://bucket"),
         ("s3+http://h:1/b/a b/c", "'s3+http://h:1/b/a b/'"),
-        ("a/key", "URI"),
-        ("", "URI"),
     ],
 )
 def test_the_command_that_checks_a_place(uri, place):
     assert health_command(uri) == f"penstock health {place}"
     assert len(shlex.split(health_command(uri))) == 3
+
+
+@pytest.mark.parametrize("uri", ["a/key", "", "cloud://h:1", "cloud://h:1/"])
+def test_of_what_is_no_place_there_is_nothing_to_check(cloud, uri):
+    assert health_command(uri) is None
 
 
 def test_the_command_shows_no_password():

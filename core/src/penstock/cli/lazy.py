@@ -189,8 +189,9 @@ def _show_traceback(error: PenstockError) -> None:
 def _say_remedy(error: StoreError) -> None:
     from penstock.client.remedies import health_command, is_unreachable, remedy
 
-    if is_unreachable(error):
-        _say(f"try: {health_command(error.uri or '')}")
+    command = health_command(error.uri or "") if is_unreachable(error) else None
+    if command is not None:
+        _say(f"try: {command}")
     elif words := remedy(error):
         _say(words)
 

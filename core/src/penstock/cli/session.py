@@ -225,7 +225,15 @@ def missing(found: Found, remedy: str) -> Iterator[None]:
         raise NotAnObjectError(f"this is a directory; {remedy}", uri=error.uri, operation=error.operation) from error
     except ObjectNotFoundError as error:
         below = f"{found.key.rstrip('/')}/"
-        if found.key.endswith("/") or next(found.store.list(below), None) is None:
+        if found.key.endswith("/") or not _is_any(found, below):
             raise
         text = f"there is no such object, but there are objects below {found.store.uri}{below}; {remedy}"
         raise NotAnObjectError(text, uri=error.uri, operation=error.operation) from error
+
+
+def _is_any(found: Found, below: str) -> bool:
+    try:
+        return next(found.store.list(below), None) is not None
+    except StoreError:
+        # The call that was asked for has failed already, and that is the failure to report.
+        return False

@@ -7,6 +7,7 @@ class of the error itself.
 from __future__ import annotations
 
 import errno
+import re
 import shlex
 import socket
 import ssl
@@ -20,6 +21,7 @@ from penstock.errors import (
     CredentialsError,
     LengthMismatchError,
     ObjectNotFoundError,
+    PenstockError,
     StorageFullError,
     StoreConnectionError,
     StoreError,
@@ -27,6 +29,9 @@ from penstock.errors import (
     ThrottledError,
     redact,
 )
+from penstock.plugins import default_host
+from penstock.store import Address
+from penstock.urls import parse_object
 
 __all__ = ["health_command", "is_unreachable", "remedy"]
 
@@ -35,7 +40,11 @@ CLOCK = (
     "minutes off"
 )
 REGION = "name the bucket's own region: by the option region, or by an endpoint of that region"
-BUCKET = "check the bucket's name, and that the endpoint and the credentials are of the account that holds it"
+BUCKET = (
+    "check the bucket's name, and that the endpoint and the credentials are of the account that holds it; or make "
+    "it: `{mb}`"
+)
+OPTIONS = "? and what follows it belong to the key; options are given beside the URI: -O name=value"
 NAME = (
     "check the host in the URI or the endpoint option, and this machine's DNS (getent hosts HOST); where only a proxy "
     "knows the name, give the option proxy"
@@ -59,7 +68,8 @@ NOT_TLS = "the server does not speak TLS on this port: use its TLS port, or the 
 TLS = "check that the port is the TLS port, and that the server offers TLS 1.2 or later"
 BROKEN = "check that the port is this service's, and look at the log of the server or of a proxy in between"
 KEY = (
-    "check the credentials, their expiry and their account: `penstock plugins show {scheme}` says where they come from"
+    "check these credentials, their expiry, and that they are of this service and account; "
+    "`{plugins}` names the options that give others"
 )
 RIGHT = "these credentials may not do this: ask the owner of the storage for the right to, or use others"
 THROTTLED = "the service asks for fewer requests: use fewer threads (-j), wait, or have the limit raised"
@@ -97,9 +107,26 @@ def _verification(*numbers: int) -> Callable[[BaseException], bool]:
 
 
 def _no_bucket(error: BaseException) -> bool:
-    """Of a call on the bucket as a whole, "not found" can mean only the bucket."""
+    """Of a call on the bucket as a whole, "not found" can mean only the bucket. Some services name it in words."""
     whole = ("authenticate", "list_pages", "delete_bucket", "list_uploads")
-    return isinstance(error, ObjectNotFoundError) and error.operation in whole
+    if not isinstance(error, ObjectNotFoundError):
+        return False
+    return error.operation in whole or re.search(r"\bbucket does not exist", error.message) is not None
+
+
+def _with_options(error: BaseException) -> bool:
+    return isinstance(error, ObjectNotFoundError) and re.search(r"\?[a-z_]+=", error.uri or "") is not None
+
+
+def _key_or_right(error: BaseException) -> bool:
+    """Whether a refusal may be that of a wrong key: some services don't tell it from a right that is missing.
+
+    Azurite and accounts with network rules have one code for both; the answer to a HEAD has no room for any.
+    """
+    if isinstance(error, CredentialsError):
+        return True
+    vague = isinstance(error, AccessDeniedError) and error.status == 403 and error.code is None
+    return vague or (isinstance(error, StoreError) and error.code == "AuthorizationFailure")
 
 
 def _not_tls(error: BaseException) -> bool:
@@ -123,6 +150,7 @@ _OWN = (
     _Rule(REGION, _status(301, 307)),
     _Rule(BUCKET, _code("NoSuchBucket", "ContainerNotFound")),
     _Rule(BUCKET, _no_bucket),
+    _Rule(OPTIONS, _with_options),
     _Rule(PROXY, _status(407)),
 )
 
@@ -145,7 +173,7 @@ _BENEATH = (
 #: Looked up with the error itself last.
 _CLASS = (
     _Rule(TIMEOUT, _kind(StoreTimeoutError)),
-    _Rule(KEY, _kind(CredentialsError)),
+    _Rule(KEY, _key_or_right),
     _Rule(RIGHT, _kind(AccessDeniedError)),
     _Rule(THROTTLED, _kind(ThrottledError)),
     _Rule(FULL, _kind(StorageFullError)),
@@ -154,10 +182,10 @@ _CLASS = (
 )
 
 
-def remedy(error: BaseException, *, scheme: str = "SCHEME") -> str | None:
+def remedy(error: BaseException, *, scheme: str | None = None) -> str | None:
     """What to do about a failure, in a sentence; None where nothing general can be said.
 
-    ``scheme`` is that of the backend, for remedies that are commands.
+    ``scheme`` is that of the backend, for remedies that are commands; None: that of the error's URI.
     """
     if not isinstance(error, StoreError):
         return None
@@ -165,23 +193,43 @@ def remedy(error: BaseException, *, scheme: str = "SCHEME") -> str | None:
     if words is None and isinstance(error, StoreConnectionError | StoreTimeoutError):
         words = _first(_BENEATH, reversed([*_causes(error)]))
     words = words or _first(_CLASS, [error])
-    return words.replace("{scheme}", scheme) if words else None
+    return _filled(words, error.uri or "", scheme) if words else None
 
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether a check of the connection to a bucket, step by step, would tell more than the error does."""
-    if not isinstance(error, StoreConnectionError | StoreTimeoutError | CredentialsError):
+    if not (isinstance(error, StoreConnectionError | StoreTimeoutError) or _key_or_right(error)):
         return False
+    assert isinstance(error, StoreError)
     return error.operation != "list_buckets" and _first(_OWN, [error]) is None
 
 
-def health_command(uri: str) -> str:
-    """The command that checks where this object, bucket or prefix is, for a shell."""
+def health_command(uri: str) -> str | None:
+    """The command that checks where this object, bucket or prefix is, for a shell; None where no place is named."""
     scheme, mark, rest = redact(uri).partition("://")
-    if not mark:
-        return "penstock health URI"
+    address = _address(uri)
+    if not mark or (address is not None and address.bucket == ""):
+        return None
     place, slash, _ = rest.rpartition("/")
     return f"penstock health {shlex.quote(f'{scheme}://{place}{slash}' if place else f'{scheme}://{rest}')}"
+
+
+def _filled(words: str, uri: str, scheme: str | None) -> str:
+    """The words with the commands that they speak of."""
+    address = _address(uri)
+    bucket = f" {shlex.quote(redact(address.base))}" if address is not None and address.bucket else ""
+    kind = scheme or (uri.partition("://")[0] if "://" in uri else None)
+    plugins = f"penstock plugins show {kind}" if kind else "penstock plugins"
+    return words.replace("{plugins}", plugins).replace("{mb}", f"penstock mb{bucket}")
+
+
+def _address(uri: str) -> Address | None:
+    """What its backend makes of a URI; None where nobody does."""
+    try:
+        url = parse_object(uri)
+        return default_host().store_type(url.scheme).parse(url)
+    except PenstockError:
+        return None
 
 
 def _first(rules: tuple[_Rule, ...], errors: Iterator[BaseException] | list[BaseException]) -> str | None:
