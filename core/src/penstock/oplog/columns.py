@@ -9,7 +9,17 @@ from typing import Final
 
 from penstock.records import Op
 
-__all__ = ["COLUMNS", "HEADER", "OPERATIONS", "escape", "format_seconds", "format_time", "parse_time", "unescape"]
+__all__ = [
+    "COLUMNS",
+    "COLUMNS_15",
+    "HEADER",
+    "OPERATIONS",
+    "escape",
+    "format_seconds",
+    "format_time",
+    "parse_time",
+    "unescape",
+]
 
 #: The columns that penstock writes, in this order.
 COLUMNS: Final = (
@@ -27,6 +37,8 @@ COLUMNS: Final = (
     "end",
     "duration_ns",
 )
+#: The same with ``last_byte``, when the body of a put had been sent, and ``cat``, which MinIO warp reads and writes.
+COLUMNS_15: Final = (*COLUMNS[:11], "last_byte", *COLUMNS[11:], "cat")
 #: The first line of a log.
 HEADER: Final = "\t".join(COLUMNS).encode() + b"\n"
 #: Every operation that a log may hold. Other programs write HEAD for STAT.

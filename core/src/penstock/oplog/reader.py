@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from penstock.errors import OpLogError
-from penstock.oplog.rows import Layout, Row, is_header, row_from_json
+from penstock.oplog.rows import Layout, Row, column_names, is_header, row_from_json
 from penstock.oplog.source import LONGEST_LINE, Source, open_log
 
 if TYPE_CHECKING:
@@ -19,24 +19,40 @@ if TYPE_CHECKING:
 __all__ = ["Reader", "read"]
 
 
-def read(path: str | os.PathLike[str] | BinaryIO, *, skip_bad_rows: bool = False, strict: bool = False) -> Reader:
+def read(
+    path: str | os.PathLike[str] | BinaryIO,
+    *,
+    skip_bad_rows: bool = False,
+    strict: bool = False,
+    on_bad_row: Callable[[int, ValueError], None] | None = None,
+) -> Reader:
     """Read a log, in constant memory: TSV, CSV or JSON lines, plain or in any number of zstd frames.
 
     Which it is shows in the content. Columns are found by name. A malformed row is OpLogError with its line number,
     or with ``skip_bad_rows`` counted in ``bad_rows``. Of a log that was cut off every complete row comes, and
     then ``truncated`` is set; with ``strict`` that is an OpLogError. Raises OpLogError at once when there is no
-    file, or no header in it. A file object is read from where it stands, and closed.
+    file, or no header in it. A file object is read from where it stands, and closed. ``on_bad_row`` hears of each row
+    that is skipped: its line, and what is wrong.
     """
     if isinstance(path, str | os.PathLike):
         name = os.fspath(path)
-        return Reader(open_log(name), name, skip_bad_rows=skip_bad_rows, strict=strict)
-    return Reader(path, str(getattr(path, "name", "the log")), skip_bad_rows=skip_bad_rows, strict=strict)
+        return Reader(open_log(name), name, skip_bad_rows=skip_bad_rows, strict=strict, on_bad_row=on_bad_row)
+    name = str(getattr(path, "name", "the log"))
+    return Reader(path, name, skip_bad_rows=skip_bad_rows, strict=strict, on_bad_row=on_bad_row)
 
 
 class Reader:
     """The rows of a log, once; see :func:`read`."""
 
-    def __init__(self, file: BinaryIO, name: str, *, skip_bad_rows: bool, strict: bool) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        *,
+        skip_bad_rows: bool,
+        strict: bool,
+        on_bad_row: Callable[[int, ValueError], None] | None = None,
+    ) -> None:
         self.name = name
         #: Rows so far.
         self.count = 0
@@ -46,9 +62,11 @@ class Reader:
         self.truncated = False
         self._skip = skip_bad_rows
         self._strict = strict
+        self._on_bad_row = on_bad_row
         self._source = Source(file, name)
         self._lines = self._source.lines()
         self._number = 0
+        self._carriage = ""
         self._pending: tuple[str, bool] | None = None
         try:
             self._parser = self._read_header()
@@ -56,6 +74,16 @@ class Reader:
             self._lines.close()
             raise
         self._ended = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns as penstock spells them; of JSON lines those of the first one."""
+        return self._parser.columns
+
+    @property
+    def line(self) -> int:
+        """The number of the last line that was read."""
+        return self._number
 
     def __iter__(self) -> Iterator[Row]:
         return self
@@ -91,7 +119,7 @@ class Reader:
                 break
             if text.startswith("{"):
                 self._pending = line
-                return _Json()
+                return _Json(text)
             fields = _split(text, _delimiter(text))
             if not is_header(fields):
                 raise OpLogError(
@@ -111,8 +139,10 @@ class Reader:
         """The row of a line, or of several when it goes on; None when it is none."""
         if not text:
             return None
+        carriage = self._carriage
         while self._parser.wants_more(text) and (more := self._next_line()) is not None:
-            text, ended = f"{text}\n{more[0]}", more[1]
+            text, ended = f"{text}{carriage}\n{more[0]}", more[1]
+            carriage = self._carriage
         doubtful = self._is_doubtful(ended)
         try:
             row = self._parser.row(text, self.count)
@@ -144,7 +174,9 @@ class Reader:
         if found is None:
             return None
         self._number += 1
-        return found[0].removesuffix(b"\r").decode(errors="surrogateescape"), found[1]
+        data, ended = found
+        self._carriage = "\r" if data.endswith(b"\r") else ""
+        return _decode(data.removesuffix(b"\r")), ended
 
     def _is_doubtful(self, ended: bool) -> bool:
         """The last line may lack its end: always when it has no line feed, but for the end of a zstd frame."""
@@ -168,10 +200,14 @@ class Reader:
         if not self._skip:
             raise OpLogError(f"{self.name}:{self._number}: {error}") from None
         self.bad_rows += 1
+        if self._on_bad_row is not None:
+            self._on_bad_row(self._number, error)
 
 
 class _Parser(Protocol):
     """How lines become rows."""
+
+    columns: tuple[str, ...]
 
     def wants_more(self, text: str) -> bool:
         """Whether the row goes on in the next line."""
@@ -184,6 +220,12 @@ class _Parser(Protocol):
 
 
 class _Json:
+    def __init__(self, first: str) -> None:
+        try:
+            self.columns = tuple(column_names(list(json.loads(first))))
+        except (ValueError, TypeError):
+            self.columns = ()
+
     def wants_more(self, text: str) -> bool:
         return False
 
@@ -200,6 +242,7 @@ class _Json:
 class _Table:
     def __init__(self, layout: Layout, delimiter: str) -> None:
         self.delimiter = delimiter
+        self.columns = layout.columns
         self._layout = layout
 
     def wants_more(self, text: str) -> bool:
@@ -217,6 +260,18 @@ class _Table:
     def is_whole(self, text: str, row: Row) -> bool:
         whole = self._layout.checked and not text.endswith(self.delimiter)
         return whole and row.start_ns + row.duration_ns == row.end_ns
+
+
+def _decode(line: bytes) -> str:
+    """Text. Lone surrogates, which CSV has no escape for, stand in UTF-8's pattern; other bytes become surrogates."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        return line.decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        return line.decode(errors="surrogateescape")
 
 
 def _delimiter(header: str) -> str:

@@ -8,11 +8,11 @@ from typing import Any, Final
 import attrs
 
 from penstock.errors import OpLogError
-from penstock.oplog.columns import COLUMNS, OPERATIONS, escape, format_time, parse_time, unescape
+from penstock.oplog.columns import COLUMNS, COLUMNS_15, OPERATIONS, escape, format_time, parse_time, unescape
 
-__all__ = ["Layout", "Row", "column_names", "is_header", "row_from_json"]
+__all__ = ["Layout", "Row", "UnknownOperation", "column_names", "is_header", "row_from_json"]
 
-_NAMES: Final = (*COLUMNS[:11], "last_byte", *COLUMNS[11:], "cat")
+_NAMES: Final = COLUMNS_15
 _ALIASES: Final = {"operation": "op", "t_start": "start"}
 
 
@@ -22,6 +22,7 @@ class Row:
 
     ``op`` is one of :data:`penstock.oplog.OPERATIONS`. ``last_byte_ns`` and ``category`` come from logs of 15
     columns. A column that the log lacks has its default: ``idx`` counts, ``n_objects`` is 1, text is empty.
+    ``extra`` holds the columns that only the log's author knows, by name.
     """
 
     idx: int
@@ -39,10 +40,11 @@ class Row:
     duration_ns: int
     last_byte_ns: int | None = None
     category: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
 
-    def texts(self) -> tuple[str, ...]:
-        """The row as penstock writes it, one escaped text for each of :data:`penstock.oplog.COLUMNS`."""
-        return (
+    def texts(self, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
+        """The row as penstock writes it, one escaped text for each of ``columns``; empty for one that it lacks."""
+        known = (
             str(self.idx),
             str(self.thread),
             self.op,
@@ -57,6 +59,16 @@ class Row:
             format_time(self.end_ns),
             str(self.duration_ns),
         )
+        if columns is COLUMNS:
+            return known
+        cells = dict(zip(COLUMNS, known, strict=True)) | {name: escape(text) for name, text in self.extra}
+        cells["last_byte"] = "" if self.last_byte_ns is None else format_time(self.last_byte_ns)
+        cells["cat"] = escape(self.category)
+        return tuple(cells.get(name, "") for name in columns)
+
+
+class UnknownOperation(ValueError):  # noqa: N818 - a reason why a row is bad, which nobody outside catches
+    """A row whose ``op`` is none of :data:`penstock.oplog.OPERATIONS`."""
 
 
 class Layout:
@@ -68,6 +80,9 @@ class Layout:
         self._width = len(names)
         self._escaped = escaped
         self._places = [names.index(name) if name in names else None for name in _NAMES]
+        self._extra = [(name, at) for at, name in enumerate(names) if name not in _NAMES]
+        #: The names of the columns, as penstock spells them.
+        self.columns = tuple(names)
         #: Whether the end of a line shows that it is whole: its duration is that between its times.
         self.checked = names[-1] == "duration_ns" and "end" in names
         missing = [name for name in ("op", "file", "start") if name not in names]
@@ -80,7 +95,11 @@ class Layout:
         """The row of these fields; ``number`` is its ``idx`` where the log has none. Raises ValueError."""
         if len(fields) != self._width:
             raise ValueError(f"{len(fields)} columns where the header has {self._width}")
-        return _make([None if at is None else fields[at] for at in self._places], number, escaped=self._escaped)
+        values = [None if at is None else fields[at] for at in self._places]
+        if not self._extra:
+            return _make(values, number, escaped=self._escaped)
+        extra = tuple((name, unescape(fields[at]) if self._escaped else fields[at]) for name, at in self._extra)
+        return _make(values, number, escaped=self._escaped, extra=extra)
 
 
 def column_names(header: Sequence[str]) -> list[str]:
@@ -102,14 +121,15 @@ def row_from_json(value: Mapping[str, Any], number: int) -> Row:
         if isinstance(item, bool | float | list | dict):
             raise ValueError(f"{name} is {item!r}; text or a whole number is legal")
         texts[name] = "" if item is None else str(item)
-    return _make([texts.get(name) for name in _NAMES], number, escaped=False)
+    extra = tuple((name, text) for name, text in texts.items() if name not in _NAMES)
+    return _make([texts.get(name) for name in _NAMES], number, escaped=False, extra=extra)
 
 
-def _make(values: Sequence[str | None], number: int, *, escaped: bool) -> Row:
+def _make(values: Sequence[str | None], number: int, *, escaped: bool, extra: tuple[tuple[str, str], ...] = ()) -> Row:
     idx, thread, op, client, n_objects, nbytes, endpoint, file, error, start, first, last, end, duration, cat = values
     operation = (op or "").upper()
     if operation not in OPERATIONS:
-        raise ValueError(f"unknown operation {op!r}; known: {', '.join(sorted(OPERATIONS))}")
+        raise UnknownOperation(f"unknown operation {op!r}; known: {', '.join(sorted(OPERATIONS))}")
     if file is None:
         raise ValueError("there is no file")
     texts = (client or "", endpoint or "", file, error or "", cat or "")
@@ -138,6 +158,7 @@ def _make(values: Sequence[str | None], number: int, *, escaped: bool) -> Row:
         stop - begin if took is None else took,
         parse_time(last) if last else None,
         texts[4],
+        extra,
     )
 
 
