@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, BinaryIO, Final
 
 from penstock.errors import OpLogError
 from penstock.oplog.columns import escape, format_time, parse_time, unescape
 
-__all__ = ["ParquetSink", "parquet_lines", "require"]
+__all__ = ["ParquetSink", "open_parquet", "require"]
 
 _NUMBERS: Final = frozenset({"idx", "thread", "n_objects", "bytes", "duration_ns"})
 _TIMES: Final = frozenset({"start", "first_byte", "last_byte", "end"})
 _GROUP: Final = 128 * 1024
+_BATCH: Final = 4096
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE_TEXT: Final = re.compile(r"\\ud[89a-f][0-9a-f]{2}")
 
@@ -80,27 +82,53 @@ def _surrogate(match: re.Match[str]) -> str:
     return chr(int(match[0][2:], 16))
 
 
-def parquet_lines(path: str) -> tuple[tuple[str, ...], Iterator[list[bytes]]]:
-    """The columns of a Parquet log, and its rows as lines of escaped text, many at once. Raises OpLogError."""
+def open_parquet(path: str) -> BinaryIO:
+    """The rows of a Parquet log as the text of a log with tabs. Raises OpLogError."""
     arrow = require()
     try:
         file = importlib.import_module("pyarrow.parquet").ParquetFile(path)
     except (OSError, arrow.ArrowException) as error:
         raise OpLogError(f"{path} can't be read as Parquet: {error}") from error
-    names = tuple(file.schema_arrow.names)
-    return names, _lines_of(file, names)
+    return io.BufferedReader(_Text(_texts(file)))
 
 
-def _lines_of(file: Any, names: Sequence[str]) -> Iterator[list[bytes]]:
+class _Text(io.RawIOBase):
+    """Pieces of text as a file."""
+
+    def __init__(self, texts: Generator[bytes, None, None]) -> None:
+        self._texts = texts
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(next(self._texts, b""))
+        count = min(len(room), len(self._rest))
+        room[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._texts.close()
+        super().close()
+
+
+def _texts(file: Any) -> Generator[bytes, None, None]:
     with file:
-        for batch in file.iter_batches(batch_size=4096):
-            columns = [_cells(name, batch.column(place)) for place, name in enumerate(names)]
-            yield ["\t".join(cells).encode() for cells in zip(*columns, strict=True)]
+        names = file.schema_arrow.names
+        yield "\t".join(names).encode() + b"\n"
+        for batch in file.iter_batches(batch_size=_BATCH):
+            if batch.num_rows:
+                columns = [_cells(name.lower(), batch.column(place)) for place, name in enumerate(names)]
+                yield ("\n".join(map("\t".join, zip(*columns, strict=True))) + "\n").encode()
 
 
 def _cells(name: str, column: Any) -> list[str]:
     if name in _TIMES:
-        values = column.cast("int64").to_pylist()
+        arrow = require()
+        values = column.cast(arrow.timestamp("ns", tz="UTC")).cast("int64").to_pylist()
         return ["" if value is None else format_time(value) for value in values]
     if name in _NUMBERS:
         return ["" if value is None else str(value) for value in column.to_pylist()]

@@ -20,7 +20,11 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 def open_log(path: str) -> BinaryIO:
-    """Open a file for reading. Raises OpLogError."""
+    """Open a file for reading; a Parquet file gives its rows as text. Raises OpLogError."""
+    if path.endswith(".parquet"):
+        from penstock.oplog.parquet import open_parquet
+
+        return open_parquet(path)
     try:
         return open(path, "rb")
     except OSError as error:
