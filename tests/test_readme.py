@@ -98,7 +98,7 @@ def check_command(words: list[str]) -> str:
     """What is wrong with a command line, or nothing."""
     command: click.Command = main
     known = {"-h", "--help"}
-    for word in words:
+    for word in itertools.takewhile(lambda word: word != "--", words):
         known |= {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
         if word.startswith("-") and len(word) > 1:
             if word.partition("=")[0] not in known:
@@ -124,6 +124,8 @@ def test_every_command_and_option_exists(page):
         ("a | .venv/bin/penstock plugins --nosuch=1", "no option --nosuch"),
         ("penstock plugins show file --json", ""),
         ("penstock --version", ""),
+        ("penstock capture a.tsv --nosuch -- ls", "no option --nosuch"),
+        ("penstock capture a.tsv -- ls --anything", ""),
         ('A_KEY="x y" B=1 penstock nosuch', "no command nosuch"),
         ("A_KEY=x penstock ls --nosuch s3://", "no option --nosuch"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -206,9 +207,20 @@ def _session(options: Mapping[str, str], op_log: str | None) -> Iterator[Session
             log = start(op_log)
             stack.callback(_say_log, log)
             stack.enter_context(log)
+        elif os.environ.get("PENSTOCK_OPLOG"):
+            _record_for_the_environment(stack)
         session = Session(options, log)
         stack.callback(session.close)
         yield session
+
+
+def _record_for_the_environment(stack: contextlib.ExitStack) -> None:
+    """What the variable asks for begins when penstock is imported; from ``--env-file`` it comes later."""
+    from penstock.layers.switch import arrange
+    from penstock.oplog.capturing import PATH_VARIABLE, begin_part
+
+    arrange(functools.partial(begin_part, os.path.abspath(os.environ[PATH_VARIABLE])))
+    stack.callback(arrange, None)
 
 
 def _say_log(log: OpLog) -> None:

@@ -37,7 +37,7 @@ __all__ = [
     "collect",
     "environment",
     "part_paths",
-    "refuse_parts",
+    "prepare",
     "start",
     "stop",
 ]
@@ -154,7 +154,7 @@ def capture(
     Raises OpLogError when a capture is on, when parts of an earlier one are there, or a file can't be written.
     """
     whole = os.path.abspath(path)
-    refuse_parts(whole)
+    prepare(whole)
     if _running.log is not None and not _running.log.closed:
         raise OpLogError(f"the calls of this process are recorded in {_running.log.path} already; stop that first")
     variables = environment(
@@ -230,14 +230,19 @@ def part_paths(path: str | os.PathLike[str]) -> list[str]:
     return [name for _, _, name in sorted(found)]
 
 
-def refuse_parts(path: str) -> None:
-    """Raise OpLogError when parts of an earlier log of that name are there, which would become parts of the new one."""
+def prepare(path: str) -> None:
+    """Raise OpLogError where no log of several processes can be written, rather than in each of them; and where parts
+    of an earlier log are there, which would become parts of the new one.
+    """
     parts = part_paths(path)
     if parts:
         raise OpLogError(
             f"{parts[0]} was left by an earlier capture; make a log of its parts by "
             f"penstock.oplog.collect({path!r}), or remove them"
         )
+    folder = os.path.dirname(path) or "."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OpLogError(f"{path}: {folder} is no directory that can be written; name a log in one that is")
 
 
 def collect(path: str | os.PathLike[str], *, sort: bool = False, level: int = 1) -> Joined:

@@ -18,10 +18,13 @@ __all__ = ["Joined", "join_parts"]
 
 @attrs.frozen(slots=True)
 class Joined:
-    """What came of joining: the rows in the file, and the parts that were cut off and gave only whole rows."""
+    """What came of joining: the rows in the file, the parts that were cut off and gave only whole rows, and how many
+    parts there were in all.
+    """
 
     rows: int
     cut_off: tuple[str, ...]
+    parts: int
 
 
 def join_parts(
@@ -44,7 +47,7 @@ def join_parts(
     if len(names) == 1 and names[0].endswith(suffix) and (rows := _rows_of_whole(names[0])) is not None:
         with _explained(path):
             os.replace(names[0], path)
-        return Joined(rows, ())
+        return Joined(rows, (), 1)
     temporary = f"{path.removesuffix(suffix)}.joining-{os.getpid()}{suffix}"
     file = TextFile(temporary, level=level)
     try:
@@ -94,7 +97,7 @@ def _join(names: Sequence[str], file: TextFile, distinct_threads: bool) -> Joine
         if threads is not None:
             threads.end_of_part()
     file.finish()
-    return Joined(rows, tuple(cut_off))
+    return Joined(rows, tuple(cut_off), len(names))
 
 
 class _Part:
