@@ -45,9 +45,10 @@ def merge_logs(
     if not parts:
         raise OpLogError("there are no logs to merge; name one at least")
     with contextlib.ExitStack() as stack:
-        logs = [LogText(part.path, skip_bad_rows=skip_bad_rows) for part in parts]
-        for log in logs:
-            stack.callback(log.close)
+        logs: list[LogText] = []
+        for part in parts:
+            logs.append(LogText(part.path, skip_bad_rows=skip_bad_rows))
+            stack.callback(logs[-1].close)
         added = ["client_id"] if any(part.client_id is not None for part in parts) else []
         columns = union([*(log.columns for log in logs), added])
         out = stack.enter_context(Target(target, columns, level=level))
