@@ -40,7 +40,7 @@ PART = 5 * 1024 * 1024
 
 CODES = [
     (404, "NoSuchKey", ObjectNotFoundError, False, "no such object"),
-    (404, "NoSuchBucket", ObjectNotFoundError, False, "penstock mb"),
+    (404, "NoSuchBucket", ObjectNotFoundError, False, "the bucket does not exist"),
     (403, "AccessDenied", AccessDeniedError, False, "access denied"),
     (403, "InvalidAccessKeyId", CredentialsError, False, "does not know this access key"),
     (403, "SignatureDoesNotMatch", CredentialsError, False, "secret key is wrong"),
@@ -203,7 +203,7 @@ def test_one_key_that_may_not_be_deleted_is_returned_and_a_missing_bucket_raises
     with (
         answering(lambda request: error(404, "NoSuchBucket")) as server,
         opened(server.endpoint) as store,
-        pytest.raises(ObjectNotFoundError, match="penstock mb"),
+        pytest.raises(ObjectNotFoundError, match="the bucket does not exist"),
     ):
         store.delete(["key"])
 
@@ -243,8 +243,7 @@ def test_a_clock_that_is_twenty_minutes_off(bucket, options, monkeypatch):
 
 
 def test_a_missing_bucket(server, options):
-    failed = told(f"s3+{server.endpoint}/not-there/", options, ObjectNotFoundError, "the bucket does not exist")
-    assert "penstock mb" in str(failed)
+    told(f"s3+{server.endpoint}/not-there/", options, ObjectNotFoundError, "the bucket does not exist")
 
 
 def test_no_permission(server, bucket, options):
@@ -338,3 +337,25 @@ def test_the_service_says_the_same(server, options):
                 service.authenticate()
             assert caught.value.__cause__ is not None
             assert clean(str(caught.value))
+            caller = f"signed with the access key {server.access_key[:2]}… from options"
+            assert (caller in str(caught.value)) == (kind is CredentialsError)
+
+
+def test_an_endpoint_of_the_environment_is_not_in_what_is_printed(server, monkeypatch):
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    with closing(open_store("s3://not-there/")) as store, pytest.raises(ObjectNotFoundError) as caught:
+        store.get("k", Collect())
+    assert caught.value.uri == "s3://not-there/k"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    target = resolve_store("s3://penstock/")
+    caller = "signed with the access key te… from the environment"
+    with (
+        closing(target.kind.service(target.resolved.options)) as service,
+        pytest.raises(CredentialsError, match=caller) as caught,
+    ):
+        service.authenticate()
+    assert caught.value.uri == "s3://penstock/"
+    target = resolve_store("s3://", options={"secret_access_key": server.secret_key, "access_key_id": "testkey"})
+    with closing(target.kind.service(target.resolved.options)) as service:
+        assert "s3://penstock/" in [bucket.uri for bucket in service.list_buckets()]

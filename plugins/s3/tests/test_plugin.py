@@ -18,6 +18,7 @@ from penstock.opening import resolve_object, resolve_store
 from penstock.options import describe, resolve
 from penstock.urls import parse_object
 from penstock_s3.plugin import CAPABILITIES, S3Options, parse, penstock_store_types
+from penstock_s3.wire import base_uri
 
 ARN = "arn:aws:s3:us-west-2:123456789012:accesspoint"
 OUTPOST = "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-01ac5d28a6a232904/accesspoint"
@@ -33,6 +34,8 @@ def no_environment(monkeypatch):
 def read(uri):
     address = parse(parse_object(uri))
     assert address.options["bucket"] == address.bucket
+    # Messages of the store name keys as the URI did.
+    assert base_uri(S3Options(**address.options)) == address.base
     return address.base, address.bucket, address.key, address.options.get("endpoint")
 
 
@@ -209,7 +212,7 @@ def test_the_readme_tells_of_every_option_and_its_default():
     rows = [line.split(" | ") for line in readme.splitlines() if line.startswith("| `")]
     told = {name.strip("`| "): row[1].strip("` ") for row in rows for name in row[0].split(", ")}
     for field in describe(S3Options):
-        if field.name != "bucket":
+        if field.name not in ("bucket", "root"):
             assert told.get(field.name) == field.default, field.name
         for variable in field.env:
             assert variable in readme

@@ -29,6 +29,8 @@ _REMEDIES = (
     "(option profile, AWS_PROFILE), log in with 'aws sso login', run where a role is attached, or for a public "
     "bucket use anonymous=true"
 )
+#: boto3's names of providers that say too little.
+_PROVIDERS = {"explicit": "options", "env": "the environment"}
 # What looks like a key or a token in a provider's message: long, of mixed letters and digits.
 _OPAQUE = re.compile(
     r"(?<![A-Za-z0-9+/=_-])(?=[^\s]*[0-9])(?=[^\s]*[A-Z])(?=[^\s]*[a-z])[A-Za-z0-9+=_-][A-Za-z0-9+/=_-]{27,}"
@@ -148,7 +150,7 @@ class SessionKeys:
     def describe(self) -> str:
         """Who: the access key, shortened, and the provider it comes from. Raises as ``keys`` does."""
         identity = _shortened(self.keys().access_key_id)
-        return f"{identity} from {'options' if self._method == 'explicit' else self._method}"
+        return f"{identity} from {_PROVIDERS.get(self._method, self._method)}"
 
     def _fetch(self) -> _Lease:
         credentials = self._session.get_credentials()

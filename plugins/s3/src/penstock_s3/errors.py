@@ -46,11 +46,7 @@ _LOST = "the upload is gone: it was finished, aborted, or removed by a lifecycle
 _RULES: dict[str, _Rule] = {
     "NoSuchKey": (ObjectNotFoundError, False, "no such object"),
     "NoSuchVersion": (ObjectNotFoundError, False, "no such version of the object"),
-    "NoSuchBucket": (
-        ObjectNotFoundError,
-        False,
-        "the bucket does not exist; make it with penstock mb, or check its name and the endpoint",
-    ),
+    "NoSuchBucket": (ObjectNotFoundError, False, "the bucket does not exist"),
     "NoSuchUpload": (StoreError, False, _LOST),
     "AccessDenied": (
         AccessDeniedError,
@@ -138,11 +134,11 @@ _RULES: dict[str, _Rule] = {
 _BY_STATUS: dict[int, _Rule] = {
     301: _RULES["PermanentRedirect"],
     307: _RULES["TemporaryRedirect"],
-    400: (StoreError, False, "the service refuses the request without a reason; penstock health URI finds it"),
+    400: (StoreError, False, "the service refuses the request without a reason; penstock health finds it"),
     403: (
         AccessDeniedError,
         False,
-        "access denied without a reason: a wrong key, no right to it, or a wrong clock; penstock health URI says more",
+        "access denied without a reason: a wrong key, no right to it, or a wrong clock; penstock health tells",
     ),
     404: (ObjectNotFoundError, False, "no such object, or no such bucket"),
     412: _RULES["PreconditionFailed"],

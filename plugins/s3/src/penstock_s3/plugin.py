@@ -50,6 +50,9 @@ class S3Options:
     """Options of ``s3://`` and its variants. What is None here is left to boto3: its files, variables and defaults."""
 
     bucket: str = option("", help="bucket, access-point alias or access-point ARN; the URI names it", query=False)
+    root: str | None = option(
+        None, help="how URIs of this endpoint begin, up to the bucket; a URI with an endpoint names it", query=False
+    )
     endpoint: str | None = option(
         None,
         help="URL of the service, http://host:port or https://host:port; none: AWS, or the configuration file's",
@@ -130,7 +133,7 @@ def parse(url: StoreURL) -> Address:
     variant = url.scheme.partition("+")[2]
     if variant or _HOST_PORT.match(url.authority):
         base, path = f"{base}{url.authority}/", url.path.removeprefix("/")
-        implied = {"endpoint": _endpoint(url, variant)}
+        implied = {"endpoint": _endpoint(url, variant), "root": base}
     bucket, key = _split(url, path)
     if bucket:
         base = f"{base}{bucket}/"

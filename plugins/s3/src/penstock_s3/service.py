@@ -8,7 +8,13 @@ from typing import Any
 
 import attrs
 
-from penstock.errors import AlreadyExistsError, InvalidURIError, StoreError, UnsupportedOperationError
+from penstock.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    InvalidURIError,
+    StoreError,
+    UnsupportedOperationError,
+)
 from penstock.http.dialing import choose_proxy
 from penstock.service import BucketInfo, Endpoint, UploadInfo
 from penstock_s3.credentials import SessionKeys
@@ -51,10 +57,15 @@ class S3Service:
         """The request lists one key, or without a bucket the buckets: the answer to a HEAD would hold no reason."""
         with translating(self._uri, "authenticate"):
             who = "anonymous" if self._options.anonymous else SessionKeys(self._session).describe()
-            if self._options.bucket:
-                self._client.list_objects_v2(Bucket=self._options.bucket, MaxKeys=1)
-            else:
-                self._client.list_buckets()
+        try:
+            with translating(self._uri, "authenticate"):
+                if self._options.bucket:
+                    self._client.list_objects_v2(Bucket=self._options.bucket, MaxKeys=1)
+                else:
+                    self._client.list_buckets()
+        except AccessDeniedError as error:
+            error.message = f"{error.message}; the request was {_asked_by(who)}"
+            raise
         return who
 
     def list_buckets(self) -> Iterator[BucketInfo]:
@@ -147,6 +158,10 @@ class S3Service:
         except ClientError:
             return
         raise AlreadyExistsError("the bucket exists already", uri=self._uri, operation="create_bucket")
+
+
+def _asked_by(who: str) -> str:
+    return who if who == "anonymous" else f"signed with the access key {who}"
 
 
 def _nanoseconds(moment: datetime | None) -> int | None:

@@ -32,8 +32,11 @@ class _Link:
 
 
 def base_uri(options: S3Options) -> str:
-    """The URI of the bucket, to which a key is appended; of the service, where the options name no bucket."""
-    base = f"s3+{options.endpoint.rstrip('/')}/" if options.endpoint else "s3://"
+    """The URI of the bucket, to which a key is appended; of the service, where the options name no bucket.
+
+    It has the form that was asked for: an endpoint of the environment or of an option does not stand in it.
+    """
+    base = options.root or "s3://"
     return f"{base}{options.bucket}/" if options.bucket else base
 
 
