@@ -97,7 +97,7 @@ def test_a_connection_string_of_another_account(container):
 
 def test_a_missing_container(server, on_azurite):
     told = refused(f"az://{server.account}/not-there/", command="ls")
-    assert "make the container first" in told
+    assert "container does not exist" in told
 
 
 def sas(server, container, **times):

@@ -7,6 +7,7 @@ from contextlib import closing
 import certifi
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
+from azure_servers import VARIABLES
 
 from penstock import errors
 from penstock.client.buckets import create_bucket, delete_bucket, list_buckets
@@ -91,11 +92,23 @@ def test_who_the_caller_is(container, server):
         with pytest.raises(errors.AccessDeniedError) as caught:
             service.authenticate()
         assert MARKER not in str(caught.value)
+        assert f"the request of the account {server.account} by its key (from account_key) was" in str(caught.value)
     with service_of(f"az://{server.account}/absent-box/") as service, pytest.raises(errors.ObjectNotFoundError) as gone:
         service.authenticate()
     assert gone.value.operation == "authenticate"
-    with service_of(container, credential="anonymous") as service, pytest.raises(errors.AccessDeniedError):
+    refused = pytest.raises(errors.AccessDeniedError, match="of nobody")
+    with service_of(container, credential="anonymous") as service, refused:
         service.authenticate()
+
+
+@pytest.mark.parametrize("uri", ["az://acme/", "az://acme/box/"])
+@pytest.mark.parametrize("given", [{"credential": "key"}, {"account_key": "no base64!"}])
+def test_missing_credentials_are_a_failure_of_that_account(uri, given, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(errors.CredentialsError) as caught, service_of(uri, **given):
+        pass
+    assert caught.value.uri == uri
 
 
 def test_abandoned_parts_are_listed_and_removed(store, service, blobs):

@@ -364,8 +364,11 @@ def test_what_goes_wrong_is_said_in_one_message(guarded, credentials, tmp_path, 
             assert error.uri.startswith(f"gs://{BUCKET}/")
             assert "\n" not in str(error)
             without_secrets(guarded, error)
-    with service(path) as found, pytest.raises(kind, match=message):
+    with service(path) as found, pytest.raises(kind, match=message) as caught:
         found.authenticate()
+    # Where there was an answer there was somebody whom it was for.
+    named = f"the request of {EMAIL}, from {path} was refused: " in str(caught.value)
+    assert named == (caught.value.status is not None)
 
 
 def without_secrets(guarded, error):
@@ -388,7 +391,10 @@ def test_who_the_caller_is(guarded, credentials, server):
     path = credentials(guarded.identity.service_account(guarded.endpoint))
     with service(path) as found:
         assert found.authenticate() == f"{EMAIL}, from {path}"
-    with service(path, bucket="no-such-bucket") as found, pytest.raises(errors.ObjectNotFoundError, match="mb"):
+    with (
+        service(path, bucket="no-such-bucket") as found,
+        pytest.raises(errors.ObjectNotFoundError, match="bucket does not exist"),
+    ):
         found.authenticate()
     with service(None, anonymous=True, endpoint=server.endpoint) as found:
         assert found.authenticate() == "anonymous"

@@ -494,5 +494,5 @@ def test_a_batch_that_is_cut_short_is_no_success(store, server):
 def test_deleting_in_a_bucket_that_is_not_there_is_a_failure(server):
     with closing(open_store("gs://no-such-bucket")) as store:
         for keys in (["a"], ["a", "b"]):
-            with pytest.raises(errors.ObjectNotFoundError, match="mb"):
+            with pytest.raises(errors.ObjectNotFoundError, match="bucket does not exist"):
                 store.delete(keys)

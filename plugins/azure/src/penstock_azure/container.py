@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from penstock.errors import StoreConnectionError, StoreError
+from penstock.errors import CredentialsError, StoreConnectionError, StoreError
 from penstock.http import Answer, HTTPClient, Settings
 from penstock_azure.account import Account
 from penstock_azure.errors import error_of, located
@@ -52,6 +52,10 @@ def finish(answer: Answer) -> None:
             answer.read()
 
 
+def _base(account: str, container: str) -> str:
+    return f"az://{account}/{container}/" if container else f"az://{account}/"
+
+
 class Container:
     """Requests to one container, or with an empty name to its account. Threads share it.
 
@@ -61,7 +65,7 @@ class Container:
     def __init__(self, account: Account, name: str, settings: Settings, signer: Signer | None = None) -> None:
         self.account = account
         self.name = name
-        self.base = f"az://{account.name}/{name}/" if name else f"az://{account.name}/"
+        self.base = _base(account.name, name)
         self.path = f"{account.prefix}/{name}"
         self.root = f"{self.path}/"
         self.signer = signer_of(account) if signer is None else signer
@@ -73,7 +77,11 @@ class Container:
     @classmethod
     def of(cls, options: AzureOptions) -> Container:
         """The container of some options. Makes no request; raises UsageError or CredentialsError."""
-        return cls(Account.of(options), options.container, settings_of(options))
+        try:
+            return cls(Account.of(options), options.container, settings_of(options))
+        except CredentialsError as error:
+            error.uri = _base(options.account, options.container)
+            raise
 
     def uri(self, key: str) -> str:
         """The URI of an object."""

@@ -68,7 +68,7 @@ CODES: Mapping[str, Meaning] = {
     "ContainerAlreadyExists": Meaning(AlreadyExistsError),
     "ContainerBeingDeleted": Meaning(StoreError, "the container is being deleted; wait about a minute", True),
     "ContainerDisabled": Meaning(AccessDeniedError, "the container was disabled by its administrator"),
-    "ContainerNotFound": Meaning(ObjectNotFoundError, "make the container first: penstock mb az://account/container"),
+    "ContainerNotFound": Meaning(ObjectNotFoundError),
     "Crc64Mismatch": Meaning(ChecksumMismatchError, "the bytes changed on their way; send them again", True),
     "CopyAcrossAccountsNotSupported": Meaning(UnsupportedOperationError),
     "FeatureNotSupportedForAccount": Meaning(UnsupportedOperationError),

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import InvalidURIError, StoreError
+from penstock.errors import AccessDeniedError, InvalidURIError, StoreError
 from penstock.http.dialing import choose_proxy
 from penstock.service import BucketInfo, Endpoint, UploadInfo
 from penstock_azure.container import Container, finish
@@ -55,14 +55,19 @@ class AzureService:
         )
 
     def authenticate(self) -> str:
+        query = (("restype", "container"),) if self._container.name else (("comp", "list"), ("maxresults", "1"))
+        try:
+            finish(self._container.exchange("authenticate", "GET", None, query=query))
+        except AccessDeniedError as error:
+            # Without a status it is no answer: there are no credentials to tell of.
+            if error.status is not None:
+                error.message = f"the request of {self._caller()} was refused: {error.message}"
+            raise
+        return self._caller()
+
+    def _caller(self) -> str:
+        """Who the last request was from; its token, if it had one, is still at hand."""
         account = self._container.account
-        if self._container.name:
-            answer = self._container.exchange("authenticate", "GET", None, query=(("restype", "container"),))
-        else:
-            answer = self._container.exchange(
-                "authenticate", "GET", None, query=(("comp", "list"), ("maxresults", "1"))
-            )
-        finish(answer)
         if account.kind == "anonymous":
             return f"nobody (anonymous requests to the account {account.name})"
         if account.kind == "default":

@@ -114,8 +114,6 @@ def reason_error(status: int, body: bytes, uri: str, operation: str, request_id:
     elif status == 400 and "match calculated" in text:
         kind, retryable = ChecksumMismatchError, True
     remedy = _REMEDIES.get(reason or "") or _REMEDIES.get(str(status), "")
-    if status == 404 and "bucket" in text and "does not exist" in text:
-        remedy = "check the bucket's name, or make it with penstock mb"
     message = text or "the service refused the request"
     return kind(
         f"{message}; {remedy}" if remedy else message,

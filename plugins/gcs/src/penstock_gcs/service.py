@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from penstock.errors import AlreadyExistsError, StoreError, UnsupportedOperationError, UsageError
+from penstock.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    StoreError,
+    UnsupportedOperationError,
+    UsageError,
+)
 from penstock.http import Origin
 from penstock.service import BucketInfo, Endpoint, UploadInfo
 from penstock_gcs.errors import translating
@@ -49,7 +55,13 @@ class GCSService:
         target = b"/storage/v1%b?maxResults=1&fields=kind" % wire.objects
         if not bucket:
             target = f"/storage/v1/b?maxResults=1&fields=kind&project={self._project()}".encode()
-        wire.call(b"GET", target, wire.base, "authenticate").close()
+        try:
+            wire.call(b"GET", target, wire.base, "authenticate").close()
+        except AccessDeniedError as error:
+            # Without a status it is no answer: there are no credentials to tell of.
+            if error.status is not None:
+                error.message = f"the request of {wire.tokens.describe()} was refused: {error.message}"
+            raise
         return wire.tokens.describe()
 
     def list_buckets(self) -> Iterator[BucketInfo]:
