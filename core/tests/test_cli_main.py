@@ -107,6 +107,12 @@ def test_an_unknown_command_names_the_nearest():
         (["ls", "mem://a/", "-O", "name"], 2, "NAME=VALUE"),
         (["ls", "--nonsense"], 2, "--nonsense"),
         (["plugins", "show", "fil"], 2, "did you mean file?"),
+        (["plugins", "show", "azure"], 2, "no plugin named azure; did you mean az or https? (penstock-azure)"),
+        (
+            ["plugins", "show", "penstock-gcs"],
+            2,
+            "no plugin named penstock-gcs; did you mean gcs or gs? (penstock-gcs)",
+        ),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(args, code, text):
@@ -121,6 +127,18 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     done = run("ls", "s3://b/")
     assert done.exit_code == 2
     assert "pip install penstock-s3" in done.stderr
+    assert "s3+https://" in run("ls", "https://example.com/b/").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("s3", "s3"), ("s3+https", "s3"), ("az", "azure"), ("azure", "azure"), ("penstock-gcs", "gcs"), ("gs", "gcs")],
+)
+def test_of_a_plugin_that_is_not_installed_the_package_is_named(monkeypatch, name, package):
+    monkeypatch.setattr("penstock.cli.plugins.default_host", lambda: PluginHost(entries=[]))
+    done = run("plugins", "show", name)
+    assert done.exit_code == 2
+    assert done.stderr == f"penstock: no plugin named {name}; run: pip install penstock-{package}\n"
 
 
 def test_a_traceback_is_there_for_who_asks():

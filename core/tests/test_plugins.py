@@ -122,6 +122,17 @@ class TestUnknown:
         with pytest.raises(UnknownSchemeError, match=f"pip install {package}$"):
             host().store_type(scheme)
 
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_url_is_no_store(self, scheme):
+        for authority in ("example.com", "h:9000"):
+            with pytest.raises(UnknownSchemeError, match=rf"URLs are no stores.* s3\+{scheme}://") as caught:
+                host().store_type(scheme, authority)
+            assert "pip install" not in str(caught.value)
+
+    def test_the_urls_of_azure_s_hosts_are(self):
+        with pytest.raises(UnknownSchemeError, match=r"pip install penstock-azure$"):
+            host().store_type("https", "acme.blob.core.windows.net")
+
     def test_the_package_of_a_variant_is_named(self):
         with pytest.raises(UnknownSchemeError, match=r"pip install penstock-s3$"):
             host().store_type("s3+https")

@@ -321,6 +321,11 @@ def test_a_relative_path_needs_a_target():
     ]
     assert read("workload: [{op: get, uri: mem://b/a}]").target is None
     assert "unknown scheme mme://" in problems_of(BASE.replace("mem:", "mme:"))[0]
+    for uri in ("s3://", "s3+http://h:9000/", "az://acme", "gs://"):
+        text = BASE.replace("mem://b/", uri)
+        assert f"w.yaml:1:9: target: {uri.rstrip('/') if uri.startswith('az') else uri}" in problems_of(text)[0]
+        assert "names no bucket" in problems_of(text)[0]
+        assert "workload[1].path: " in problems_of(with_operation(f"{{op: list, path: '{uri}'}}"))[0]
     assert "name=value" in problems_of(BASE.replace("mem://b/", "mem://b/?x"))[0]
 
 

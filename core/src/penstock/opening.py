@@ -15,7 +15,7 @@ from penstock.plugins import PluginHost, default_host
 from penstock.store import Address, ObjectStore, StoreType
 from penstock.urls import StoreURL, parse_object, parse_store
 
-__all__ = ["Target", "open_store", "resolve_object", "resolve_place", "resolve_store"]
+__all__ = ["Target", "open_store", "require_bucket", "resolve_object", "resolve_place", "resolve_store"]
 
 
 @attrs.frozen(slots=True)
@@ -36,15 +36,19 @@ class Target:
 
     def need_bucket(self) -> None:
         """Raise InvalidURIError where the URI names only a service, not a bucket in it."""
-        if self.address.bucket == "":
-            base = self.address.base
-            write = f"; write {self.kind.form}" if self.kind.form else ""
-            raise InvalidURIError(f"{base} names no bucket{write}, or list the buckets: penstock ls {base}")
+        require_bucket(self.kind, self.address)
 
     def endpoint(self) -> str:
         """Scheme and authority, as an op-log names them."""
         scheme, mark, _ = self.address.base.partition("://")
         return f"{scheme}{mark}"
+
+
+def require_bucket(kind: StoreType, address: Address) -> None:
+    """Raise InvalidURIError where an address names only a service, not a bucket in it."""
+    if address.bucket == "":
+        write = f"; write {kind.form}" if kind.form else ""
+        raise InvalidURIError(f"{address.base} names no bucket{write}, or list the buckets: penstock ls {address.base}")
 
 
 def resolve_object(uri: str, *, options: Mapping[str, Any] | None = None, host: PluginHost | None = None) -> Target:
@@ -86,7 +90,7 @@ def open_store(
 
 
 def _resolve(url: StoreURL, options: Mapping[str, Any] | None, host: PluginHost | None, root: bool = False) -> Target:
-    kind = (host or default_host()).store_type(url.scheme)
+    kind = (host or default_host()).store_type(url.scheme, url.authority)
     address = kind.parse(url)
     if root and address.key:
         if not address.key.endswith("/"):

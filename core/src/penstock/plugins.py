@@ -82,12 +82,15 @@ class PluginHost:
         self._manager = pluggy.PluginManager("penstock")
         self._manager.add_hookspecs(hookspecs)
 
-    def store_type(self, scheme: str) -> store.StoreType:
-        """The backend of a scheme. Raises UnknownSchemeError, or PluginError when it can't be loaded."""
+    def store_type(self, scheme: str, authority: str = "") -> store.StoreType:
+        """The backend of a scheme. Raises UnknownSchemeError, or PluginError when it can't be loaded.
+
+        ``authority`` is that of the URI, if it is known: what is missing may depend on the host.
+        """
         name = scheme.replace("+", ".")
         found = self._find("penstock.stores", name)
         if not found:
-            raise UnknownSchemeError(self._unknown_scheme(scheme))
+            raise UnknownSchemeError(self._unknown_scheme(scheme, authority))
         kind: store.StoreType = self._load("penstock.stores", name, found)
         return kind
 
@@ -194,11 +197,13 @@ class PluginHost:
             self._manager.unregister(module)
             raise
 
-    def _unknown_scheme(self, scheme: str) -> str:
+    def _unknown_scheme(self, scheme: str, authority: str) -> str:
         installed = ", ".join(f"{name.replace('.', '+')}://" for name in self.names("penstock.stores"))
         text = f"unknown scheme {scheme}://; installed: {installed or 'none'}"
         if scheme.replace("+", ".") in self._disabled:
             return f"{text}; {scheme} is disabled by PENSTOCK_DISABLE_PLUGINS"
+        if scheme in ("http", "https") and authority and ".blob." not in authority:
+            return f"{text}; URLs are no stores: for an S3 endpoint write s3+{scheme}://host:port/bucket/key"
         package = PACKAGES.get(scheme.partition("+")[0])
         return f"{text}; for {scheme}:// run: pip install {package}" if package else text
 

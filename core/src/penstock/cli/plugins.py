@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from penstock.cli.common import json_option, print_json
 from penstock.cli.text import table
 from penstock.errors import PenstockError, PluginError, UsageError
 from penstock.options import describe, nearest, resolve
-from penstock.plugins import PluginHost, PluginRecord, default_host
+from penstock.plugins import PACKAGES, PluginHost, PluginRecord, default_host
 from penstock.quantities import format_bytes
 
 __all__ = ["plugins"]
@@ -64,11 +65,24 @@ def _find(host: PluginHost, name: str) -> PluginRecord:
     records = host.records()
     found = [record for record in records if record.name == wanted]
     if not found:
-        raise UsageError(f"no plugin named {name}; {nearest(name, (_typed(record) for record in records))}")
+        raise UsageError(f"no plugin named {name}; {_instead(name, records)}")
     for record in found:
         if record.problem:
             raise PluginError(record.problem)
     return found[0]
+
+
+def _instead(name: str, records: Sequence[PluginRecord]) -> str:
+    """What to write, or to install, for a name that no plugin has; it may be that of a package."""
+    package = name if name.startswith("penstock-") else f"penstock-{name}"
+    brought = sorted({_typed(record) for record in records if record.distribution == package})
+    if brought:
+        return f"did you mean {' or '.join(brought)}? ({package})"
+    if package not in PACKAGES.values():
+        package = PACKAGES.get(name.partition("+")[0], "")
+    if package:
+        return f"run: pip install {package}"
+    return nearest(name, map(_typed, records))
 
 
 def _typed(record: PluginRecord) -> str:

@@ -13,6 +13,7 @@ import attrs
 
 from penstock.errors import PenstockError
 from penstock.globs import has_wildcard
+from penstock.opening import require_bucket
 from penstock.options import check_value, nearest
 from penstock.plugins import default_host
 from penstock.urls import parse_object, parse_store
@@ -106,7 +107,7 @@ def _check_processes(config: Config, reader: Reader) -> None:
 
 
 def _check_target(config: Config, reader: Reader) -> bool:
-    return config.target is None or _try(reader, "target", partial(_check_scheme, config.target, store=True))
+    return config.target is None or _try(reader, "target", partial(_check_uri, config.target, store=True))
 
 
 def _check_relative(config: Config, reader: Reader) -> None:
@@ -116,9 +117,10 @@ def _check_relative(config: Config, reader: Reader) -> None:
                 reader.note(path, f"{text!r} is relative, and there is no target; write target, or a whole URI here")
 
 
-def _check_scheme(uri: str, *, store: bool = False) -> None:
+def _check_uri(uri: str, *, store: bool = False) -> None:
     url = parse_store(uri) if store else parse_object(uri)
-    default_host().store_type(url.scheme)
+    kind = default_host().store_type(url.scheme, url.authority)
+    require_bucket(kind, kind.parse(url))
 
 
 def _check_operations(config: Config, reader: Reader) -> None:
@@ -150,7 +152,7 @@ def _check_place(path: str, text: str, reader: Reader) -> None:
     if text.startswith("/"):
         reader.note(path, f"{text!r} begins with a slash; write it relative to target, or as a URI: file://{text}")
     elif "://" in text:
-        _try(reader, path, lambda: _check_scheme(text))
+        _try(reader, path, lambda: _check_uri(text))
 
 
 def _check_new(path: str, text: str, reader: Reader, *, directory: bool = False) -> None:

@@ -135,7 +135,8 @@ def parse_url(url: StoreURL) -> Address:
         host = url.authority.rpartition("@")[2]
         raise InvalidURIError(
             f"'https://{host}/…': only https://ACCOUNT.blob.core.windows.net (or another of Azure's clouds) can stand "
-            "here; for another host write az://account/container/key with the option endpoint"
+            "here; for another host write az://account/container/key with the option endpoint, "
+            "for an S3 endpoint s3+https://host/bucket/key"
         )
     if "sig" in url.query or _SIGNED.search(url.path):
         raise InvalidURIError(
