@@ -17,7 +17,7 @@ COMMANDS = {
     "run": Entry("penstock.cli.run:run", "Run a workload file and write a result directory.", _BENCH),
     "config": Entry("penstock.cli.config:config", "Check workload files; print their schema.", _BENCH),
     "capture": Entry("penstock.cli.capture:capture", "Run a program and record its calls in an operation log.", _BENCH),
-    "oplog": Entry("penstock.cli.oplog:oplog", "Read operation logs.", _BENCH),
+    "oplog": Entry("penstock.cli.oplog:oplog", "Read, sort, merge, convert and check operation logs.", _BENCH),
     "ls": Entry("penstock.cli.listing:ls", "List objects and common prefixes, or the buckets of a service.", _DATA),
     "stat": Entry("penstock.cli.listing:stat", "Show what a store knows of an object.", _DATA),
     "count": Entry("penstock.cli.listing:count", "Count objects and their bytes.", _DATA),

@@ -1,4 +1,4 @@
-"""``oplog head``: look into an operation log."""
+"""The group ``oplog``, and ``oplog head``: look into an operation log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import attrs
 import click
 
 from penstock.cli.common import json_option, print_json, verbose_option, warn
+from penstock.cli.logchecks import validate
+from penstock.cli.logfiles import anonymize, convert, merge, sort
 from penstock.cli.text import table
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _SHOWN = ("idx", "thread", "op", "n_objects", "bytes", "endpoint", "file", "star
 
 @click.group()
 def oplog() -> None:
-    """Read operation logs."""
+    """Read, sort, merge, convert, check and anonymize operation logs."""
 
 
 @oplog.command()
@@ -61,14 +63,20 @@ def head(log: str, limit: int, as_tsv: bool, as_json: bool, skip_bad_rows: bool)
         _say_what_is_wrong(reader)
 
 
+for _command in (sort, merge, convert, validate, anonymize):
+    oplog.add_command(_command)
+
+
 def _facts(row: Row) -> dict[str, object]:
     """The row for JSON, which has no lone surrogates."""
-    facts = attrs.asdict(row)
-    return {name: _legal(value) if isinstance(value, str) else value for name, value in facts.items()}
+    facts = attrs.asdict(row) | {"extra": dict(row.extra)}
+    return {name: _legal(value) for name, value in facts.items()}
 
 
-def _legal(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+def _legal(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _legal(text) for name, text in value.items()}
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _cells(row: Row) -> tuple[str, ...]:
