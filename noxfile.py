@@ -123,6 +123,7 @@ def types(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """Core's own tests. The backends are there because the command copies between them."""
     install_wheels(session, *PLUGINS)
+    install_test_needs(session, CORE)
     pytest(session, *QUICK, "-n", "auto", "core/tests")
 
 
