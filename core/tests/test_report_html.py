@@ -170,6 +170,25 @@ def fields_of(value):
     return set().union(*(fields_of(each) for each in value)) if isinstance(value, list) else set()
 
 
+@pytest.mark.parametrize(
+    ("fields", "nothing"),
+    [
+        ({"status": "failed"}, True),
+        ({"status": "failed", "phases": [PhaseOutcome(name="prepare", seconds=1.0, failed=1)]}, True),
+        ({"status": "failed", "phases": [PhaseOutcome(name="prepare", seconds=1.0, objects_found=1)]}, False),
+        ({"status": "failed", "warmup_operations": 1}, False),
+        ({"status": "interrupted"}, False),
+        ({"status": "done"}, False),
+    ],
+)
+def test_of_a_run_that_did_nothing_there_is_only_the_reason(tmp_path, fields, nothing):
+    known = {"totals": Tally(), "phases": [], "errors": ErrorTable(), "reason": "the key is wrong"}
+    text = written(tmp_path, make_outcome(seconds=0, **(known | fields)))
+    assert (sorted(text) == ["config.yaml", "plan.json", "result.json"]) == nothing
+    assert ("report.html" in text) != nothing
+    assert "the key is wrong" in text["result.json"]
+
+
 def test_every_file_is_written_and_config_is_as_given(tmp_path):
     text = written(tmp_path, make_outcome(seconds=2), config_text="# mine\nworkload: [] # \u00b5\n")
     assert sorted(text) == [

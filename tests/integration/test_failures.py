@@ -217,6 +217,18 @@ def test_a_configuration_that_cannot_work_is_refused_with_the_remedy(penstock, t
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.parametrize("options", [[], ["-q"]])
+def test_a_run_that_can_not_begin_says_why_once(penstock, options):
+    text = "target: mem:///\nworkload: [{op: get, path: '*'}]\n"
+    finished = penstock("run", *options, str(penstock.write(text)))
+    assert finished.code == 1
+    assert finished.out == ""
+    assert finished.err.count("nothing matches") == 1
+    assert finished.result["status"] == "failed"
+    assert "nothing matches" in finished.result["reason"]
+    assert not (finished.results / "report.html").exists()
+
+
 def test_a_missing_file_is_named(penstock):
     finished = penstock("run", "nowhere.yaml")
     assert finished.code == 2

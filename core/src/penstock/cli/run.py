@@ -61,10 +61,13 @@ def run(
     finally:
         for each in views:
             each.close()
+    told = False
     if as_json:
         click.echo((result.directory / "result.json").read_text(), nl=False)
-    else:
+    elif not result.outcome.did_nothing:
         print_summary(result.outcome, result.report)
-    if result.outcome.reason:
+        # The summary says why; who sees both streams at once is not told twice.
+        told = sys.stdout.isatty() and sys.stderr.isatty()
+    if result.outcome.reason and not told:
         click.echo(f"penstock: {result.outcome.status}: {result.outcome.reason}", err=True)
     context.exit(result.outcome.exit_code)

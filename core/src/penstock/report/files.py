@@ -48,6 +48,9 @@ def write_results(
 ) -> Path:
     """Write every file of a result into ``directory`` and return the path of ``report.html``.
 
+    Of a run that did nothing there are no figures: of it ``config.yaml``, ``plan.json`` and ``result.json`` are
+    written, and the path is that of ``result.json``.
+
     ``config_text`` is the configuration as it was given; ``plan``, as it was resolved, must be what JSON can hold.
     Each file appears complete or not at all; one that exists is replaced. ``result.json`` is described in
     :mod:`penstock.report.summary`, the tables in :mod:`penstock.report.tables`.
@@ -57,6 +60,8 @@ def write_results(
     _write(place / "config.yaml", [config_text])
     _write(place / "plan.json", _json(plan))
     _write(place / "result.json", _compact_json(summary))
+    if outcome.did_nothing:
+        return place / "result.json"
     _write(place / "results.tsv", results_lines(outcome))
     _write(place / "perf_log.tsv", perf_log_lines(outcome))
     _write(place / "histograms.hlog", hlog_lines(outcome))

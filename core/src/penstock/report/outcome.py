@@ -108,6 +108,13 @@ class Outcome:
         return [worker for worker in self.workers if worker.lost is not None]
 
     @property
+    def did_nothing(self) -> bool:
+        """Whether it failed before any operation ended or any object was made: there is only the reason to report."""
+        made = any(phase.objects_made or phase.objects_found for phase in self.phases)
+        happened = self.totals.cells or self.warmup_operations or self.lost_workers or made
+        return self.status == "failed" and not happened
+
+    @property
     def client_cpu_seconds(self) -> float | None:
         """Processor seconds of the workers together; None when no worker reported any."""
         known = [worker.cpu_seconds for worker in self.workers if worker.cpu_seconds is not None]
