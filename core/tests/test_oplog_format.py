@@ -108,6 +108,23 @@ def test_bulk_and_single_lines_are_those_of_the_naive_formatter(calls, idx, offs
     assert (buffer.rows == before).all()
 
 
+@given(st.lists(rows, min_size=1, max_size=30))
+@example(
+    [(Op.PUT, "a", 1, 2, 3, 4, 1, "", 0), (Op.PUT, "bb", 1, 0, 3, 4, 1, "", 0), (Op.GET, "c", 1, 2, 3, 4, 1, "", 0)]
+)
+@example([(Op.PUT, "a", 1, 2, 3, 4, 1, "", 0), (Op.PUT, "bb", 1, 2, 3, 4, 1, "E: x", 0)])
+def test_rows_of_15_columns(calls):
+    buffer = buffer_of(calls)
+    expected = []
+    for place, call in enumerate(calls):
+        *cells, end, took = naive_line(place, 3, call, 5, "").rstrip(b"\n").split(b"\t")
+        last = cells[10] if call[0] is Op.PUT else b""
+        expected.append(b"\t".join([*cells, last, end, took, b"0\n"]))
+    formatter = Formatter(ENDPOINTS, Anchor(5), wide=True)
+    assert formatter.format(buffer, 0, buffer.count, 0) == b"".join(expected)
+    assert [formatter.line(buffer, place, place) for place in range(len(calls))] == expected
+
+
 def test_a_slice_of_a_buffer():
     calls = [(Op.GET, f"k{n}", 10, 11, 12 + n, n, 1, "E: x" if n == 4 else "", 0) for n in range(9)]
     formatter = Formatter(ENDPOINTS, Anchor(0))

@@ -20,6 +20,7 @@ from penstock.errors import ObjectNotFoundError, OpLogError, UsageError
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.metering import ThreadRecorders
 from penstock.oplog import COLUMNS, OpLog, OpLogWriter, join_parts, read
+from penstock.oplog.columns import COLUMNS_15
 from penstock.oplog.writer import OpLogWriter as Writer
 from penstock.records import BufferPool, Endpoint, Op, RecordBuffer, Recorder
 from penstock.sinks import Collect, Discard
@@ -634,3 +635,17 @@ class TestPool:
         assert source.current() is source.all[0]
         run_threads(lambda _: found.put(source.current()), 1)
         assert [recorder.thread for recorder in source.all] == [3, 4]
+
+
+def test_a_log_of_15_columns(log_path):
+    buffer = RecordBuffer(4)
+    recorder = Recorder(0, lambda filled: buffer)
+    recorder.add(Op.PUT, "a", 1, 2, 3, 4)
+    recorder.add(Op.GET, "b", 1, 2, 3, 4)
+    with OpLogWriter(log_path, endpoints=ENDPOINTS, anchor=Anchor(0), columns=15) as writer:
+        writer.write(buffer, 0, 2)
+    with read(log_path, strict=True) as reader:
+        assert reader.columns == COLUMNS_15
+        assert [(row.first_byte_ns, row.last_byte_ns, row.category) for row in reader] == [(2, 2, "0"), (2, None, "0")]
+    with pytest.raises(OpLogError, match="choose 13 or 15"):
+        OpLogWriter(log_path, endpoints=ENDPOINTS, anchor=Anchor(0), columns=14)

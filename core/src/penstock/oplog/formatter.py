@@ -34,9 +34,14 @@ _OPS: Final = [name.encode() for name in ("", *Op.__members__)]
 class Formatter:
     """Formats the rows of one process. ``endpoints`` may grow; its entries must not change."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], anchor: Anchor, client_id: str = "") -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], anchor: Anchor, client_id: str = "", *, wide: bool = False
+    ) -> None:
+        """``wide`` rows have 15 columns: ``last_byte``, when a put's body had been sent, and ``cat``, which is 0."""
         self._endpoints = endpoints
         self._anchor = anchor
+        self._wide = wide
+        self._end = b"\t0\n" if wide else b"\n"
         measured = escape(client_id)
         #: By whether the row is of the warm-up, which no other column could say.
         self._clients = (measured, f"{measured}/{WARMING}" if measured else WARMING)
@@ -76,11 +81,12 @@ class Formatter:
                 escape(buffer.errors[error - 1]) if error else "",
                 self._time(start),
                 self._time(first) if first > 0 else "",
+                *([self._time(first) if first > 0 and op == Op.PUT else ""] if self._wide else ()),
                 self._time(end),
-                f"{end - start}\n",
+                f"{end - start}",
             )
         )
-        return text.encode()
+        return text.encode() + self._end
 
     def _matrix(self, thread: int, rows: Array, names: Texts, nbytes: Array, duration: Array, idx: int) -> bytes:
         text = Matrix(len(rows))
@@ -104,10 +110,15 @@ class Formatter:
         if given.any():
             self._stamp(text, np.where(given, rows["first"], rows["start"]), given)
         text.constant(b"\t")
+        if self._wide:
+            sent = given & (rows["op"] == Op.PUT)
+            if sent.any():
+                self._stamp(text, np.where(sent, rows["first"], rows["start"]), sent)
+            text.constant(b"\t")
         self._stamp(text, rows["end"])
         text.constant(b"\t")
         text.digits(duration)
-        text.constant(b"\n")
+        text.constant(self._end)
         return text.render()
 
     def _stamp(self, text: Matrix, monotonic: Array, given: Array | None = None) -> None:
