@@ -328,7 +328,7 @@ if __name__ == "__main__":
         assert oplog.part_paths(log) == []
 
     def test_a_forked_child_uses_the_stores_of_its_parent_and_a_part_of_its_own(self, tmp_path, log):
-        run_program(
+        done = run_program(
             tmp_path,
             PROGRAM
             + """
@@ -346,6 +346,7 @@ assert captured.joined.cut_off == (), captured
 """,
         )
         assert keys_of(log) == {"parent": 20002, "child": 1}
+        assert done.stderr == "", "the child says nothing of rows that are its parent's"
 
     def test_an_explicit_log_is_no_business_of_children(self, tmp_path, log):
         run_program(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from penstock import oplog
 from penstock.cli import main
+from penstock.errors import OpLogError
 
 PROGRAM = """
 import multiprocessing, os, signal, sys
@@ -114,6 +116,42 @@ def test_it_outlives_what_ends_the_program(here, number):
     assert {"fork", "spawn"} <= set(keys_of("log.tsv.zst"))
 
 
+@pytest.mark.parametrize(("ending", "code"), [("0", 1), ("5", 5)])
+def test_parts_that_are_still_written_are_left(here, ending, code):
+    head, _, _ = PROGRAM.partition("if __name__")
+    (here / "program.py").write_text(
+        head
+        + f"""
+work("own")
+ready, done = os.pipe()
+if not os.fork():
+    work("outliving")
+    os.close(1)
+    os.close(2)
+    os.write(done, b"x")
+    import time
+    while not os.path.exists("stop"):
+        time.sleep(0.01)
+    sys.exit()
+os.read(ready, 1)
+sys.exit({ending})
+"""
+    )
+    try:
+        done = penstock("capture", "log.tsv.zst", "--", sys.executable, "program.py", code=code)
+        assert "is still being written" in done.stderr
+        assert len(oplog.part_paths("log.tsv.zst")) == 2
+    finally:
+        (here / "stop").touch()
+    for _ in range(3000):
+        try:
+            assert oplog.collect("log.tsv.zst").cut_off == ()
+            break
+        except OpLogError:
+            time.sleep(0.01)
+    assert keys_of("log.tsv.zst") == {"own": 1, "outliving": 1}
+
+
 @pytest.mark.parametrize(
     ("args", "code", "text"),
     [
@@ -127,6 +165,7 @@ def test_what_can_not_be(here, args, code, text):
     done = CliRunner().invoke(main, ["capture", *args])
     assert done.exit_code == code
     assert text in done.stderr
+    assert os.listdir() == ["program.py"]
 
 
 def test_parts_that_were_left(here):

@@ -52,8 +52,9 @@ class ThreadRecorders:
         return recorder
 
     def abandon(self) -> None:
-        """Called in a forked child, where who held the lock may be gone."""
-        self._lock = threading.Lock()
+        """Called in a forked child: forget the parent's threads, one of which may have held the lock."""
+        self._local, self._lock = threading.local(), threading.Lock()
+        self._owners, self.all = [], []
 
     def _assign(self, thread: threading.Thread) -> Recorder:
         for place, owner in enumerate(self._owners):

@@ -265,8 +265,9 @@ class BufferPool:
                 self._free.put(RecordBuffer(self._capacity))
 
     def abandon(self) -> None:
-        """Called in a forked child, which has no consumer: all rows are dropped, and nobody waits."""
+        """Called in a forked child, which has no consumer: its rows are dropped, and nobody waits."""
         self._lock = threading.Lock()
+        self.dropped = 0
         self.full, self._free = queue.SimpleQueue(), queue.SimpleQueue()
         self._closed = True
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.common import env_file_option, verbose_option, warn
-from penstock.errors import UsageError
+from penstock.cli.lazy import FAILED
+from penstock.errors import OpLogError, UsageError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -48,8 +49,8 @@ def capture(
     """Run COMMAND and record every call on a store that it makes through penstock, in the operation log LOG.
 
     Every process below COMMAND that imports penstock writes a part of its own beside LOG, forked and spawned ones too;
-    when COMMAND ends the parts are joined, so processes that outlive it are not in the log. The exit code is that of
-    COMMAND; 128 and the signal's number when one killed it.
+    when COMMAND ends the parts are joined, unless a process that outlives it still writes its own. The exit code is
+    that of COMMAND, 128 and the signal's number when one killed it; 1 when COMMAND did well and the log did not.
     """
     from penstock.oplog.capturing import collect, environment, prepare
 
@@ -63,10 +64,13 @@ def capture(
         level=level,
         buffer=buffer,
     )
+    code = _run(command, variables)
     try:
-        return _run(command, variables)
-    finally:
         _say(log, collect(path, sort=sort, level=level or 1))
+    except OpLogError as error:
+        warn(error)
+        return code or FAILED
+    return code
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:

@@ -248,9 +248,14 @@ def prepare(path: str) -> None:
 def collect(path: str | os.PathLike[str], *, sort: bool = False, level: int = 1) -> Joined:
     """Make one log at ``path`` of the parts beside it, when the processes that wrote them have ended; see ``capture``.
 
-    The parts are removed then. Without parts the log has no rows. Raises OpLogError; the parts are left then.
+    The parts are removed then. Without parts the log has no rows. Raises OpLogError, also when a process of this host
+    still writes one; the parts are left then.
     """
-    joined = join_parts(part_paths(path), path, level=level, distinct_threads=True)
+    parts = part_paths(path)
+    for part in parts:
+        if _is_being_written(part):
+            raise OpLogError(f"{part} is still being written; penstock.oplog.collect joins the parts afterwards")
+    joined = join_parts(parts, path, level=level, distinct_threads=True)
     if sort:
         sort_in_place(os.fspath(path), level=level)
     return joined
@@ -302,6 +307,19 @@ def _new_part(path: str) -> str:
             ) from error
         return part
     raise AssertionError("a count does not end")
+
+
+def _is_being_written(part: str) -> bool:
+    """Whether the process that the part is named for is here, and has it open."""
+    number = re.search(r"\.part-(\d+)", os.path.basename(part))
+    assert number is not None
+    whole = os.path.realpath(part)
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{number[1]}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{number[1]}/fd/{fd}") == whole:
+                    return True
+    return False
 
 
 def _split(path: str) -> tuple[str, str]:
