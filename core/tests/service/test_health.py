@@ -159,6 +159,7 @@ def test_all_is_well(cloud, server):
     assert facts["uri"]["place"] == uri_of(server) + "sub/dir"
     assert facts["uri"]["endpoint"] == f"http://127.0.0.1:{server.server_port}"
     assert facts["uri"]["option access_key"] == "me (from $TEST_CLOUD_KEY)"
+    assert "option bucket" not in facts["uri"]
     assert facts["uri"]["option secret_key"] == "set (from $TEST_CLOUD_SECRET)"
     assert facts["resolve"] == {"host": "127.0.0.1", "addresses": "127.0.0.1"}
     assert facts["connect"]["127.0.0.1"].startswith("connected in ")

@@ -26,6 +26,7 @@ from penstock.errors import (
 )
 from penstock.layers.switch import switched
 from penstock.opening import Target, resolve_object
+from penstock.options import describe
 from penstock.quantities import format_duration
 from penstock.service import StoreService
 from penstock.sinks import Collect
@@ -126,9 +127,11 @@ class _Checkup:
         target = self._target = resolve_object(self._uri, options=self._given)
         facts["backend"] = target.kind.summary or target.kind.schemes[0]
         facts["place"] = redact(target.address.base + target.address.key)
+        implied = {option.name for option in describe(target.kind.options) if not option.query}
         for field in attrs.fields(type(target.resolved.options)):
             origin = target.resolved.origins.get(field.name, "default")
-            if origin != "default":
+            # What the URI's own form implies, such as the bucket, stands in the place already.
+            if origin != "default" and not (origin == "uri" and field.name in implied):
                 value = getattr(target.resolved.options, field.name)
                 # Fields that options.option() calls secret are kept out of repr.
                 text = redact(str(value)) if field.repr else "set"
