@@ -82,6 +82,18 @@ def test_a_run_of_64_lanes_in_2_processes(container, tmp_path):
 def test_a_wrong_key(container):
     told = refused(container, AZURE_STORAGE_KEY=MARKER)
     assert "is the account key right" in told
+    assert f"try: penstock health {container}\n" in told
+    done = penstock("health", container, AZURE_STORAGE_KEY=MARKER)
+    assert done.returncode == 1
+    assert "by its key (from account_key) was refused" in done.stdout
+    assert "remedy: check these credentials" in done.stdout
+
+
+def test_without_credentials_what_gives_some_is_named(server):
+    done = penstock("ls", f"az://{server.account}", "-O", "credential=key", AZURE_STORAGE_KEY="")
+    assert done.returncode == 1
+    assert f"penstock: az://{server.account}/: the option credential is key" in done.stderr
+    assert "`penstock plugins show az`" in done.stderr
 
 
 def test_another_account(container, server):
