@@ -192,7 +192,6 @@ class OpLog:
 
     def _forsake(self) -> None:
         """In a forked child: the file and the thread that writes it are the parent's."""
-        atexit.unregister(self.close)
         self._lock = threading.Lock()
         self._recorders.abandon()
         self._pool.abandon()
