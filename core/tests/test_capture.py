@@ -371,6 +371,38 @@ with penstock.oplog.start("log.tsv.zst", buffer=10):
         assert keys_of(log) == {"parent": 30}
         assert keys_of(tmp_path / "child.tsv") == {"own": 1}
 
+    def test_children_that_are_forked_while_threads_record(self, tmp_path, log):
+        done = run_program(
+            tmp_path,
+            """
+import os, threading
+import penstock
+with penstock.oplog.capture("log.tsv.zst", buffer=8) as captured:
+    store = penstock.connect("mem://x/")
+    store.put("k", b"")
+    on = True
+    def hammer():
+        while on:
+            store.stat("k")
+            penstock.connect("mem://x/").stat("k")
+    threads = [threading.Thread(target=hammer) for _ in range(4)]
+    for thread in threads: thread.start()
+    for n in range(20):
+        child = os.fork()
+        if not child:
+            for n in range(25):
+                store.stat("k")
+                penstock.stat("mem://x/k")
+            os._exit(penstock.oplog.stop().accepted)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 50
+    on = False
+    for thread in threads: thread.join()
+    counts = penstock.oplog.stop()
+print(captured.joined.rows - counts.written, captured.joined.parts, counts.dropped, captured.joined.cut_off)
+""",
+        )
+        assert done.stdout == "1000 21 0 ()\n"
+
     def test_a_killed_worker_leaves_its_whole_rows(self, tmp_path, log):
         run_program(
             tmp_path,
