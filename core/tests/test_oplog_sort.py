@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -187,6 +188,23 @@ def test_other_forms_of_logs(tmp_path):
         ("PUT", "k", (("own", ""),)),
         ("GET", 'a,"b"\nc', (("own", "x"),)),
     ]
+
+
+def test_what_sorting_does_not_judge_is_kept(tmp_path):
+    lines = [line(0, 9).replace("\t7\t", "\tmany\t"), line(1, 5).replace("GET", "FROB")]
+    source = write(tmp_path / "a.tsv", lines)
+    sort_log(source, tmp_path / "b.jsonl")
+    texts = [json.loads(text) for text in (tmp_path / "b.jsonl").read_text().splitlines()]
+    assert [(text["op"], text["bytes"]) for text in texts] == [("FROB", 7), ("GET", "many")]
+    for bad, problem in [
+        (lines, "column bytes of a row holds 'many'"),
+        ([line(0, 5, first="soon")], "column first_byte of a row: 'soon' is not a time"),
+        ([line(0, 5).replace("\t7\t", f"\t{2**63}\t")], "column bytes holds what 64 bits can't"),
+        ([line(0, 5, first="9999-01-01T00:00:00Z")], "column first_byte holds what 64 bits can't"),
+    ]:
+        with pytest.raises(OpLogError, match=problem):
+            sort_log(write(source, bad), tmp_path / "c.parquet")
+    assert sorted(os.listdir(tmp_path)) == ["a.tsv", "b.jsonl"]
 
 
 def test_targets_that_can_not_be_written(tmp_path):

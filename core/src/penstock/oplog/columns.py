@@ -69,7 +69,7 @@ def unescape(text: str) -> str:
 def format_time(wall_ns: int) -> str:
     """Nanoseconds since 1970 as RFC 3339 in UTC with nine digits and ``Z``."""
     seconds, fraction = divmod(wall_ns, _SECOND)
-    return f"{format_seconds(seconds)}{fraction:09d}Z"
+    return f"{_format_second(seconds)}{fraction:09d}Z"
 
 
 def format_seconds(seconds: int) -> str:
@@ -101,6 +101,11 @@ def parse_time(text: str) -> int:
 @functools.lru_cache(maxsize=4096)
 def _parse_second(text: str) -> int:
     return parse_time(f"{text}Z")
+
+
+@functools.lru_cache(maxsize=4096)
+def _format_second(seconds: int) -> str:
+    return format_seconds(seconds)
 
 
 def _escape_one(match: re.Match[str]) -> str:

@@ -52,18 +52,26 @@ class ParquetSink:
             self._flush()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of the file, which will be removed."""
+        self._rows = []
+        self._writer.close()
+
     def _flush(self) -> None:
         arrays = []
         for (name, kind), cells in zip(self._types, zip(*self._rows, strict=True), strict=True):
             values: list[Any]
             if name in _NUMBERS:
-                values = [int(cell) if cell else None for cell in cells]
+                values = [_number(name, cell) for cell in cells]
             elif name in _TIMES:
-                values = [parse_time(cell) if cell else None for cell in cells]
+                values = [_time(name, cell) for cell in cells]
             else:
                 # Arrow's strings are UTF-8, so a lone surrogate keeps its escape.
                 values = [_SURROGATE.sub(_escaped, unescape(cell)) for cell in cells]
-            arrays.append(self._arrow.array(values, kind))
+            try:
+                arrays.append(self._arrow.array(values, kind))
+            except (OverflowError, self._arrow.ArrowException) as error:
+                raise OpLogError(f"column {name} holds what 64 bits can't: {error}") from error
         self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
         self._rows = []
 
@@ -72,6 +80,22 @@ def _type_of(arrow: Any, name: str) -> Any:
     if name in _NUMBERS:
         return arrow.int64()
     return arrow.timestamp("ns", tz="UTC") if name in _TIMES else arrow.string()
+
+
+def _number(name: str, cell: str) -> int | None:
+    try:
+        return int(cell) if cell else None
+    except ValueError:
+        raise OpLogError(
+            f"column {name} of a row holds {cell!r}, which is no number; Parquet has no place for it"
+        ) from None
+
+
+def _time(name: str, cell: str) -> int | None:
+    try:
+        return parse_time(cell) if cell else None
+    except ValueError as error:
+        raise OpLogError(f"column {name} of a row: {error}; Parquet has no place for it") from None
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -59,7 +59,7 @@ class Row:
             format_time(self.end_ns),
             str(self.duration_ns),
         )
-        if columns is COLUMNS:
+        if columns == COLUMNS:
             return known
         cells = dict(zip(COLUMNS, known, strict=True)) | {name: escape(text) for name, text in self.extra}
         cells["last_byte"] = "" if self.last_byte_ns is None else format_time(self.last_byte_ns)

@@ -57,6 +57,7 @@ class Target:
         self._temporary = os.path.join(folder, f".{name}.{os.getpid()}.part")
         if _is_special(self.path):
             self._temporary = self.path
+        self._sink: _Sink | None = None
         with self._explained():
             self._file: BinaryIO = open(self._temporary, "wb")  # noqa: SIM115 - closed by __exit__
         try:
@@ -68,6 +69,7 @@ class Target:
 
     def append(self, text: bytes) -> None:
         """Write whole lines. Raises OpLogError."""
+        assert self._sink is not None
         with self._explained():
             self._sink.append(text)
 
@@ -80,6 +82,7 @@ class Target:
         if error is not None:
             self._discard()
             return
+        assert self._sink is not None
         try:
             with self._explained():
                 self._sink.finish()
@@ -91,6 +94,9 @@ class Target:
             raise
 
     def _discard(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._sink is not None:
+                self._sink.abandon()
         with contextlib.suppress(OSError):
             self._file.close()
         if self._temporary != self.path:
@@ -116,6 +122,7 @@ def _is_special(path: str) -> bool:
 class _Sink(Protocol):
     def append(self, text: bytes) -> None: ...
     def finish(self) -> None: ...
+    def abandon(self) -> None: ...
 
 
 def _sink(form: str, file: BinaryIO, columns: Sequence[str], level: int, *, packed: bool) -> _Sink:
@@ -132,7 +139,14 @@ def _sink(form: str, file: BinaryIO, columns: Sequence[str], level: int, *, pack
     return out
 
 
-class _Plain:
+class _Nothing:
+    """Sinks that hold nothing which has to be given up."""
+
+    def abandon(self) -> None:
+        pass
+
+
+class _Plain(_Nothing):
     def __init__(self, file: BinaryIO) -> None:
         self._write = file.write
 
@@ -143,7 +157,7 @@ class _Plain:
         pass
 
 
-class _Packed:
+class _Packed(_Nothing):
     def __init__(self, file: BinaryIO, level: int) -> None:
         import zstandard
 
@@ -157,7 +171,7 @@ class _Packed:
         self._write(self._frame.flush())
 
 
-class _Csv:
+class _Csv(_Nothing):
     def __init__(self, out: _Sink, columns: Sequence[str]) -> None:
         self._out = out
         self._write(["\t".join(columns)])
@@ -176,7 +190,7 @@ class _Csv:
         self._out.append(_encode(file.getvalue()))
 
 
-class _Json:
+class _Json(_Nothing):
     def __init__(self, out: _Sink, columns: Sequence[str]) -> None:
         self._out = out
         self._cells: list[tuple[str, Callable[[str], Any]]] = [(name, _json_of(name)) for name in columns]
@@ -194,10 +208,18 @@ class _Json:
 
 def _json_of(name: str) -> Callable[[str], Any]:
     if name in _NUMBERS:
-        return lambda cell: int(cell) if cell else None
+        return _number
     if name in _TIMES:
         return lambda cell: cell or None
     return unescape
+
+
+def _number(cell: str) -> int | str | None:
+    """What is no number stays text: sorting and merging do not judge what they do not need."""
+    try:
+        return int(cell) if cell else None
+    except ValueError:
+        return cell
 
 
 def _encode(text: str) -> bytes:
