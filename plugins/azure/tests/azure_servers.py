@@ -108,6 +108,8 @@ def _install(home: Path) -> None:
     npm = _node().parent / "npm"
     arguments = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error", "--omit=dev"]
     environment = {**os.environ, "PATH": f"{npm.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # node brings certificates of its own; those of the system are the ones that everything else here trusts.
+    environment.setdefault("NODE_USE_SYSTEM_CA", "1")
     done = subprocess.run(
         [str(npm), "install", f"--prefix={home}", *arguments, f"azurite@{AZURITE}"],
         capture_output=True,
