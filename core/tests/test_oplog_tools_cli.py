@@ -180,3 +180,9 @@ def test_columns_of_the_authors_own_are_shown(tmp_path):
         '{"op": "GET", "file": "k", "start": "1970-01-01T00:00:01Z", "duration_ns": 1, "own": "x\\ud800"}\n'
     )
     assert json.loads(oplog("head", path, "--json").stdout)["extra"] == {"own": "x\\ud800"}
+
+
+def test_head_shows_the_text_of_every_column(tmp_path):
+    columns = (*COLUMNS[:11], "last_byte", *COLUMNS[11:], "cat", "own")
+    path = write(tmp_path / "a.tsv", [row(0, 1, last_byte_ns=3, category="2", extra=(("own", "x\ty"),))], columns)
+    assert oplog("head", path, "--tsv").stdout == path.read_text()

@@ -43,7 +43,8 @@ def head(log: str, limit: int, as_tsv: bool, as_json: bool, skip_bad_rows: bool)
     It reads TSV, CSV and JSON lines, plain or zstd-compressed, also logs of other programs. Of a log that was cut off
     it prints the rows that are whole, says so on standard error, and succeeds. A log without a header is a failure.
     """
-    from penstock.oplog import COLUMNS, read
+    from penstock.oplog import read
+    from penstock.oplog.converting import columns_of
 
     if as_tsv and as_json:
         raise click.UsageError("choose one of --tsv and --json")
@@ -54,9 +55,10 @@ def head(log: str, limit: int, as_tsv: bool, as_json: bool, skip_bad_rows: bool)
             for row in rows:
                 print_json(_facts(row))
         elif as_tsv:
-            click.echo("\t".join(COLUMNS))
+            columns = columns_of(reader)
+            click.echo("\t".join(columns))
             for row in rows:
-                click.echo("\t".join(row.texts()))
+                click.echo("\t".join(row.texts(columns)))
         else:
             for line in table([_SHOWN, *map(_cells, rows)]):
                 click.echo(line)
