@@ -49,6 +49,8 @@ class LogText:
         self.truncated = False
         self._skip = skip_bad_rows
         self._line = 0
+        self._header: tuple[str, ...] = ()
+        self._lay: Callable[[list[bytes]], list[bytes]] | None = None
         self._change: Callable[[list[bytes]], None] | None = None
         self._reader: Reader | None = None
         file = io.BufferedReader(open_log(path).detach(), _PEEK)  # type: ignore[attr-defined]
@@ -105,11 +107,9 @@ class LogText:
         self.bad_rows, self.truncated = reader.bad_rows, reader.truncated
 
     def _text_chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
-        header: list[str] | None = None
-        lay: Callable[[list[bytes]], list[bytes]] | None = None
         start = columns.index("start")
         for data in self._blocks():
-            if header is not None and lay is None:
+            if self._header and self._lay is None:
                 found = scan(data, width=len(columns), start=start)
                 if found is not None and not found.bad:
                     self._line += len(found.chunk)
@@ -119,37 +119,48 @@ class LogText:
             lines, numbers = [], []
             for line in data[:-1].split(b"\n"):
                 self._line += 1
-                line = line.removesuffix(b"\r")
-                if not line:
-                    continue
-                cells = line.split(b"\t")
-                if header is None or len(cells) != len(header) or cells[header.index("start")][:1].isalpha():
-                    names = _header(cells)
-                    if names is not None:
-                        self._check(names, columns)
-                        header, lay = names, _layout(names, columns)
-                        if self._change is not None and lay is None:
-                            lay = list
-                        continue
-                    if line.startswith(b"#"):
-                        continue
-                if header is None or len(cells) != len(header):
-                    self._bad(self._line, f"{len(cells)} columns where the header has {len(header or columns)}")
-                    continue
-                if lay is not None:
-                    try:
-                        cells = lay(cells)
-                        if self._change is not None:
-                            self._change(cells)
-                    except ValueError as error:
-                        if not line.startswith(b"#"):
-                            self._bad(self._line, error)
-                        continue
-                lines.append(b"\t".join(cells))
-                numbers.append(self._line)
+                cells = self._cells(line.removesuffix(b"\r"), columns)
+                if cells is not None:
+                    lines.append(b"\t".join(cells))
+                    numbers.append(self._line)
             if lines:
                 yield self._cleaned(lines, numbers, columns)
         self.truncated |= self._source.cut_off
+
+    def _cells(self, line: bytes, columns: Sequence[str]) -> list[bytes] | None:
+        """The cells of a line in the wanted order, or None for one that is no row."""
+        if not line:
+            return None
+        cells = line.split(b"\t")
+        # Most rows are told from a header by their number of cells and by a digit where its word start stands.
+        if len(cells) != len(self._header) or cells[self._header.index("start")][:1].isalpha():
+            names = _header(cells)
+            if names is not None:
+                self._take_header(names, columns)
+                return None
+            if line.startswith(b"#"):
+                return None
+        try:
+            if len(cells) != len(self._header):
+                raise ValueError(f"{len(cells)} columns where the header has {len(self._header)}")
+            if self._lay is not None:
+                cells = self._lay(cells)
+                if self._change is not None:
+                    self._change(cells)
+        except ValueError as error:
+            if not line.startswith(b"#"):
+                self._bad(self._line, error)
+            return None
+        return cells
+
+    def _take_header(self, names: Sequence[str], columns: Sequence[str]) -> None:
+        """A log that was appended may name other columns, but none that would be lost."""
+        if lost := [name for name in names if name not in columns]:
+            raise OpLogError(f"{self.name}:{self._line}: a second header names {', '.join(lost)}, the first one not")
+        self._header = tuple(names)
+        self._lay = _layout(names, columns)
+        if self._change is not None and self._lay is None:
+            self._lay = list
 
     def _cleaned(self, lines: list[bytes], numbers: list[int], columns: Sequence[str]) -> Chunk:
         found = scan(b"\n".join(lines) + b"\n", width=len(columns), start=columns.index("start"))
@@ -196,12 +207,6 @@ class LogText:
             whole = layout.checked and row.start_ns + row.duration_ns == row.end_ns and not line.endswith(b"\t")
         self.truncated |= not whole
         return whole
-
-    def _check(self, names: Sequence[str], columns: Sequence[str]) -> None:
-        """The header of a log that was appended may name other columns, but none that would be lost."""
-        Layout(names, escaped=True)
-        if lost := [name for name in names if name not in columns]:
-            raise OpLogError(f"{self.name}:{self._line}: a second header names {', '.join(lost)}, the first one not")
 
     def _bad(self, number: int, error: ValueError | str) -> None:
         if not self._skip:
