@@ -48,7 +48,7 @@ def opened(monkeypatch):
         return Address(f"net://{url.authority}/", url.path.removeprefix("/"), {"endpoint": url.authority})
 
     kind = StoreType(schemes=("net",), summary="", options=NetOptions, parse=parse, open=open_net)
-    monkeypatch.setattr("penstock.plugins.PluginHost.store_type", lambda self, scheme: kind)
+    monkeypatch.setattr("penstock.plugins.PluginHost.store_type", lambda self, scheme, authority="": kind)
     return made
 
 
@@ -113,7 +113,7 @@ def test_a_uri_without_a_bucket_opens_no_store(monkeypatch):
         open=lambda options, threads: opened.append(options),
         form="net://bucket/key",
     )
-    monkeypatch.setattr("penstock.plugins.PluginHost.store_type", lambda self, scheme: kind)
+    monkeypatch.setattr("penstock.plugins.PluginHost.store_type", lambda self, scheme, authority="": kind)
     for call in (penstock.get, penstock.stat, penstock.connect, penstock.list, StoreCache().find):
         with pytest.raises(InvalidURIError, match="names no bucket; write net://bucket/key"):
             call("net://")
