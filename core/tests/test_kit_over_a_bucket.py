@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 import uuid
 from contextlib import closing
+from pathlib import Path
 
 import attrs
 import pytest
@@ -15,6 +17,9 @@ from penstock.layers.prefix import Prefixed
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.store import Capabilities
 from penstock.testing import StoreContract
+
+# The kit's child processes import this module by its name below the root, and inherit the path.
+sys.path.append(str(Path(__file__).parents[2]))
 
 MIB = 1024 * 1024
 #: The most that one test may send in parts, so that the kit stays quick where parts are large.

@@ -88,7 +88,7 @@ def test_buckets_from_the_command_line(server, penstock, environment):
 
 def test_objects_from_the_command_line(server, penstock, tmp_path):
     (tmp_path / "a b.txt").write_text("some text")
-    assert penstock("cp", "a b.txt", f"gs://{BUCKET}/dir/a b?.txt").returncode == 0
+    assert penstock("put", "a b.txt", f"gs://{BUCKET}/dir/a b?.txt").returncode == 0
     listed = penstock("ls", f"gcs://{BUCKET}/dir/")
     assert f"gs://{BUCKET}/dir/a b?.txt" in listed.stdout, listed.stderr
     assert penstock("cat", f"gs://{BUCKET}/dir/a b?.txt").stdout == "some text"
