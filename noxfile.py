@@ -124,6 +124,7 @@ def core(session: nox.Session) -> None:
     """Core's own tests. The backends are there because the command copies between them."""
     install_wheels(session, *PLUGINS)
     install_test_needs(session, CORE)
+    install_test_needs(session, CORE)
     pytest(session, *QUICK, "-n", "auto", "core/tests")
 
 
@@ -206,7 +207,7 @@ def readme_commands() -> list[str]:
 def nightly(session: nox.Session) -> None:
     """Every test, the slow ones too, with many more random examples."""
     install_wheels(session, *PLUGINS)
-    install_test_needs(session, *PLUGINS)
+    install_test_needs(session, CORE, *PLUGINS)
     install(session, "build", "hatchling")
     need(session, nginx="nginx")
     os.environ["HYPOTHESIS_PROFILE"] = "nightly"
