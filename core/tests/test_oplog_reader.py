@@ -117,7 +117,9 @@ def test_columns_are_found_by_name(pairs):
 
 def test_aliases_and_columns_that_are_missing():
     text = "operation\tfile\tt_start\tduration_ns\tfurther\nput\tb/k\t1970-01-01T00:00:01Z\t5\tx\n"
-    assert rows_of(text) == [Row(0, 0, "PUT", "", 1, 0, "", "b/k", "", 10**9, None, 10**9 + 5, 5, extra=(("further", "x"),))]
+    assert rows_of(text) == [
+        Row(0, 0, "PUT", "", 1, 0, "", "b/k", "", 10**9, None, 10**9 + 5, 5, extra=(("further", "x"),))
+    ]
     text = "op\tfile\tstart\tend\nGET\tk\t1970-01-01T00:00:01Z\t1970-01-01T00:00:03Z\n"
     assert rows_of(text)[0].duration_ns == 2 * 10**9
 
