@@ -25,7 +25,7 @@ PLUGINS = [name for name in PROJECTS if name != "core"]
 #: The hosts that may stand in a URL of a distribution: those of licences, schemas, namespaces, and the origin of
 #: assets that are carried along; and of the service that a backend is for.
 HOSTS = {"www.apache.org", "www.w3.org", "json-schema.org", "github.com"}
-HOSTS |= {"storage.googleapis.com", "www.googleapis.com"}
+HOSTS |= {"s3.amazonaws.com", "storage.googleapis.com", "www.googleapis.com"}
 HOSTS |= {"ACCOUNT.blob.core.windows.net", "storage.azure.com", "127.0.0.1"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PENSTOCK"))}
 ENVIRONMENT |= {"PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
