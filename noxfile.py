@@ -124,7 +124,6 @@ def core(session: nox.Session) -> None:
     """Core's own tests. The backends are there because the command copies between them."""
     install_wheels(session, *PLUGINS)
     install_test_needs(session, CORE)
-    install_test_needs(session, CORE)
     pytest(session, *QUICK, "-n", "auto", "core/tests")
 
 
