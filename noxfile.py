@@ -133,7 +133,7 @@ def conformance(session: nox.Session, plugin: Path) -> None:
     """One plugin alone beside core: the kit, and what only it has."""
     install_wheels(session, plugin)
     install_test_needs(session, plugin)
-    pytest(session, *QUICK, str((plugin / "tests").relative_to(ROOT)))
+    pytest(session, *QUICK, "-n", "auto", str((plugin / "tests").relative_to(ROOT)))
 
 
 @nox.session(default=False)

@@ -90,6 +90,17 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=wrong)
 
 
+def pytest_sessionfinish(session):
+    """Where several processes run the tests, tell the one that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["used"] = sorted(_used)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _used.update(getattr(node, "workeroutput", {}).get("used", ()))
+
+
 def pytest_terminal_summary(terminalreporter):
     """What the servers of this session do otherwise than S3, by name: none of it is hidden."""
     for server in sorted(_used & set(FAULTS)):
