@@ -38,9 +38,11 @@ cleanup: true
 
 @pytest.fixture
 def penstock(tmp_path):
-    def run(*arguments):
+    def run(*arguments, stdin=""):
         command = [sys.executable, "-m", "penstock", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, timeout=100)
+        return subprocess.run(
+            command, cwd=tmp_path, env=dict(os.environ), input=stdin, capture_output=True, text=True, timeout=100
+        )
 
     return run
 
@@ -86,9 +88,8 @@ def test_buckets_from_the_command_line(server, penstock, environment):
     assert (refused.returncode, "does not exist" in refused.stderr) == (1, True)
 
 
-def test_objects_from_the_command_line(server, penstock, tmp_path):
-    (tmp_path / "a b.txt").write_text("some text")
-    assert penstock("put", "a b.txt", f"gs://{BUCKET}/dir/a b?.txt").returncode == 0
+def test_objects_from_the_command_line(server, penstock):
+    assert penstock("put", "-", f"gs://{BUCKET}/dir/a b?.txt", stdin="some text").returncode == 0
     listed = penstock("ls", f"gcs://{BUCKET}/dir/")
     assert f"gs://{BUCKET}/dir/a b?.txt" in listed.stdout, listed.stderr
     assert penstock("cat", f"gs://{BUCKET}/dir/a b?.txt").stdout == "some text"
