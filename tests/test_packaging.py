@@ -27,6 +27,8 @@ PLUGINS = [name for name in PROJECTS if name != "core"]
 HOSTS = {"www.apache.org", "www.w3.org", "json-schema.org", "github.com"}
 HOSTS |= {"s3.amazonaws.com", "storage.googleapis.com", "www.googleapis.com"}
 HOSTS |= {"ACCOUNT.blob.core.windows.net", "storage.azure.com", "127.0.0.1"}
+#: Those of examples, which nobody has (RFC 2606).
+HOSTS |= {"rgw.example.com"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PENSTOCK"))}
 ENVIRONMENT |= {"PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
