@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from remote import KIB, MIB, AsyncCall, Call, Case, Peer, Place, fill, grid, main
-from rows import Floor, PenstockRun, penstock_rows
+from remote import KIB, MIB, Call, Case, Peer, Place, fill, grid, main
+from rows import Floor, PenstockRun, obstore_options, obstore_rows, penstock_rows
 from servers import AZURE_ACCOUNT, AZURE_KEY, nginx
 
 CONTAINER = "bench"
@@ -83,50 +83,20 @@ def azure_storage_blob(case: Case, place: Place) -> Callable[[], Call]:
 def _obstore(place: Place) -> Any:
     from obstore.store import AzureStore
 
-    with open(place.ca, "rb") as file:
-        options = {"allow_http": True, "root_certificate": file.read()}
     return AzureStore(
         CONTAINER,
         account_name=AZURE_ACCOUNT,
         account_key=AZURE_KEY,
         endpoint=f"{place.url}/{AZURE_ACCOUNT}",
-        client_options=options,
+        client_options=obstore_options(place),
     )
-
-
-def obstore(case: Case, place: Place) -> Callable[[], Call]:
-    import obstore
-
-    store, names, data = _obstore(place), case.names, os.urandom(case.size)
-
-    def put(number: int) -> int:
-        obstore.put(store, names[number], data, use_multipart=False)
-        return case.size
-
-    return lambda: put if case.kind == "put" else lambda number: len(obstore.get(store, names[number]).bytes())
-
-
-def obstore_async(case: Case, place: Place) -> Callable[[], AsyncCall]:
-    import obstore
-
-    store, names, data = _obstore(place), case.names, os.urandom(case.size)
-
-    async def get(number: int) -> int:
-        return len(await (await obstore.get_async(store, names[number])).bytes_async())
-
-    async def put(number: int) -> int:
-        await obstore.put_async(store, names[number], data, use_multipart=False)
-        return case.size
-
-    return lambda: put if case.kind == "put" else get
 
 
 ROWS = [
     Floor(head=head),
     *penstock_rows(),
     PenstockRun(),
-    Peer(name="obstore", prepare=obstore, module="obstore"),
-    Peer(name="obstore async", prepare=obstore_async, module="obstore", asynchronous=True),
+    *obstore_rows(_obstore),
     Peer(name="azure-storage-blob", prepare=azure_storage_blob, module="azure.storage.blob"),
 ]
 

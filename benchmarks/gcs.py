@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from remote import KIB, MIB, AsyncCall, Call, Case, Peer, Place, content, fill, grid, main
-from rows import Floor, PenstockRun, penstock_rows
+from remote import KIB, MIB, Call, Case, Peer, Place, content, fill, grid, main
+from rows import Floor, PenstockRun, obstore_options, obstore_rows, penstock_rows
 from servers import nginx
 
 BUCKET = "bucket"
@@ -99,44 +99,14 @@ def google_crc(case: Case, place: Place) -> Callable[[], Call]:
 def _obstore(place: Place) -> Any:
     from obstore.store import GCSStore
 
-    with open(place.ca, "rb") as file:
-        options = {"allow_http": True, "root_certificate": file.read()}
-    return GCSStore(BUCKET, base_url=place.url, bearer_token="token", client_options=options)
-
-
-def obstore(case: Case, place: Place) -> Callable[[], Call]:
-    import obstore
-
-    store, names, data = _obstore(place), case.names, os.urandom(case.size)
-
-    def put(number: int) -> int:
-        obstore.put(store, names[number], data, use_multipart=False)
-        return case.size
-
-    return lambda: put if case.kind == "put" else lambda number: len(obstore.get(store, names[number]).bytes())
-
-
-def obstore_async(case: Case, place: Place) -> Callable[[], AsyncCall]:
-    import obstore
-
-    store, names, data = _obstore(place), case.names, os.urandom(case.size)
-
-    async def get(number: int) -> int:
-        return len(await (await obstore.get_async(store, names[number])).bytes_async())
-
-    async def put(number: int) -> int:
-        await obstore.put_async(store, names[number], data, use_multipart=False)
-        return case.size
-
-    return lambda: put if case.kind == "put" else get
+    return GCSStore(BUCKET, base_url=place.url, bearer_token="token", client_options=obstore_options(place))
 
 
 ROWS = [
     Floor(head=head),
     *penstock_rows("crc32c", kinds=("get", "put")),
     PenstockRun(),
-    Peer(name="obstore", prepare=obstore, module="obstore"),
-    Peer(name="obstore async", prepare=obstore_async, module="obstore", asynchronous=True),
+    *obstore_rows(_obstore),
     Peer(name="google-cloud-storage", prepare=google, module="google.cloud.storage"),
     Peer(name="google-cloud-storage crc32c", prepare=google_crc, module="google.cloud.storage"),
 ]

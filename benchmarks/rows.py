@@ -1,4 +1,6 @@
-"""The rows that every benchmark of object stores has: the floor in C, penstock's store, and a whole `penstock run`."""
+"""The rows that every benchmark of object stores has: the floor in C, penstock's store, a whole `penstock run`, and
+obstore, the one peer that has them all.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import attrs
-from remote import MIB, Call, Case, Peer, Place, Row, Sample
+from remote import MIB, AsyncCall, Call, Case, Peer, Place, Row, Sample
 
-__all__ = ["Floor", "PenstockRun", "penstock_rows"]
+__all__ = ["Floor", "PenstockRun", "obstore_options", "obstore_rows", "penstock_rows"]
 
 
 @attrs.frozen(kw_only=True)
@@ -175,3 +178,43 @@ class PenstockRun:
 
 def _prefix(case: Case) -> str:
     return f"run-{case.kind}-{case.size}"
+
+
+def obstore_options(place: Place) -> dict[str, Any]:
+    """What each of obstore's stores takes as ``client_options`` here."""
+    with open(place.ca, "rb") as file:
+        return {"allow_http": True, "root_certificate": file.read()}
+
+
+def obstore_rows(open_store: Callable[[Place], Any]) -> list[Row]:
+    """obstore by its synchronous calls in threads, and by tasks; ``open_store`` makes the store of a place."""
+
+    def prepare(case: Case, place: Place) -> Callable[[], Call]:
+        import obstore
+
+        store, names, data = open_store(place), case.names, os.urandom(case.size)
+
+        def put(number: int) -> int:
+            obstore.put(store, names[number], data, use_multipart=False)
+            return case.size
+
+        return lambda: put if case.kind == "put" else lambda number: len(obstore.get(store, names[number]).bytes())
+
+    def prepare_async(case: Case, place: Place) -> Callable[[], AsyncCall]:
+        import obstore
+
+        store, names, data = open_store(place), case.names, os.urandom(case.size)
+
+        async def get(number: int) -> int:
+            return len(await (await obstore.get_async(store, names[number])).bytes_async())
+
+        async def put(number: int) -> int:
+            await obstore.put_async(store, names[number], data, use_multipart=False)
+            return case.size
+
+        return lambda: put if case.kind == "put" else get
+
+    return [
+        Peer(name="obstore", prepare=prepare, module="obstore"),
+        Peer(name="obstore async", prepare=prepare_async, module="obstore", asynchronous=True),
+    ]

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from remote import KIB, MIB, AsyncCall, Call, Case, Peer, Place, fill, grid, main
-from rows import Floor, PenstockRun, penstock_rows
+from rows import Floor, PenstockRun, obstore_options, obstore_rows, penstock_rows
 from servers import nginx
 
 BUCKET, REGION, KEY, SECRET = "bucket", "us-east-1", "AKIAIOSFODNN7EXAMPLE", "bench-secret"
@@ -141,8 +141,6 @@ def s3dlio_into(case: Case, place: Place) -> Callable[[], AsyncCall]:
 def _obstore(place: Place) -> Any:
     from obstore.store import S3Store
 
-    with open(place.ca, "rb") as file:
-        options = {"allow_http": True, "root_certificate": file.read()}
     return S3Store(
         BUCKET,
         endpoint=place.url,
@@ -151,20 +149,8 @@ def _obstore(place: Place) -> Any:
         secret_access_key=SECRET,
         virtual_hosted_style_request=False,
         unsigned_payload=True,
-        client_options=options,
+        client_options=obstore_options(place),
     )
-
-
-def obstore(case: Case, place: Place) -> Callable[[], Call]:
-    import obstore
-
-    store, names, data = _obstore(place), case.names, os.urandom(case.size)
-
-    def put(number: int) -> int:
-        obstore.put(store, names[number], data, use_multipart=False)
-        return case.size
-
-    return lambda: put if case.kind == "put" else lambda number: len(obstore.get(store, names[number]).bytes())
 
 
 def obstore_stream(case: Case, place: Place) -> Callable[[], Call]:
@@ -173,21 +159,6 @@ def obstore_stream(case: Case, place: Place) -> Callable[[], Call]:
 
     store, names = _obstore(place), case.names
     return lambda: lambda number: sum(len(chunk) for chunk in obstore.get(store, names[number]).stream())
-
-
-def obstore_async(case: Case, place: Place) -> Callable[[], AsyncCall]:
-    import obstore
-
-    store, names, data = _obstore(place), case.names, os.urandom(case.size)
-
-    async def get(number: int) -> int:
-        return len(await (await obstore.get_async(store, names[number])).bytes_async())
-
-    async def put(number: int) -> int:
-        await obstore.put_async(store, names[number], data, use_multipart=False)
-        return case.size
-
-    return lambda: put if case.kind == "put" else get
 
 
 def s3torchconnector(case: Case, place: Place) -> Callable[[], Call]:
@@ -358,9 +329,8 @@ ROWS = [
     Floor(head=head),
     *penstock_rows("signed payload"),
     PenstockRun(),
-    Peer(name="obstore", prepare=obstore, module="obstore"),
+    *obstore_rows(_obstore),
     Peer(name="obstore stream", prepare=obstore_stream, module="obstore", kinds=("get",)),
-    Peer(name="obstore async", prepare=obstore_async, module="obstore", asynchronous=True),
     Peer(name="s3dlio", prepare=s3dlio, module="s3dlio"),
     Peer(name="s3dlio async into", prepare=s3dlio_into, module="s3dlio", kinds=("get",), asynchronous=True),
     Peer(name="s3torchconnector", prepare=s3torchconnector, module="s3torchconnectorclient", tls=False),
