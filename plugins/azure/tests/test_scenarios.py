@@ -174,7 +174,8 @@ def test_an_answer_that_is_cut_is_an_error_and_a_retry_succeeds(container, proxy
 def test_a_part_that_fails_is_sent_again(container, proxy):
     with closing(open_store(container, options={"endpoint": f"http://127.0.0.1:{proxy.port}"})) as store:
         writer = store.open_writer("k", part_size=50_000)
-        proxy.then(Plan(up=Way(cut=10_000)))
+        # Held for a while, so that the write has returned before its part fails.
+        proxy.then(Plan(up=Way(cut=10_000, delay=0.5)))
         writer.write(bytes(100_001))
         with pytest.raises(errors.StoreConnectionError) as caught:
             writer.commit()
