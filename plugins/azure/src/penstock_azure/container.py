@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from penstock.errors import CredentialsError, StoreConnectionError, StoreError
@@ -26,7 +25,7 @@ from penstock_azure.signing import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Container", "finish", "settings_of"]
+__all__ = ["Container", "settings_of"]
 
 _AGENT = "penstock-azure/0.1.0"
 
@@ -40,16 +39,6 @@ def settings_of(options: AzureOptions) -> Settings:
         ca_bundle=options.ca_bundle,
         proxy=options.proxy,
     )
-
-
-def finish(answer: Answer) -> None:
-    """Read what is left of a success, so that its connection serves again: the service sends empty chunked bodies.
-
-    The success stands, also when the connection ends there.
-    """
-    if answer.length != 0:
-        with suppress(StoreError):
-            answer.read()
 
 
 def _base(account: str, container: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from penstock.errors import StoreError
 from penstock.http import Answer, parse_date
 from penstock.store import ObjectInfo
-from penstock_azure.container import Container, finish
+from penstock_azure.container import Container
 from penstock_azure.naming import check_etag, metadata_fields
 
 __all__ = ["copy"]
@@ -34,7 +34,7 @@ def copy(container: Container, source: ObjectInfo, target: str, metadata: Mappin
     if source.etag is not None:
         ms["x-ms-source-if-match"] = check_etag(source.etag)
     answer = container.exchange("copy", "PUT", target, ms=ms, expect=(201, 202))
-    finish(answer)
+    answer.close()
     if answer.header("x-ms-copy-status") not in (None, "success"):
         answer = _wait(container, target, answer.header("x-ms-copy-id") or "")
     info = _info(target, source, answer, source.metadata if metadata is None else metadata)
@@ -52,7 +52,7 @@ def _set_metadata(container: Container, info: ObjectInfo, metadata: Mapping[str,
         ms=metadata_fields(metadata),
         if_match="" if info.etag is None else check_etag(info.etag),
     )
-    finish(answer)
+    answer.close()
     return _info(info.key, info, answer, metadata)
 
 

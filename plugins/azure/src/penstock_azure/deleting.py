@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 
 from penstock.errors import StoreConnectionError, StoreError
-from penstock_azure.container import Container, finish
+from penstock_azure.container import Container
 from penstock_azure.errors import error_of, error_of_part
 from penstock_azure.naming import encode_key
 from penstock_azure.plugin import CAPABILITIES
@@ -38,7 +38,7 @@ def _delete_one(container: Container, key: str, snapshots: bool) -> Sequence[Sto
     ms = {"x-ms-delete-snapshots": "include"} if snapshots else None
     answer = container.exchange("delete", "DELETE", key, ms=ms, expect=range(200, 600))
     if answer.status in (200, 202):
-        finish(answer)
+        answer.close()
         return ()
     error = error_of(answer, "delete", container.uri(key))
     if error.code in ("BlobNotFound", "ResourceNotFound"):

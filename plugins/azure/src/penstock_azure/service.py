@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import AccessDeniedError, InvalidURIError, StoreError
 from penstock.http.dialing import choose_proxy
 from penstock.service import BucketInfo, Endpoint, UploadInfo
-from penstock_azure.container import Container, finish
+from penstock_azure.container import Container
 from penstock_azure.errors import error_of, translating
 from penstock_azure.listing import listings
 from penstock_azure.plugin import AzureOptions
@@ -57,7 +57,7 @@ class AzureService:
     def authenticate(self) -> str:
         query = (("restype", "container"),) if self._container.name else (("comp", "list"), ("maxresults", "1"))
         try:
-            finish(self._container.exchange("authenticate", "GET", None, query=query))
+            self._container.exchange("authenticate", "GET", None, query=query).close()
         except AccessDeniedError as error:
             # Without a status it is no answer: there are no credentials to tell of.
             if error.status is not None:
@@ -134,9 +134,9 @@ class AzureService:
             if error.code in ("BlobAlreadyExists", "ConditionNotMet"):
                 return
             raise error
-        finish(answer)
+        answer.close()
         etag = answer.header("etag") or ""
-        finish(self._container.exchange("abort_upload", "DELETE", upload.key, if_match=etag, expect=(202, 404, 412)))
+        self._container.exchange("abort_upload", "DELETE", upload.key, if_match=etag, expect=(202, 404, 412)).close()
 
     def close(self) -> None:
         self._container.close()

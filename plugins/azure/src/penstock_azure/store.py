@@ -15,7 +15,7 @@ from penstock.errors import (
 from penstock.http import Answer, parse_date
 from penstock.store import ObjectInfo, ObjectWriter, Page, Sink
 from penstock_azure.checksums import Checksum, checksum_of
-from penstock_azure.container import Container, finish
+from penstock_azure.container import Container
 from penstock_azure.copying import copy
 from penstock_azure.deleting import delete
 from penstock_azure.errors import error_of, located
@@ -195,7 +195,7 @@ class AzureStore:
         )
         if answer.status != 201:
             raise error_of(answer, operation, uri, create=create)
-        finish(answer)
+        answer.close()
         modified, etag = answer.header("last-modified"), answer.header("etag")
         return ObjectInfo(
             key,

@@ -25,7 +25,7 @@ from penstock.http import parse_date
 from penstock.parts import Parts
 from penstock.store import ObjectInfo
 from penstock_azure.checksums import Checksum
-from penstock_azure.container import Container, finish
+from penstock_azure.container import Container
 from penstock_azure.naming import check_type, metadata_fields
 from penstock_azure.plugin import CAPABILITIES, MAX_BLOCKS
 
@@ -65,7 +65,7 @@ class Upload:
             body=data,
             expect=(201,),
         )
-        finish(answer)
+        answer.close()
         return block
 
     def commit(self, blocks: list[str], size: int) -> ObjectInfo:
@@ -88,7 +88,7 @@ class Upload:
             expect=(201,),
             create=self.create,
         )
-        finish(answer)
+        answer.close()
         modified, etag = answer.header("last-modified"), answer.header("etag")
         return ObjectInfo(
             self.key,
