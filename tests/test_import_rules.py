@@ -31,8 +31,10 @@ ROWS = (
     "layers",
     "opening",
     "client oplog stats",
+    "analysis",
     "aio workload report",
     "testing engine",
+    "replay",
     "cli penstock",
     "__main__",
 )
@@ -66,7 +68,7 @@ LIGHT = (
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")
 
 #: Who may read the clocks. Everybody else is given times.
-CLOCK_READERS = "metering http engine stats oplog memory layers/retry client/buckets client/health cli/progress"
+CLOCK_READERS = "metering http engine replay stats oplog memory layers/retry client/buckets client/health cli/progress"
 
 #: First-party backends. Core's code names none of them, but for these places: the table of packages, what a bare
 #: path means, and examples in texts for the user, as are docstrings and ``help=``.
