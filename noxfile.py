@@ -25,8 +25,10 @@ CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
 CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
-TOOLS = ("jsonschema", "pytest-timeout", "pytest-xdist", "trustme")
-QUICK = ("-m", "not slow")
+TOOLS = ("jsonschema", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "trustme")
+#: What fails is run once more, and is named if it passes then: thousands of tests with servers and threads share
+#: a few cores here. The nightly session has no such patience.
+QUICK = ("-m", "not slow", "--reruns", "1", "-raR")
 #: Tests that a session of their own runs; integration runs all others.
 KIT = ("tests/test_kit_kills_mutants.py",)
 PACKAGES = ("tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
