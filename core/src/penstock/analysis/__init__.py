@@ -1,0 +1,1 @@
+"""What operation logs add up to: counts, latencies, errors and series of logs of any size, in bounded memory."""
