@@ -74,8 +74,8 @@ class Selection:
 
     ``operations`` are names of :class:`penstock.records.Op` in any case, or HEAD, which is STAT. ``buckets`` are
     numbers of :data:`penstock.stats.buckets.LABELS`; failed calls are in bucket 0. ``clients`` and ``endpoints`` are
-    globs over the whole text of their columns, of which one must match. Calls count that start at ``begin`` or later and before
-    ``end``, and not in the first ``skip_ns`` of the logs. With ``include_warmup`` a run's warm-up counts too.
+    globs over the whole text of their columns, of which one must match. Calls count that start at ``begin`` or later
+    and before ``end``, and not in the first ``skip_ns`` of the logs. With ``include_warmup`` a run's warm-up counts too.
     ``common_window`` restricts several logs to the time that all of them cover; without it each counts as a whole.
     Raises ValueError for an operation or a bucket that there is none of.
     """
