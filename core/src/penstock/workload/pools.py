@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from penstock.workload import hashing
-from penstock.workload.selection import EachOnce, Permutation, Selection, Sequential, Uniform, Zipf, selector
+from penstock.workload.selection import EachOnce, HotSet, Permutation, Selection, Sequential, Uniform, Zipf, selector
 
 __all__ = ["LiveSet", "Pool"]
 
@@ -58,7 +58,7 @@ class LiveSet:
 class Pool:
     """The objects [0, n) of one lane, handed out by a policy, with removals.
 
-    With zipf, the object of the last rank takes the rank of one that is removed.
+    With zipf and hot_set, the object of the last rank takes the rank of one that is removed.
     """
 
     def __init__(self, n: int, policy: Selection, rng_key: int) -> None:
@@ -69,11 +69,14 @@ class Pool:
         # Positions below it have been handed out in this round; for policies that go in turn.
         self._cursor = 0
         self._spread: Permutation | None = None
-        if isinstance(policy, Zipf) and policy.scatter and n:
+        if isinstance(policy, Zipf | HotSet) and policy.scatter and n:
             # One permutation for the pool's whole life: what is hot stays hot while the pool shrinks.
             self._spread = Permutation(n, hashing.derive(rng_key, "scatter"))
             policy = attrs.evolve(policy, scatter=False)
-        self._reads = _Draws(policy, hashing.derive(rng_key, "next"), self._spread)
+        key = hashing.derive(rng_key, "next")
+        self._reads = (
+            _HotDraws(policy, key, self._spread) if isinstance(policy, HotSet) else _Draws(policy, key, self._spread)
+        )
         self._takes = _Draws(Uniform(), hashing.derive(rng_key, "take"), self._spread)
 
     @property
@@ -159,3 +162,46 @@ class _Draws:
         items = positions if self._spread is None else self._spread(positions)
         self._ready = list(zip(positions.tolist(), items.tolist(), strict=True))
         self._made_for = count
+
+
+class _HotDraws:
+    """The same of a hot set: a toss decides between the hot positions and the others, whose draws are kept apart.
+
+    So what is left out of one part changes nothing in how often the other is taken.
+    """
+
+    def __init__(self, policy: HotSet, rng_key: int, spread: Permutation | None) -> None:
+        self._policy = policy
+        self._key = rng_key
+        self._spread = spread
+        self._hot = 0
+        self._tosses: list[bool] = []
+        self._ready: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+        self._made_for = 0
+        self._batches = 0
+
+    def next(self, count: int) -> tuple[int, int]:
+        if not self._made_for or self._made_for > 2 * count:
+            self._hot, self._made_for = self._policy.size(count), count
+            self._ready = {True: [], False: []}
+        if not self._tosses:
+            coins = hashing.uniform(self._new_key("tosses"), np.arange(_BATCH, dtype=np.int64))
+            self._tosses = (coins < self._policy.probability).tolist()
+        hot = self._tosses.pop() or self._hot >= count
+        while True:
+            if not self._ready[hot]:
+                self._fill(hot, count)
+            drawn = self._ready[hot].pop()
+            if drawn[0] < count:
+                return drawn
+
+    def _fill(self, hot: bool, count: int) -> None:
+        low, high = (0, self._hot) if hot else (self._hot, count)
+        bits = hashing.words(self._new_key("hot" if hot else "cold"), np.arange(_BATCH, dtype=np.int64))
+        positions = low + hashing.below(bits, high - low)
+        items = positions if self._spread is None else self._spread(positions)
+        self._ready[hot] = list(zip(positions.tolist(), items.tolist(), strict=True))
+
+    def _new_key(self, purpose: str) -> int:
+        self._batches += 1
+        return hashing.derive(self._key, purpose, self._batches)

@@ -21,6 +21,7 @@ from penstock.workload.shapes import Flag, Quantity
 __all__ = [
     "SELECTION",
     "EachOnce",
+    "HotSet",
     "Permutation",
     "Selection",
     "Selector",
@@ -29,6 +30,8 @@ __all__ = [
     "Zipf",
     "selector",
 ]
+
+_PART = Quantity("number", above=True, below=1)
 
 
 @attrs.frozen
@@ -65,14 +68,37 @@ class Zipf:
     scatter: bool = key(Flag(), True, help="spread the hot objects over all names instead of taking the first ones")
 
 
-Selection: TypeAlias = Uniform | Sequential | EachOnce | Zipf
+@attrs.frozen
+class HotSet:
+    """A part of the objects gets most of the operations; within it, and within the rest, all are equally likely.
+
+    The hot part is ``fraction`` of the objects, rounded, at least one and never all of two or more. With ``scatter``
+    it is spread over the names by a permutation that depends on the seed; without it the first objects are the hot
+    ones.
+    """
+
+    fraction: float = key(_PART, 0.1, help="which part of the objects is hot, between 0 and 1")
+    probability: float = key(_PART, 0.9, help="which part of the operations goes to the hot objects, between 0 and 1")
+    scatter: bool = key(Flag(), True, help="spread the hot objects over all names instead of taking the first ones")
+
+    def size(self, n: int) -> int:
+        """How many of ``n`` objects are hot."""
+        return min(max(round(self.fraction * n), 1), max(n - 1, 1))
+
+
+Selection: TypeAlias = Uniform | Sequential | EachOnce | Zipf | HotSet
 
 #: How a selection stands in a file.
 SELECTION = Variants(
     "policy",
-    {"uniform": Record(Uniform), "sequential": Record(Sequential), "each_once": Record(EachOnce), "zipf": Record(Zipf)},
+    {
+        "uniform": Record(Uniform),
+        "sequential": Record(Sequential),
+        "each_once": Record(EachOnce),
+        "zipf": Record(Zipf),
+        "hot_set": Record(HotSet),
+    },
     short=True,
-    later=("hot_set",),
 )
 
 
@@ -100,6 +126,9 @@ def selector(policy: Selection, n: int, *, rng_key: int, lane: int = 0, lanes: i
         case Zipf():
             spread = Permutation(n, hashing.derive(rng_key, "scatter")) if policy.scatter else None
             return _ZipfSelector(n, policy.theta, hashing.derive(rng_key, "zipf", lane), spread)
+        case HotSet():
+            spread = Permutation(n, hashing.derive(rng_key, "scatter")) if policy.scatter else None
+            return _HotSelector(n, policy, hashing.derive(rng_key, "hot", lane), spread)
 
 
 class Permutation:
@@ -161,6 +190,26 @@ class _UniformSelector:
         counters = np.arange(self._next, self._next + count, dtype=np.int64)
         self._next += count
         return hashing.below(hashing.words(self._key, counters), self._n)
+
+
+class _HotSelector:
+    def __init__(self, n: int, policy: HotSet, rng_key: int, spread: Permutation | None) -> None:
+        self._n = n
+        self._hot = policy.size(n)
+        self._probability = policy.probability
+        self._key = rng_key
+        self._spread = spread
+        self._next = 0
+
+    def indices(self, count: int) -> NDArray[np.int64]:
+        counters = np.arange(self._next, self._next + count, dtype=np.int64)
+        self._next += count
+        bits = hashing.words(self._key, counters, 1)
+        positions = hashing.below(bits, self._hot)
+        if self._hot < self._n:
+            cold = hashing.uniform(self._key, counters) >= self._probability
+            positions[cold] = self._hot + hashing.below(bits[cold], self._n - self._hot)
+        return positions if self._spread is None else self._spread(positions)
 
 
 class _Turns:

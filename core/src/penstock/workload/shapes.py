@@ -211,13 +211,17 @@ _PARSERS: Mapping[str, tuple[Callable[[str], float], str, str]] = {
 
 @attrs.frozen
 class Quantity:
-    """A size in bytes, a duration in seconds, a count or a number, within bounds (both inclusive)."""
+    """A size in bytes, a duration in seconds, a count or a number, within bounds.
+
+    ``minimum`` and ``maximum`` are inclusive, ``below`` is not.
+    """
 
     kind: Literal["size", "duration", "count", "number"]
     minimum: float = 0
     maximum: float | None = None
     #: Strictly more than ``minimum``.
     above: bool = False
+    below: float | None = None
 
     @property
     def expects(self) -> str:
@@ -239,6 +243,8 @@ class Quantity:
         if value < self.minimum or (self.above and value == self.minimum):
             bound = f"more than {self.minimum:g}" if self.above else f"{self.minimum:g} or more"
             raise ValueError(f"{node.text} is too small; write {bound}")
+        if self.below is not None and value >= self.below:
+            raise ValueError(f"{node.text} is too large; write less than {self.below:g}")
         if value > self.largest:
             raise ValueError(f"{node.text} is too large; write {self.largest:g} or less")
         return value
@@ -249,7 +255,7 @@ class Quantity:
     def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
         number: dict[str, Any] = {"type": "number" if self.kind in ("duration", "number") else "integer"}
         number["exclusiveMinimum" if self.above else "minimum"] = self.minimum
-        number["maximum"] = self.largest
+        number |= {"maximum": self.largest} if self.below is None else {"exclusiveMaximum": self.below}
         return {"anyOf": [number, {"type": "string", "pattern": _PARSERS[self.kind][2]}, VARIABLE]}
 
     def _parse(self, text: str) -> float:

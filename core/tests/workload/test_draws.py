@@ -216,6 +216,31 @@ def test_scattered_zipf_is_the_same_law_on_other_objects():
     assert not np.array_equal(*lanes)
 
 
+@pytest.mark.parametrize("scatter", [True, False])
+def test_a_hot_set_takes_its_share_and_is_even_within_and_without(scatter):
+    policy = selection.HotSet(fraction=0.05, probability=0.75, scatter=scatter)
+    drawn = selector(policy, 200, rng_key=KEY).indices(N)
+    counts = np.bincount(drawn, minlength=200)
+    hot = np.argsort(counts)[-10:]
+    assert (sorted(hot.tolist()) == list(range(10))) is not scatter
+    expected = np.full(200, 0.25 * N / 190)
+    expected[hot] = 0.75 * N / 10
+    assert abs(chi_square_score(counts, expected)) < 4
+    other = selector(policy, 200, rng_key=KEY, lane=1, lanes=2).indices(N)
+    assert set(np.argsort(np.bincount(other, minlength=200))[-10:]) == set(hot), "the lanes agree on what is hot"
+    assert not np.array_equal(drawn, other)
+
+
+@pytest.mark.parametrize(
+    ("n", "fraction", "hot"), [(1, 0.5, 1), (2, 0.9, 1), (10, 0.01, 1), (10, 0.99, 9), (7, 0.5, 4)]
+)
+def test_a_hot_set_is_never_empty_and_never_everything(n, fraction, hot):
+    policy = selection.HotSet(fraction=fraction, probability=0.9, scatter=False)
+    assert policy.size(n) == hot
+    drawn = selector(policy, n, rng_key=KEY).indices(20_000)
+    assert set(drawn) == set(range(n))
+
+
 def test_uniform_selection_is_uniform_and_lanes_differ():
     drawn = selector(selection.Uniform(), 100, rng_key=KEY).indices(N)
     assert abs(chi_square_score(np.bincount(drawn, minlength=100), np.full(100, N / 100))) < 4
@@ -224,7 +249,15 @@ def test_uniform_selection_is_uniform_and_lanes_differ():
 
 
 @given(
-    policy=st.sampled_from([selection.Uniform(), selection.Sequential(), selection.EachOnce(), selection.Zipf()]),
+    policy=st.sampled_from(
+        [
+            selection.Uniform(),
+            selection.Sequential(),
+            selection.EachOnce(),
+            selection.Zipf(),
+            selection.HotSet(fraction=0.3, probability=0.5),
+        ]
+    ),
     cuts=st.lists(st.integers(0, 50), max_size=6),
 )
 def test_the_cut_into_batches_changes_nothing(policy, cuts):

@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.workload.pools import LiveSet, Pool
-from penstock.workload.selection import EachOnce, Sequential, Uniform, Zipf
+from penstock.workload.selection import EachOnce, HotSet, Sequential, Uniform, Zipf
 
-POLICIES = [Uniform(), Sequential(), EachOnce(), Zipf(), Zipf(theta=1.5, scatter=False)]
+POLICIES = [
+    Uniform(),
+    Sequential(),
+    EachOnce(),
+    Zipf(),
+    Zipf(theta=1.5, scatter=False),
+    HotSet(),
+    HotSet(fraction=0.5, probability=0.6, scatter=False),
+]
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
@@ -85,6 +93,20 @@ def test_what_is_hot_stays_hot_while_the_pool_shrinks():
         if item != before and item % 2:
             pool.remove(item)
     assert np.bincount([pool.next() for _ in range(20_000)], minlength=2000).argmax() == before
+
+
+def test_a_hot_set_gets_its_share_while_the_pool_shrinks():
+    pool = Pool(4000, HotSet(fraction=0.1, probability=0.8, scatter=False), 3)
+    for item in range(3999, 2200, -1):
+        pool.remove(item)
+        pool.next()
+    hot = sum(pool.next() < 400 for _ in range(20_000))
+    assert abs(hot - 16_000) < 220, "binomial, 1 in 10,000: the 400 hot ones keep their share"
+    for item in range(2200, 999, -1):
+        pool.remove(item)
+    left = [pool.next() for _ in range(20_000)]
+    assert abs(sum(item < 100 for item in left) - 16_000) < 220, "a tenth of what is left"
+    assert set(left) <= set(range(1000))
 
 
 def test_memory_follows_the_removals_not_the_size():
