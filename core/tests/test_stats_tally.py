@@ -63,6 +63,8 @@ def naive(items):
         name = Op(item["op"]).name
         cell = cells[name, 0 if item["error"] else naive_bucket(nbytes)]
         cell["retries"].append(item["attempts"] - 1)
+        if due:
+            cell["lag"].append(start - due)
         if item["error"]:
             cell["errors"].append(1)
             continue
@@ -85,7 +87,7 @@ def test_tally_is_the_naive_count(items):
         assert cell.count == len(lists["service"])
         for name in ("errors", "nbytes", "objects", "retries"):
             assert getattr(cell, name) == sum(lists[name])
-        for name in ("service", "first_byte", "response"):
+        for name in ("service", "first_byte", "response", "lag"):
             histogram = getattr(cell, name)
             assert (histogram.count, histogram.total) == (len(lists[name]), sum(lists[name]))
             assert histogram.maximum == max(lists[name], default=0)

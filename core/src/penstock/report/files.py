@@ -15,6 +15,8 @@ from penstock.report.html import render_html
 from penstock.report.outcome import Outcome
 from penstock.report.summary import summarise
 from penstock.report.tables import perf_log_lines, results_lines
+from penstock.report.tallies import NAME as TALLIES
+from penstock.report.tallies import tally_bytes
 
 __all__ = ["results_directory", "write_results"]
 
@@ -53,7 +55,8 @@ def write_results(
 
     ``config_text`` is the configuration as it was given; ``plan``, as it was resolved, must be what JSON can hold.
     Each file appears complete or not at all; one that exists is replaced. ``result.json`` is described in
-    :mod:`penstock.report.summary`, the tables in :mod:`penstock.report.tables`.
+    :mod:`penstock.report.summary`, the tables in :mod:`penstock.report.tables`, and the file that
+    :func:`penstock.report.results.read_result` needs beside it in :mod:`penstock.report.tallies`.
     """
     place = Path(directory)
     summary = summarise(outcome)
@@ -65,6 +68,7 @@ def write_results(
     _write(place / "results.tsv", results_lines(outcome))
     _write(place / "perf_log.tsv", perf_log_lines(outcome))
     _write(place / "histograms.hlog", hlog_lines(outcome))
+    _write_bytes(place / TALLIES, tally_bytes(outcome))
     report = place / "report.html"
     _write(report, [render_html(outcome, summary, config_text=config_text, plan=plan)])
     return report
@@ -95,7 +99,11 @@ def _dump(value: object) -> str:
 
 def _write(path: Path, lines: Iterable[str]) -> None:
     """Text as UTF-8; a lone surrogate, which stands for an undecodable byte of a file name, becomes an escape."""
+    _write_bytes(path, (line.encode("utf-8", "backslashreplace") for line in lines))
+
+
+def _write_bytes(path: Path, pieces: Iterable[bytes]) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        file.writelines(lines)
+    with open(partial, "wb") as file:
+        file.writelines(pieces)
     os.replace(partial, path)

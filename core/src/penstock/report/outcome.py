@@ -14,7 +14,17 @@ import attrs
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
-__all__ = ["STATUSES", "Interval", "Outcome", "PhaseOutcome", "Status", "Timeline", "WorkerOutcome", "join"]
+__all__ = [
+    "STATUSES",
+    "Interval",
+    "Outcome",
+    "PhaseOutcome",
+    "Replayed",
+    "Status",
+    "Timeline",
+    "WorkerOutcome",
+    "join",
+]
 
 #: ``done``; ``errors``: finished, with more errors than allowed; ``degraded``: finished without some of its workers;
 #: ``interrupted``: ended early by its user; ``failed``: could not be carried out.
@@ -71,13 +81,35 @@ class PhaseOutcome:
 
 
 @attrs.frozen(kw_only=True)
+class Replayed:
+    """What a replay adds to an outcome: what the log says of the very calls that were replayed.
+
+    ``recorded`` has their recorded latencies, errors and bytes, by the operation and size bucket of the log;
+    ``recorded_seconds`` is how long they took when they were recorded, from the first start to the last end.
+    ``speed`` is what offsets were divided by, None for as fast as possible. ``counts`` are whole numbers of rows by a
+    word that says what became of them, such as ``replayed``, ``skipped`` or ``dropped``; ``settings`` are further
+    facts to show, such as the rules and the backpressure, as what JSON can hold.
+
+    How late calls started is in the outcome itself: the ``lag`` of each cell of its totals and intervals.
+    """
+
+    log: str
+    speed: float | None
+    recorded: Tally
+    recorded_seconds: float
+    counts: Mapping[str, int] = attrs.Factory(dict)
+    settings: Mapping[str, Any] = attrs.Factory(dict)
+
+
+@attrs.frozen(kw_only=True)
 class Outcome:
     """A whole run.
 
     ``started_ns`` and ``ended_ns`` bound the run with all its phases; ``measured_from_ns`` is when the measured window
     began and ``measured_seconds`` how long it was, by which every rate is divided; 0: nothing was measured.
     ``reason`` says why the status is not ``done``, ``verdict`` in one line whether the figures show the storage or the
-    client. ``op_log`` holds its path and the counts accepted, written and dropped.
+    client. ``op_log`` holds its path and the counts accepted, written and dropped. ``endpoints`` are the totals of each
+    endpoint by its name, scheme and authority; empty if that is not known. ``replay`` is None but for a replay.
     """
 
     name: str
@@ -101,6 +133,8 @@ class Outcome:
     environment: Mapping[str, Any] = attrs.Factory(dict)
     op_log: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()
+    endpoints: Mapping[str, Tally] = attrs.Factory(dict)
+    replay: Replayed | None = None
 
     @property
     def lost_workers(self) -> Sequence[WorkerOutcome]:

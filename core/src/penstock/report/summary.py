@@ -13,6 +13,7 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     totals              by family, ALL, GET, PUT, META: a sum each, of those that occurred
     operations          by operation: a sum each
     size_buckets        list of sums, with operation, size_bucket, bucket_idx
+    endpoints           by endpoint: operations, by operation a sum each; empty if not known
     workers             list, with rank, host, pid, lanes, lost (null or how), cpu_seconds and operations, by operation
     intervals           list, with start_s, seconds, active_workers, cpu_user_pct, cpu_system_pct, cpu_iowait_pct,
                         client_cpu_pct and operations, by operation
@@ -21,13 +22,17 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     client              cpu_seconds, cpu_us_per_operation, cpu_seconds_per_gb, of all workers in the window, where a
                         GB is 10^9 bytes; null if not known
     op_log              its path and counts, null if there is none
+    replay              null but for a replay: log, speed (null: as fast as possible), recorded_seconds, counts,
+                        settings, and recorded, by operation: the sums that the log has of the calls replayed
     environment         facts of host and software
     notes               list of texts
 
 A sum has count (calls that succeeded), errors, bytes, objects, retries, ops_per_sec, mib_per_sec (of 2^20 bytes),
-avg_bytes, and the latencies service_us, response_us (from when a planned call was due) and first_byte_us (reads).
+avg_bytes, and the latencies service_us, response_us (from when a planned call was due), first_byte_us (reads) and
+lag_us (how late planned calls started, failed ones too).
 Each of those is null if there was none, else an object of microseconds: mean, min, p50, p90, p95, p99, p99_9, max,
-stdev. Failed calls are in errors alone. A worker's and an interval's sums leave out what is null. Rates are over the
+stdev. Failed calls are in errors alone. The sums of workers, intervals and
+endpoints leave out what is null. Rates are over the
 measured window, in an interval over its own seconds.
 """
 
@@ -39,12 +44,12 @@ from typing import Any, Final
 
 import attrs
 
-from penstock.report.outcome import Interval, Outcome, PhaseOutcome, WorkerOutcome
+from penstock.report.outcome import Interval, Outcome, PhaseOutcome, Replayed, WorkerOutcome
 from penstock.stats.buckets import LABELS
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell, Tally
 
-__all__ = ["SCHEMA", "format_wall", "summarise"]
+__all__ = ["SCHEMA", "format_wall", "parse_wall", "summarise"]
 
 SCHEMA: Final = "penstock.result/1"
 _PERCENTS: Final[Mapping[str, float]] = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9}
@@ -71,6 +76,10 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "totals": _families(outcome.totals, seconds),
         "operations": _operations(outcome.totals, seconds),
         "size_buckets": _buckets(outcome.totals, seconds),
+        "endpoints": {
+            name: {"operations": _without_nulls(_operations(tally, seconds))}
+            for name, tally in outcome.endpoints.items()
+        },
         "workers": [_worker(worker, seconds) for worker in outcome.workers],
         "intervals": [_interval(interval) for interval in outcome.intervals],
         "phases": [_phase(phase) for phase in outcome.phases],
@@ -80,6 +89,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         ],
         "client": _client(outcome),
         "op_log": None if outcome.op_log is None else dict(outcome.op_log),
+        "replay": None if outcome.replay is None else _replay(outcome.replay),
         "environment": dict(outcome.environment),
         "notes": list(outcome.notes),
     }
@@ -90,6 +100,13 @@ def format_wall(wall_ns: int, digits: int = 9) -> str:
     seconds, fraction = divmod(wall_ns, 10**9)
     stamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{stamp}.{fraction:09d}"[: len(stamp) + 1 + digits].rstrip(".") + "Z"
+
+
+def parse_wall(text: str) -> int:
+    """Nanoseconds since 1970 of what :func:`format_wall` made with any number of digits. Raises ValueError."""
+    stamp, _, fraction = text.removesuffix("Z").partition(".")
+    whole = datetime.fromisoformat(f"{stamp}+00:00")
+    return round(whole.timestamp()) * 10**9 + int(f"{fraction:0<9}"[:9] or 0)
 
 
 def _window(outcome: Outcome) -> dict[str, Any]:
@@ -130,6 +147,7 @@ def _sum(cell: Cell, seconds: float) -> dict[str, Any]:
         "service_us": _latency(cell.service),
         "response_us": _latency(cell.response),
         "first_byte_us": _latency(cell.first_byte),
+        "lag_us": _latency(cell.lag),
     }
 
 
@@ -179,6 +197,17 @@ def _phase(phase: PhaseOutcome) -> dict[str, Any]:
     fields = attrs.asdict(phase)
     fields["bytes"] = fields.pop("nbytes")
     return fields
+
+
+def _replay(replay: Replayed) -> dict[str, Any]:
+    return {
+        "log": replay.log,
+        "speed": replay.speed,
+        "recorded_seconds": replay.recorded_seconds,
+        "counts": dict(replay.counts),
+        "settings": dict(replay.settings),
+        "recorded": _operations(replay.recorded, replay.recorded_seconds),
+    }
 
 
 def _client(outcome: Outcome) -> dict[str, float | None]:

@@ -33,7 +33,7 @@ _OPS: Final = {op.name: op for op in Op}
 _FAMILY: Final = {operation: family for family, members in FAMILIES.items() for operation in members}
 _GROUPS: Final = 16  # room for the size buckets in one byte beside the operation's code
 _NUMBERS: Final = ("count", "errors", "nbytes", "objects", "retries")
-_HISTOGRAMS: Final = ("service", "first_byte", "response")
+_HISTOGRAMS: Final = ("service", "first_byte", "response", "lag")
 
 
 def family_of(operation: str) -> str:
@@ -47,7 +47,8 @@ class Cell:
 
     ``objects`` is how many objects they dealt with: those listed, or deleted in batches. ``retries`` counts the
     repeated attempts of all calls. ``service`` is from start to end, ``first_byte`` from start to the first byte of
-    a read's body, ``response`` from when a planned call was due to its end.
+    a read's body, ``response`` from when a planned call was due to its end. ``lag`` is how late a planned call
+    started, from when it was due to its start; it alone counts failed calls too, for it says nothing of the storage.
     """
 
     count: int = 0
@@ -58,6 +59,7 @@ class Cell:
     service: Histogram = attrs.Factory(Histogram)
     first_byte: Histogram = attrs.Factory(Histogram)
     response: Histogram = attrs.Factory(Histogram)
+    lag: Histogram = attrs.Factory(Histogram)
 
     @property
     def mean_bytes(self) -> float:
@@ -125,6 +127,9 @@ class Tally:
             cell = self.cell(Op(code).name, 0)
             cell.errors += len(members)
             cell.retries += _retries(members)
+            planned = members["due"] > 0
+            if planned.any():
+                cell.lag.record((members["start"] - members["due"])[planned])
 
     def _add_group(self, op: Op, bucket: int, rows: npt.NDArray[Any]) -> None:
         cell = self.cell(op.name, bucket)
@@ -142,6 +147,7 @@ class Tally:
         planned = due > 0
         if planned.any():
             cell.response.record((end - due)[planned])
+            cell.lag.record((start - due)[planned])
 
     def cell(self, operation: str, bucket: int) -> Cell:
         """The cell of an operation and bucket, made if there is none yet."""

@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import attrs
 import numpy as np
@@ -14,148 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.records import Op, RecordBuffer, Recorder, record_dtype
-from penstock.report import results_directory, write_results
+from penstock.records import Op
+from penstock.report import results_directory
 from penstock.report.charts import build_charts
-from penstock.report.outcome import Interval, Outcome, PhaseOutcome, Timeline, WorkerOutcome
+from penstock.report.outcome import Interval, PhaseOutcome, Timeline
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
-STARTED = 1_795_225_925 * 10**9 + 123_456_789
 NASTY = "k/</script><script>alert(1)</script>&amp;'\"\t\udc80é"
-
-LATENCIES = {  # nanoseconds of the median, spread, and bytes per operation
-    Op.GET: (900_000, 0.5, (4096, 65_536, 1_048_576)),
-    Op.GET_RANGE: (450_000, 0.4, (65_536,)),
-    Op.PUT: (2_400_000, 0.7, (1_048_576, 8_388_608)),
-    Op.LIST: (5_000_000, 0.4, (0,)),
-    Op.STAT: (300_000, 0.3, (0,)),
-    Op.DELETE: (600_000, 0.5, (0,)),
-    Op.DELETE_BATCH: (9_000_000, 0.5, (0,)),
-    Op.COPY: (3_500_000, 0.9, (0,)),
-    Op.MKDIR: (150_000, 0.3, (0,)),
-    Op.RMDIR: (180_000, 0.3, (0,)),
-}
-
-
-def rows_of(rng, ops, count, second=0, failing=0.0, planned=False):
-    rows = np.zeros(count, record_dtype())
-    rows["op"] = rng.choice([int(op) for op in ops], count)
-    rows["start"] = 10**12 + second * 10**9 + np.sort(rng.integers(0, 10**9, count))
-    rows["attempts"] = rows["n_objects"] = 1
-    for op in ops:
-        mine = rows["op"] == op
-        median, spread, sizes = LATENCIES[op]
-        slow = 1 + 0.4 * np.sin(second / 9) + (8 if second % 47 == 46 else 0)
-        latency = rng.lognormal(np.log(median * slow), spread, mine.sum()).astype(np.int64)
-        latency[rng.random(len(latency)) < 0.003] *= 15
-        rows["end"][mine] = rows["start"][mine] + latency
-        rows["nbytes"][mine] = rng.choice(sizes, mine.sum())
-        if op in (Op.GET, Op.GET_RANGE):
-            rows["first"][mine] = rows["start"][mine] + latency // 2
-    if planned:
-        rows["due"] = rows["start"] - rng.integers(1, 3_000_000, count)
-    rows["error"] = rng.random(count) < failing
-    rows["nbytes"][rows["error"] > 0] = 0
-    return rows
-
-
-def tally_of(rows):
-    tally = Tally()
-    tally.add(rows)
-    return tally
-
-
-def error_table(texts, key="data/object-000017"):
-    buffer = RecordBuffer(len(texts) + 1)
-    recorder = Recorder(0, lambda filled: buffer)
-    for text in texts:
-        recorder.add(Op.GET, key, 1, 0, 2, 0, error=text)
-    table = ErrorTable()
-    table.add(buffer, 0, buffer.count)
-    return table
-
-
-def make_outcome(ops=(Op.GET, Op.PUT), *, seconds=60, rate=200, failing=0.0, planned=False, workers=4, **fields):
-    """A run of ``seconds`` intervals of one second, of which the workers did a share each."""
-    rng = np.random.default_rng(7)
-    totals, intervals, texts = Tally(), [], []
-    shares = [Tally() for _ in range(workers)]
-    for second in range(seconds):
-        rows = rows_of(rng, ops, rate, second, failing, planned)
-        texts += ["ThrottledError: slow down", f"ObjectNotFoundError: {NASTY}"] * int(np.count_nonzero(rows["error"]))
-        for worker, share in enumerate(shares):
-            share.add(rows[worker::workers])
-        interval = tally_of(rows)
-        totals.merge(interval)
-        intervals.append(
-            Interval(
-                start_s=float(second),
-                seconds=1.0,
-                tally=interval,
-                cpu_user_pct=40 + 10 * np.sin(second / 5),
-                cpu_system_pct=15.0,
-                cpu_iowait_pct=3.0,
-                client_cpu_pct=150 + 20 * np.sin(second / 5),
-                active_workers=workers,
-            )
-        )
-    known = {
-        "name": "mixed-s3",
-        "version": "0.1.0",
-        "command_line": "penstock run mixed.yaml --set concurrency=64",
-        "target": "s3://bench-bucket/run/",
-        "started_ns": STARTED,
-        "ended_ns": STARTED + (seconds + 14) * 10**9,
-        "measured_from_ns": STARTED + 12 * 10**9 if seconds else 0,
-        "measured_seconds": float(seconds),
-        "status": "done",
-        "totals": totals,
-        "intervals": intervals,
-        "workers": [
-            WorkerOutcome(
-                rank=rank, host=f"client-{rank % 2}", pid=4000 + rank, lanes=16, tally=share, cpu_seconds=38.2
-            )
-            for rank, share in enumerate(shares)
-        ],
-        "errors": error_table(texts),
-        "phases": [PhaseOutcome(name="prepare", seconds=9.3, objects_made=9000, objects_found=1000, nbytes=9000 << 20)],
-        "environment": {"host": "client-0", "kernel": "6.1.0", "cpus": 32, "packages": {"numpy": "2.4.6"}},
-    }
-    return Outcome(**(known | fields))
-
-
-def written(tmp_path, outcome, *, config_text="workload: []\n", plan=None):
-    write_results(tmp_path, outcome, config_text=config_text, plan=plan or {"concurrency": 64})
-    return {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
-
-
-class Page(HTMLParser):
-    """What of a page matters here: its elements with their attributes, and its text outside scripts and styles."""
-
-    def __init__(self, html):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.scripts, self.text, self._inside = [], [], "", ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self._inside = tag if tag in ("script", "style") else ""
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        self._inside = ""
-
-    def handle_data(self, data):
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif not self._inside:
-            self.text += data
-
-    def charts(self):
-        return json.loads(self.scripts[0])
+TEN = (
+    *(Op.GET, Op.GET_RANGE, Op.PUT, Op.LIST, Op.STAT),
+    *(Op.DELETE, Op.DELETE_BATCH, Op.COPY, Op.MKDIR, Op.RMDIR),
+)
 
 
 def documented_fields():
@@ -181,26 +50,27 @@ def fields_of(value):
         ({"status": "done"}, False),
     ],
 )
-def test_of_a_run_that_did_nothing_there_is_only_the_reason(tmp_path, fields, nothing):
+def test_of_a_run_that_did_nothing_there_is_only_the_reason(tmp_path, fields, nothing, synth):
     known = {"totals": Tally(), "phases": [], "errors": ErrorTable(), "reason": "the key is wrong"}
-    text = written(tmp_path, make_outcome(seconds=0, **(known | fields)))
+    text = synth.written(tmp_path, synth.make_outcome(seconds=0, **(known | fields)))
     assert (sorted(text) == ["config.yaml", "plan.json", "result.json"]) == nothing
     assert ("report.html" in text) != nothing
     assert "the key is wrong" in text["result.json"]
 
 
-def test_every_file_is_written_and_config_is_as_given(tmp_path):
-    text = written(tmp_path, make_outcome(seconds=2), config_text="# mine\nworkload: [] # \u00b5\n")
+def test_every_file_is_written_and_config_is_as_given(tmp_path, synth):
+    text = synth.written(tmp_path, synth.make_outcome(seconds=2), config_text="# mine\nworkload: [] # \u00b5\n")
     assert sorted(text) == [
         "config.yaml", "histograms.hlog", "perf_log.tsv", "plan.json", "report.html", "result.json", "results.tsv",
+        "tallies.jsonl.zst",
     ]  # fmt: skip
     assert text["config.yaml"] == "# mine\nworkload: [] # \u00b5\n"
     assert json.loads(text["plan.json"]) == {"concurrency": 64}
 
 
-def test_result_json_holds_what_its_documentation_says(tmp_path):
-    outcome = make_outcome(seconds=3, failing=0.2, planned=True, op_log={"path": "x", "accepted": 4})
-    result = json.loads(written(tmp_path, outcome)["result.json"])
+def test_result_json_holds_what_its_documentation_says(tmp_path, synth):
+    outcome = synth.make_outcome(seconds=3, failing=0.2, planned=True, op_log={"path": "x", "accepted": 4})
+    result = json.loads(synth.written(tmp_path, outcome)["result.json"])
     free = {"environment", "op_log"}
     found = fields_of({name: field for name, field in result.items() if name not in free})
     assert found - {op.name for op in Op} - {"ALL"} <= documented_fields()
@@ -212,10 +82,12 @@ def test_result_json_holds_what_its_documentation_says(tmp_path):
     assert result["started"] == "2026-11-21T01:52:05.123456789Z"
 
 
-def test_result_json_figures_are_the_records(tmp_path):
-    rows = rows_of(np.random.default_rng(1), (Op.GET, Op.STAT), 3000, failing=0.1, planned=True)
-    outcome = make_outcome(seconds=0, totals=tally_of(rows), measured_seconds=2.5, measured_from_ns=STARTED, workers=1)
-    result = json.loads(written(tmp_path, outcome)["result.json"])
+def test_result_json_figures_are_the_records(tmp_path, synth):
+    rows = synth.rows_of(np.random.default_rng(1), (Op.GET, Op.STAT), 3000, failing=0.1, planned=True)
+    outcome = synth.make_outcome(
+        seconds=0, totals=synth.tally_of(rows), measured_seconds=2.5, measured_from_ns=synth.STARTED, workers=1
+    )
+    result = json.loads(synth.written(tmp_path, outcome)["result.json"])
     good = rows[(rows["error"] == 0) & (rows["op"] == Op.GET)]
     latency = np.sort(good["end"] - good["start"]) / 1000
     get = result["operations"]["GET"]
@@ -233,10 +105,10 @@ def test_result_json_figures_are_the_records(tmp_path):
     assert result["totals"]["META"]["count"] + get["count"] == result["totals"]["ALL"]["count"]
 
 
-def test_client_cpu_is_per_call_and_per_gigabyte(tmp_path):
-    totals = tally_of(rows_of(np.random.default_rng(1), (Op.GET_RANGE,), 1000))
-    outcome = make_outcome(seconds=0, totals=totals, workers=2)
-    client = json.loads(written(tmp_path, outcome)["result.json"])["client"]
+def test_client_cpu_is_per_call_and_per_gigabyte(tmp_path, synth):
+    totals = synth.tally_of(synth.rows_of(np.random.default_rng(1), (Op.GET_RANGE,), 1000))
+    outcome = synth.make_outcome(seconds=0, totals=totals, workers=2)
+    client = json.loads(synth.written(tmp_path, outcome)["result.json"])["client"]
     assert client["cpu_seconds"] == pytest.approx(76.4)
     assert client["cpu_us_per_operation"] == pytest.approx(76_400)
     assert client["cpu_seconds_per_gb"] == pytest.approx(76.4 / (65_536_000 / 1e9))
@@ -248,8 +120,8 @@ def table(text):
     return [dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:]]
 
 
-def test_results_tsv_has_its_columns_buckets_and_families(tmp_path):
-    text = written(tmp_path, make_outcome((Op.GET, Op.GET_RANGE, Op.PUT, Op.LIST), seconds=3, failing=0.1))[
+def test_results_tsv_has_its_columns_buckets_and_families(tmp_path, synth):
+    text = synth.written(tmp_path, synth.make_outcome((Op.GET, Op.GET_RANGE, Op.PUT, Op.LIST), seconds=3, failing=0.1))[
         "results.tsv"
     ]
     header = (
@@ -276,9 +148,9 @@ def test_results_tsv_has_its_columns_buckets_and_families(tmp_path):
         )
 
 
-def test_perf_log_is_of_each_interval_alone(tmp_path):
-    outcome = make_outcome(seconds=5, failing=0.2)
-    rows = table(written(tmp_path, outcome)["perf_log.tsv"])
+def test_perf_log_is_of_each_interval_alone(tmp_path, synth):
+    outcome = synth.make_outcome(seconds=5, failing=0.2)
+    rows = table(synth.written(tmp_path, outcome)["perf_log.tsv"])
     for interval in outcome.intervals:
         mine = {row["operation"]: row for row in rows if float(row["start_s"]) == interval.start_s}
         assert set(mine) == {"GET", "PUT", "ALL"}
@@ -291,12 +163,12 @@ def test_perf_log_is_of_each_interval_alone(tmp_path):
     assert sum(int(row["errors"]) for row in rows if row["operation"] == "ALL") == outcome.totals.errors > 0
 
 
-def test_the_standard_reader_reads_the_histogram_log(tmp_path):
+def test_the_standard_reader_reads_the_histogram_log(tmp_path, synth):
     from hdrh.histogram import HdrHistogram
     from hdrh.log import HistogramLogReader
 
-    outcome = make_outcome(seconds=4, planned=True)
-    text = written(tmp_path, outcome)["histograms.hlog"]
+    outcome = synth.make_outcome(seconds=4, planned=True)
+    text = synth.written(tmp_path, outcome)["histograms.hlog"]
     assert text.splitlines()[1] == "#[Histogram log format version 1.3]"
     reader = HistogramLogReader(str(tmp_path / "histograms.hlog"), HdrHistogram(1, 3_600_000_000_000, 3))
     totals, starts = {}, set()
@@ -313,24 +185,26 @@ def test_the_standard_reader_reads_the_histogram_log(tmp_path):
         assert np.array(totals[name].counts)[index].tolist() == counts.tolist()
 
 
-def test_a_run_without_intervals_still_has_its_histograms(tmp_path):
-    totals = tally_of(rows_of(np.random.default_rng(1), (Op.PUT,), 50))
-    text = written(tmp_path, make_outcome(seconds=0, totals=totals, measured_seconds=1.0))["histograms.hlog"]
+def test_a_run_without_intervals_still_has_its_histograms(tmp_path, synth):
+    totals = synth.tally_of(synth.rows_of(np.random.default_rng(1), (Op.PUT,), 50))
+    text = synth.written(tmp_path, synth.make_outcome(seconds=0, totals=totals, measured_seconds=1.0))[
+        "histograms.hlog"
+    ]
     assert [line.split(",")[0] for line in text.splitlines() if line.startswith("Tag")] == ["Tag=PUT"]
 
 
-def test_result_directories_never_collide(tmp_path):
+def test_result_directories_never_collide(tmp_path, synth):
     now = datetime(2026, 11, 21, 1, 52, 5, tzinfo=UTC)
     paths = [results_directory(tmp_path / "new", "my run/..\u00e9", now) for _ in range(3)]
     stem = "penstock-20261121T015205Z-my_run"
     assert [path.name for path in paths] == [stem, f"{stem}-2", f"{stem}-3"]
     assert all(path.is_dir() for path in paths)
-    assert results_directory(tmp_path, "../..", STARTED).parent == tmp_path
+    assert results_directory(tmp_path, "../..", synth.STARTED).parent == tmp_path
 
 
 SHAPES = {
     "one operation": {"ops": (Op.GET,), "seconds": 3},
-    "ten operations": {"ops": tuple(LATENCIES), "seconds": 3},
+    "ten operations": {"ops": TEN, "seconds": 3},
     "nothing": {"seconds": 0, "status": "failed", "reason": "no such target", "workers": 1},
     "one interval": {"seconds": 1},
     "errors only": {"ops": (Op.GET,), "seconds": 3, "failing": 1.0, "status": "errors", "exit_code": 3},
@@ -350,12 +224,12 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_report_is_self_contained(tmp_path, shape):
+def test_report_is_self_contained(tmp_path, shape, synth):
     fields = dict(SHAPES[shape])
-    html = written(tmp_path, make_outcome(fields.pop("ops", (Op.GET, Op.PUT)), **fields), config_text=NASTY)[
-        "report.html"
-    ]
-    page = Page(html)
+    html = synth.written(
+        tmp_path, synth.make_outcome(fields.pop("ops", (Op.GET, Op.PUT)), **fields), config_text=NASTY
+    )["report.html"]
+    page = synth.Page(html)
     for tag, attributes in page.elements:
         assert tag not in ("link", "img", "iframe", "object", "embed", "base", "a")
         assert not {"src", "href", "srcset", "onload", "onerror"} & set(attributes)
@@ -366,9 +240,11 @@ def test_report_is_self_contained(tmp_path, shape):
     assert len(html) < 200_000
 
 
-def test_report_escapes_whatever_the_run_holds(tmp_path):
+def test_report_escapes_whatever_the_run_holds(tmp_path, synth):
     fields = SHAPES["nasty names"]
-    page = Page(written(tmp_path, make_outcome(**fields), config_text=NASTY, plan={NASTY: NASTY})["report.html"])
+    page = synth.Page(
+        synth.written(tmp_path, synth.make_outcome(**fields), config_text=NASTY, plan={NASTY: NASTY})["report.html"]
+    )
     assert not any("alert" in script for script in page.scripts[1:])
     assert all(tag != "script" or set(attributes) <= {"type", "id"} for tag, attributes in page.elements)
     shown = NASTY.encode("utf-8", "backslashreplace").decode()
@@ -393,29 +269,33 @@ def test_data_for_scripts_cannot_end_the_script():
         ("errors", ["Too many errors"]),
     ],
 )
-def test_report_says_how_the_run_ended(tmp_path, status, words):
-    text = Page(written(tmp_path, make_outcome(seconds=1, status=status, reason="for a reason"))["report.html"]).text
+def test_report_says_how_the_run_ended(tmp_path, status, words, synth):
+    text = synth.Page(
+        synth.written(tmp_path, synth.make_outcome(seconds=1, status=status, reason="for a reason"))["report.html"]
+    ).text
     assert all(word in text for word in words)
     assert ("for a reason" in text) == (status != "done")
 
 
-def test_lost_workers_are_named(tmp_path):
-    outcome = make_outcome(seconds=1)
+def test_lost_workers_are_named(tmp_path, synth):
+    outcome = synth.make_outcome(seconds=1)
     lost = attrs.evolve(outcome.workers[2], lost="killed by signal 9")
-    text = Page(written(tmp_path, attrs.evolve(outcome, workers=[*outcome.workers[:2], lost]))["report.html"]).text
+    text = synth.Page(
+        synth.written(tmp_path, attrs.evolve(outcome, workers=[*outcome.workers[:2], lost]))["report.html"]
+    ).text
     assert "1 of 3 workers lost" in text
     assert "killed by signal 9" in text
 
 
-def test_a_long_run_stays_small_and_keeps_its_extremes():
+def test_a_long_run_stays_small_and_keeps_its_extremes(synth):
     rng = np.random.default_rng(2)
-    few = [tally_of(rows_of(rng, (Op.GET, Op.PUT), 40)) for _ in range(5)]
-    spike = tally_of(rows_of(rng, (Op.GET,), 4000))
+    few = [synth.tally_of(synth.rows_of(rng, (Op.GET, Op.PUT), 40)) for _ in range(5)]
+    spike = synth.tally_of(synth.rows_of(rng, (Op.GET,), 4000))
     intervals = [
         Interval(start_s=float(second), seconds=1.0, tally=spike if second == 1234 else few[second % 5])
         for second in range(3600)
     ]
-    outcome = make_outcome(seconds=0, totals=tally_of(rows_of(rng, tuple(LATENCIES), 500)), intervals=intervals)
+    outcome = synth.make_outcome(seconds=0, totals=synth.tally_of(synth.rows_of(rng, TEN, 500)), intervals=intervals)
     charts = {chart["id"]: chart for chart in build_charts(outcome)}
     rate = charts["rate"]
     assert len(rate["x"]) <= 1000
@@ -426,8 +306,8 @@ def test_a_long_run_stays_small_and_keeps_its_extremes():
     assert len(json.dumps(list(charts.values()))) < 600_000
 
 
-def test_the_distribution_ends_at_the_maximum():
-    outcome = make_outcome((Op.GET,), seconds=4)
+def test_the_distribution_ends_at_the_maximum(synth):
+    outcome = synth.make_outcome((Op.GET,), seconds=4)
     chart = next(chart for chart in build_charts(outcome) if chart["id"] == "distribution")
     (values,) = [[value for value in line["values"] if value is not None] for line in chart["lines"]]
     assert values == sorted(values)
@@ -437,9 +317,9 @@ def test_the_distribution_ends_at_the_maximum():
 
 
 @given(st.integers(1, 60), st.integers(2, 9))
-def test_a_timeline_is_bounded_and_loses_nothing(count, limit):
+def test_a_timeline_is_bounded_and_loses_nothing(synth, count, limit):
     timeline = Timeline(limit)
-    one = tally_of(rows_of(np.random.default_rng(1), (Op.STAT,), 3))
+    one = synth.tally_of(synth.rows_of(np.random.default_rng(1), (Op.STAT,), 3))
     for second in range(-2, count):
         tally = Tally()
         tally.merge(one)
