@@ -27,10 +27,10 @@ ROWS = (
     "keys urls options records service",
     "store formats payload launchers commands",
     "hookspecs",
-    "plugins sinks writers metering memory posix payloads http parts",
+    "plugins sinks writers metering memory posix payloads http parts stats",
     "layers",
     "opening",
-    "client oplog stats",
+    "client oplog",
     "analysis",
     "aio workload report",
     "testing engine",
@@ -68,7 +68,10 @@ LIGHT = (
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")
 
 #: Who may read the clocks. Everybody else is given times.
-CLOCK_READERS = "metering http engine replay stats oplog memory layers/retry client/buckets client/health cli/progress"
+CLOCK_READERS = (
+    "metering http engine replay stats oplog memory layers/retry layers/timing client/buckets client/health "
+    "cli/progress"
+)
 
 #: First-party backends. Core's code names none of them, but for these places: the table of packages, what a bare
 #: path means, and examples in texts for the user, as are docstrings and ``help=``.
