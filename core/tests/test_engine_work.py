@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from penstock.engine import messages
 from penstock.engine.choosing import LaneObjects
 from penstock.engine.cleanup import Cleanup, missing_directories
+from penstock.engine.conduct import status_of
 from penstock.engine.coordinator import Found
 from penstock.engine.lanes import Exhausted
 from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
@@ -21,7 +22,6 @@ from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
 from penstock.engine.places import Places
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
-from penstock.engine.run import _status
 from penstock.engine.sets import count_prepared, prepared_sets
 from penstock.engine.steps import write_object
 from penstock.engine.threads import work_through
@@ -275,9 +275,9 @@ def test_a_cleanup_that_leaves_something_is_a_failure_of_the_run():
     config = loads("target: mem:///\nworkload: [{op: put, path: x, size: 1}]\n", label="x", environ={})
     found = Found()
     found.phases.append(PhaseOutcome(name="cleanup", seconds=1.0, objects_made=5))
-    assert _status(config, found) == ("done", 0, "")
+    assert status_of(config.on_error, found) == ("done", 0, "")
     found.phases[0] = attrs.evolve(found.phases[0], failed=2)
-    assert _status(config, found) == ("done", 1, "the cleanup left 2 objects behind")
+    assert status_of(config.on_error, found) == ("done", 1, "the cleanup left 2 objects behind")
 
 
 def test_batches_are_deleted_by_few_threads_at_once():

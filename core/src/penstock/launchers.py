@@ -21,10 +21,15 @@ Body = Mapping[str, Any]
 
 @attrs.frozen(slots=True, kw_only=True)
 class LaunchSpec:
-    """What every worker needs before its first message: variables to set, and a place for its own output."""
+    """What every worker needs before its first message: variables to set, and a place for its own output.
+
+    ``worker`` is the module of penstock that a worker runs, by the kind of job; a launcher that takes it from another
+    host accepts no module but those that it knows.
+    """
 
     environment: Mapping[str, str] = attrs.field(factory=dict)
     scratch: str = "."
+    worker: str = "penstock.engine.worker"
 
 
 class WorkerHandle(Protocol):

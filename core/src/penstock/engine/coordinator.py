@@ -12,8 +12,7 @@ import attrs
 from anyio.abc import TaskGroup, TaskStatus
 
 from penstock.clocks import monotonic_ns, wall_ns
-from penstock.engine.plan import WorkerPlan
-from penstock.engine.sets import count_prepared
+from penstock.engine.course import Course, Observer, WorkerPart
 from penstock.engine.watch import ErrorWindow, Watched, merge_intervals
 from penstock.errors import PenstockError, WorkerLostError
 from penstock.launchers import Launcher, LaunchSpec
@@ -22,7 +21,6 @@ from penstock.report.outcome import Interval, PhaseOutcome, Timeline, join
 from penstock.stats.errors import ErrorTable
 from penstock.stats.system import CpuMeter
 from penstock.stats.tally import Tally
-from penstock.workload.config import Config
 
 __all__ = ["Coordinator", "Found"]
 
@@ -58,6 +56,14 @@ class Found:
             intervals[-2:] = [join(intervals[-2:])]
         return intervals
 
+    def endpoints(self) -> dict[str, Tally]:
+        """The calls of all workers by endpoint."""
+        endpoints: dict[str, Tally] = {}
+        for worker in self.workers:
+            for name, tally in worker.endpoints.items():
+                endpoints.setdefault(name, Tally()).merge(tally)
+        return endpoints
+
     @property
     def measured_seconds(self) -> float:
         """From the end of the warm-up until the last lane ended."""
@@ -67,15 +73,23 @@ class Found:
 class Coordinator:
     """Carries out one plan. ``found`` grows while it does, so that nothing measured is lost."""
 
-    def __init__(self, config: Config, plans: Sequence[WorkerPlan], launcher: Launcher, view: LiveView) -> None:
-        self._config = config
+    def __init__(
+        self,
+        course: Course,
+        plans: Sequence[WorkerPart],
+        launcher: Launcher,
+        view: LiveView,
+        observer: Observer | None = None,
+    ) -> None:
+        self._course = course
+        self._observer = observer
         self._plans = plans
         self._launcher = launcher
         self._view = view
         self._meter = CpuMeter(monotonic_ns())
         self._measuring = False
         self._draining = ""
-        rate = config.on_error.error_rate
+        rate = course.on_error.error_rate
         self._window = None if rate is None else ErrorWindow(rate.window)
         self.found = Found()
 
@@ -107,21 +121,20 @@ class Coordinator:
         try:
             made = await self._prepare()
             if not self._draining:
-                if made and self._config.prepare.post_prepare_delay:
-                    await anyio.sleep(self._config.prepare.post_prepare_delay)
+                if made and self._course.post_prepare_delay:
+                    await anyio.sleep(self._course.post_prepare_delay)
                 await self._each(lambda worker: self._call(worker, "resolve", {}))
                 await self._measure()
         finally:
-            if self._config.cleanup:
+            if self._course.cleanup:
                 await self._clean_up()
 
     async def _prepare(self) -> bool:
-        config = self._config.prepare
-        if config.skip_verification or not (config.ensure_objects or config.directory_structure):
+        if not self._course.prepares:
             return False
         reports: dict[int, Mapping[str, Any]] = {}
         began = monotonic_ns()
-        self._view.phase("prepare", count_prepared(self._config), None)
+        self._view.phase("prepare", self._course.prepared, None)
 
         async def one(worker: Watched) -> None:
             async for report in worker.handle.stream("prepare", {}):
@@ -129,6 +142,8 @@ class Coordinator:
                 reports[worker.handle.rank] = report
                 done = _sum(reports, "made") + _sum(reports, "found")
                 self._view.progress(done, _sum(reports, "nbytes"))
+            if self._observer is not None and worker.handle.rank in reports:
+                self._observer.finished("prepare", reports[worker.handle.rank])
 
         try:
             await self._each(one)
@@ -146,13 +161,13 @@ class Coordinator:
         return _sum(reports, "made") > 0
 
     async def _measure(self) -> None:
-        config, found = self._config, self.found
+        course, found = self._course, self.found
         start_ns = wall_ns() + _START_DELAY_NS
-        found.measured_from_ns = start_ns + round(config.warmup * 1e9)
-        if config.warmup:
-            self._view.phase("warm-up", None, config.warmup)
+        found.measured_from_ns = start_ns + round(course.warmup * 1e9)
+        if course.warmup:
+            self._view.phase("warm-up", None, course.warmup)
         else:
-            self._view.phase("run", config.total_operations, config.duration)
+            self._view.phase("run", course.total, course.duration)
         for worker in self._live():
             worker.running, worker.heard_ns = True, monotonic_ns()
         async with anyio.create_task_group() as tasks:
@@ -172,11 +187,15 @@ class Coordinator:
         try:
             async for item in worker.handle.stream("run", {"start_ns": start_ns}):
                 worker.heard_ns = monotonic_ns()
+                reason = self._observer.saw(worker, item) if self._observer is not None else ""
                 if "done" in item:
                     worker.reason, worker.log = str(item["reason"]), item["log"]
                     continue
                 self.found.totals.merge(worker.take(item))
                 await self._emit()
+                if reason:
+                    self._too_many(reason)
+                    await self._drain(reason)
         except WorkerLostError as error:
             await self._lose(worker, error.cause)
         except PenstockError as error:
@@ -188,19 +207,19 @@ class Coordinator:
     async def _emit(self) -> None:
         # Nothing waits within the loop, so intervals that come meanwhile can't overtake these.
         for interval in merge_intervals(self.found.workers, self._meter):
-            if not self._measuring and self._config.warmup:
-                self._view.phase("run", self._config.total_operations, self._config.duration)
-            if not self._measuring or interval.seconds > self._config.live_interval / 2:
+            if not self._measuring and self._course.warmup:
+                self._view.phase("run", self._course.total, self._course.duration)
+            if not self._measuring or interval.seconds > self._course.live_interval / 2:
                 self._view.interval(interval, self.found.totals)
             self._measuring = True
             self._judge(interval)
             self.found.timeline.add(interval)
-        if self.found.stopped and self._config.on_error.action == "stop":
+        if self.found.stopped and self._course.on_error.action == "stop":
             await self._drain(self.found.stopped)
 
     def _judge(self, interval: Interval) -> None:
         """Hold the errors against the policy."""
-        policy, errors = self._config.on_error, self.found.totals.errors
+        policy, errors = self._course.on_error, self.found.totals.errors
         if self._window is not None and policy.error_rate is not None:
             rate, limit = self._window.add(interval), policy.error_rate.errors_per_second
             if rate > limit:
@@ -229,6 +248,8 @@ class Coordinator:
             async for report in worker.handle.stream("cleanup", {"directories": directories}):
                 reports[worker.handle.rank, directories] = report
                 self._view.progress(_sum(reports, "made"), 0)
+            if self._observer is not None:
+                self._observer.finished("cleanup", reports.get((worker.handle.rank, directories), {}))
 
         await self._each(lambda worker: one(worker, False))
         # Directories of a tree are numbered from its root, so the last worker has the deepest ones.
@@ -308,7 +329,7 @@ class Coordinator:
 
     async def _watch_silence(self) -> None:
         """Kill workers that say nothing any more; that they are gone is noticed as for any other."""
-        interval = self._config.live_interval
+        interval = self._course.live_interval
         warned: set[int] = set()
         while True:
             await anyio.sleep(interval)

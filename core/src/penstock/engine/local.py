@@ -79,7 +79,7 @@ class LocalWorker:
         """Start the process; what it prints goes to a file of its own in the scratch directory."""
         path = os.path.join(spec.scratch, f"worker-{rank}.log")
         with open(path, "wb") as log:
-            process = await _spawn(log, {**os.environ, **spec.environment})
+            process = await _spawn(spec.worker, log, {**os.environ, **spec.environment})
         return cls(rank, process, path)
 
     @property
@@ -204,10 +204,10 @@ class LocalWorker:
         return f"exit code {code}{': ' + said if said else ''}"
 
 
-async def _spawn(log: IO[bytes], environment: dict[str, str]) -> Process:
+async def _spawn(worker: str, log: IO[bytes], environment: dict[str, str]) -> Process:
     # A session of its own keeps the terminal's Ctrl-C for the coordinator, which decides what it means.
     return await anyio.open_process(
-        [sys.executable, "-m", "penstock.engine.worker"],
+        [sys.executable, "-m", worker],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

@@ -108,7 +108,7 @@ class Session:
         self._control = control
         if self._stopping:
             control.stop("interrupted")
-        collector = Collector(self.plan.first_lane, self.plan.lanes, self._log)
+        collector = Collector(self.plan.first_lane, self.plan.lanes, self._log, endpoints=self._opened().endpoints())
         lanes = [self._lane(control, index, recorder) for index, recorder in enumerate(collector.recorders)]
         threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
         for thread in threads:

@@ -26,6 +26,7 @@ class Watched:
     lanes: int
     tally: Tally = attrs.field(factory=Tally)
     errors: ErrorTable = attrs.field(factory=ErrorTable)
+    endpoints: dict[str, Tally] = attrs.field(factory=dict)
     heard_ns: int = attrs.field(factory=monotonic_ns)
     cpu_ns: int = 0
     first_cpu_ns: int | None = None
@@ -44,6 +45,10 @@ class Watched:
         errors = ErrorTable.from_message(snapshot["errors"])
         self.tally.merge(tally)
         self.errors.merge(errors)
+        for name, message in snapshot.get("endpoints", {}).items():
+            self.endpoints.setdefault(name, Tally()).merge(Tally.from_message(message))
+        if name := str(snapshot.get("endpoint", "")):
+            self.endpoints.setdefault(name, Tally()).merge(tally)
         used = int(snapshot["cpu_ns"]) - self.cpu_ns if self.cpu_ns else 0
         self.cpu_ns = int(snapshot["cpu_ns"])
         number = int(snapshot["number"])

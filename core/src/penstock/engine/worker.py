@@ -11,22 +11,42 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.engine import messages
 from penstock.engine.channel import Channel
 from penstock.engine.session import Session
 from penstock.launchers import Body
 
-__all__ = ["main"]
+__all__ = ["Job", "main", "serve"]
+
+
+class Job(Protocol):
+    """One run in one worker process. The coordinator asks for one phase after the other; ``drain`` at any time."""
+
+    def open(self, body: Body) -> Body: ...
+
+    def prepare(self, body: Body) -> Iterator[Body]: ...
+
+    def resolve(self, body: Body) -> Body: ...
+
+    def run(self, body: Body) -> Iterator[Body]: ...
+
+    def drain(self, body: Body) -> Body: ...
+
+    def cleanup(self, body: Body) -> Iterator[Body]: ...
 
 
 def main() -> None:
-    """Serve requests until the coordinator closes the channel."""
+    """Serve the run of a workload."""
+    serve(Session())
+
+
+def serve(session: Job) -> None:
+    """Serve requests until the coordinator closes the channel, and end the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel()
     channel.send({"protocol": messages.PROTOCOL, "pid": os.getpid(), "host": socket.gethostname()})
-    session = Session()
     calls: dict[str, Callable[[Body], Body]] = {
         "open": session.open,
         "resolve": session.resolve,
