@@ -11,7 +11,8 @@ import attrs
 import click
 
 from penstock.engine.run import execute
-from penstock.report.live import LiveView, open_view, print_summary
+from penstock.report.live import LiveView, open_view, print_summary, several
+from penstock.report.prometheus import open_exporter
 from penstock.workload.config import load
 
 __all__ = ["run"]
@@ -23,6 +24,11 @@ __all__ = ["run"]
 @click.option("--results-dir", metavar="DIR", help="Where to make the result directory; default: as the file says.")
 @click.option("--op-log", metavar="FILE", help="Log every operation to FILE (.tsv.zst or .tsv).")
 @click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
+@click.option(
+    "--prometheus",
+    metavar="[HOST:]PORT",
+    help="Serve metrics to Prometheus at http://HOST:PORT/metrics while it runs; HOST is 127.0.0.1 unless named.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end, and nothing else, on stdout.")
 @click.pass_context
@@ -33,6 +39,7 @@ def run(
     results_dir: str | None,
     op_log: str | None,
     launcher: str,
+    prometheus: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -51,10 +58,15 @@ def run(
         config = attrs.evolve(config, op_log=op_log)
     loaded = attrs.evolve(loaded, config=config)
     views: list[LiveView] = []
+    if prometheus is not None:
+        exporter = open_exporter(prometheus)
+        views.append(exporter)
 
     def view(directory: Path) -> LiveView:
         views.append(open_view(directory / "console.log", quiet=quiet or as_json))
-        return views[0]
+        if prometheus is not None:
+            views[-1].note(f"metrics for Prometheus at {exporter.url}")
+        return several(views)
 
     try:
         result = execute(loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), launcher=launcher, view=view)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-__all__ = ["LineView", "LiveView", "RichView", "open_view", "print_summary", "summary_table"]
+__all__ = ["LineView", "LiveView", "RichView", "open_view", "print_summary", "several", "summary_table"]
 
 
 class LiveView(Protocol):
@@ -54,6 +54,11 @@ def open_view(
     if log is not None:
         file = open(log, "a", encoding="utf-8")  # noqa: SIM115 closed with the view
         views.append(LineView(file, owned=True))
+    return _Several(views)
+
+
+def several(views: Sequence[LiveView]) -> LiveView:
+    """One view for several; it closes them all."""
     return _Several(views)
 
 
