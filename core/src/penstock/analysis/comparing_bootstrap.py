@@ -110,9 +110,9 @@ def estimate(sample: Sample, weights: _Floats) -> dict[str, _Floats]:
             "mean": weights @ sample.total_ns / counts / 1000,
             "errors": errors / (counts + errors),
         }
-    if len(sample.values):
-        ranks = {name: np.ceil(np.round(counts * percent / 100, 6)) for name, percent in PERCENTS.items()}
-        found |= {name: _percentile(sample, weights, rank) / 1000 for name, rank in ranks.items()}
+    for name, percent in PERCENTS.items():
+        ranks = np.ceil(np.round(counts * percent / 100, 6))
+        found[name] = _percentile(sample, weights, ranks) / 1000 if len(sample.values) else np.full(len(ranks), np.nan)
     return found
 
 
@@ -125,8 +125,14 @@ def _percentile(sample: Sample, weights: _Floats, ranks: _Floats) -> _Floats:
     return np.where(ranks > 0, values[np.minimum(places, len(values) - 1)], np.nan)
 
 
-def ratio(a: float, b: float, replicates: tuple[_Floats, _Floats], blocks: tuple[float, float], level: float,
-          least: float = 0.0) -> Interval | None:  # fmt: skip
+def ratio(
+    a: float,
+    b: float,
+    replicates: tuple[_Floats, _Floats],
+    blocks: tuple[float, float],
+    level: float,
+    least: float = 0.0,
+) -> Interval | None:
     """The interval of ``b / a - 1``; ``least`` is a change that is too small to be told from none.
 
     ``replicates`` are those of a and of b, ``blocks`` how many were independent. None when no spread is known.
@@ -139,8 +145,9 @@ def ratio(a: float, b: float, replicates: tuple[_Floats, _Floats], blocks: tuple
     return Interval(math.expm1(found.low), math.expm1(found.high), found.p_value)
 
 
-def gap(a: float, b: float, replicates: tuple[_Floats, _Floats], blocks: tuple[float, float],
-        level: float) -> Interval | None:  # fmt: skip
+def gap(
+    a: float, b: float, replicates: tuple[_Floats, _Floats], blocks: tuple[float, float], level: float
+) -> Interval | None:
     """The interval of ``b - a``; the rest is as in :func:`ratio`."""
     return _interval(b - a, replicates, blocks, level, 0.0)
 
@@ -157,11 +164,13 @@ def _interval(
     error = math.sqrt(sum(variances))
     freedom = _welch(variances, blocks)
     half = max(_quantile(freedom, level) * error, least)
+    return Interval(change - half, change + half, _chance(change, error, freedom, least))
+
+
+def _chance(change: float, error: float, freedom: float, least: float) -> float:
     if abs(change) <= least:
-        probability = 1.0
-    else:
-        probability = 1 - _within(freedom, abs(change) / error) if error > 0 else 0.0
-    return Interval(change - half, change + half, probability)
+        return 1.0
+    return 1 - _within(freedom, abs(change) / error) if error > 0 else 0.0
 
 
 def _welch(variances: Sequence[float], blocks: Sequence[float]) -> float:
