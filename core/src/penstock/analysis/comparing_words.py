@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.analysis.comparing_values import Change, Run, Side, Whole
-from penstock.quantities import format_bytes, format_duration
+from penstock.quantities import format_bytes, format_count, format_duration
 from penstock.stats.buckets import LABELS
 
-__all__ = ["change_text", "differences", "sentence"]
+__all__ = ["change_text", "differences", "figure_text", "interval_text", "round_figure", "sentence"]
 
 _SIZE_TOLERANCE: Final = 0.01
 _LENGTH_TOLERANCE: Final = 2.0
@@ -98,12 +98,35 @@ def _listed(changes: Sequence[Change], level: float) -> str:
     """The figures that changed most, the surest first."""
     ordered = sorted(changes, key=lambda one: (one.p_value or 0.0, -abs(one.change or 0.0)))
     texts = [
-        f"{one.label} {change_text(one.change)} {one.change_unit} ({change_text(one.low)} to {change_text(one.high)})"
-        for one in ordered[:_MOST]
+        f"{one.label} {change_text(one.change)} {one.change_unit}{interval_text(one, level if place == 0 else None)}"
+        for place, one in enumerate(ordered[:_MOST])
     ]
     more = len(ordered) - len(texts)
-    interval = f", with intervals at {100 * level:g} %"
-    return ", ".join(texts) + (f", and {more} more" if more else "") + interval
+    return ", ".join(texts) + (f", and {more} more" if more else "")
+
+
+def interval_text(change: Change, level: float | None = None) -> str:
+    """`` (+8.3 to +16.0)``, with the ``level`` in front where it is given; nothing where there is no interval."""
+    if change.low is None:
+        return ""
+    words = "" if level is None else f"{100 * level:g} % interval "
+    return f" ({words}{change_text(change.low)} to {change_text(change.high)})"
+
+
+def figure_text(metric: str, value: float) -> str:
+    """A figure with its unit, three digits of it."""
+    if metric == "errors":
+        return f"{value:.3g} %"
+    if metric == "ops/s":
+        return f"{format_count(round_figure(value))} ops/s"
+    if metric == "MiB/s":
+        return f"{round_figure(value):g} MiB/s"
+    return format_duration(value / 1e6)
+
+
+def round_figure(value: float) -> float:
+    """With three digits that matter, or all before the point."""
+    return float(f"{value:.3g}") if abs(value) < 1000 else float(round(value))
 
 
 def change_text(value: float | None) -> str:
