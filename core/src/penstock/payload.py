@@ -25,9 +25,14 @@ class Payload(Protocol):
 
 @attrs.frozen(slots=True, kw_only=True)
 class PayloadType:
-    """A payload as its plugin offers it: ``open(seed)`` makes one. The name is what ``fill:`` says."""
+    """A payload as its plugin offers it: ``open(seed)`` makes one. The name is what ``fill:`` says.
+
+    ``open`` raises UsageError, with the remedy, where something that it needs is not installed.
+    """
 
     name: str
     summary: str
     open: Callable[[int], Payload]
+    #: Nothing in it repeats or compresses, so dedup and compress factors can be put on top and will hold.
+    unique: bool = True
     api: int = API_VERSION

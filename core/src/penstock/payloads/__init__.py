@@ -1,1 +1,1 @@
-"""Content for the objects that a benchmark writes; plugins offer more by ``penstock_payload_types``."""
+"""Content for the objects that a benchmark writes, and its check; plugins offer more by ``penstock_payload_types``."""

@@ -10,10 +10,16 @@ from penstock.payload import Payload, PayloadType
 __all__: list[str] = []
 
 
-def _random(seed: int) -> Payload:
+def _pooled(seed: int) -> Payload:
     from penstock.payloads.pooled import PooledPayload
 
     return PooledPayload(seed)
+
+
+def _random(seed: int) -> Payload:
+    from penstock.payloads.random import RandomPayload
+
+    return RandomPayload(seed)
 
 
 def _zero(seed: int) -> Payload:
@@ -25,6 +31,7 @@ def _zero(seed: int) -> Payload:
 @hookimpl
 def penstock_payload_types() -> Sequence[PayloadType]:
     return (
-        PayloadType(name="random", summary="unique, incompressible bytes", open=_random),
-        PayloadType(name="zero", summary="zero bytes", open=_zero),
+        PayloadType(name="pooled", summary="unique, incompressible bytes at the speed of memory", open=_pooled),
+        PayloadType(name="random", summary="statistically random bytes (AES in counter mode)", open=_random),
+        PayloadType(name="zero", summary="zero bytes", open=_zero, unique=False),
     )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
+import zstandard
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from penstock.payload import Payload
+from penstock.payloads import parallel
+from penstock.payloads.shaping import BLOCK, shaped
 from penstock.testing.tools import broken, together
 
 __all__ = ["PayloadContract"]
@@ -16,6 +22,15 @@ _SIZE = 1_000_003
 _LAW = "the law of Payload (the bytes depend on seed, object and offset alone)"
 #: Cuts of one object: no two steps alike, all odd or at the edge of a page, a block or a lane.
 _STEPS = (1, 7, 63, 64, 65, 4_095, 4_096, 4_097, 65_537, 300_000)
+_INHERITED = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors)
+_OBJECTS = st.integers(0, 2**64 - 1)
+#: Where things change: at words, pages, blocks, and far out.
+_OFFSETS = st.one_of(
+    st.integers(0, 100),
+    st.integers(-40, 40).map(lambda step: 4_096 + step),
+    st.integers(-40, 40).map(lambda step: 3 * BLOCK + step),
+    st.integers(0, 2**44),
+)
 
 
 def _bytes(payload: Payload, nbytes: int, obj: int = 0, offset: int = 0) -> bytes:
@@ -29,6 +44,8 @@ class PayloadContract:
 
     #: False for a payload whose objects are all alike, such as zeros. That is checked as well.
     distinct: ClassVar[bool] = True
+    #: The ``unique`` of its PayloadType: nothing in it repeats or compresses.
+    unique: ClassVar[bool] = True
 
     @pytest.fixture
     def opened(self) -> Callable[[int], Payload]:
@@ -83,6 +100,55 @@ class PayloadContract:
                 assert memory[shift : shift + nbytes] == expected, "fill overwrites the buffer, wherever it lies"
                 assert memory[:shift] == b"\xa5" * shift, "fill writes nothing before the buffer"
                 assert set(memory[shift + nbytes :]) == {0xA5}, "fill writes nothing after the buffer"
+
+    @settings(max_examples=40, suppress_health_check=_INHERITED)
+    @given(obj=_OBJECTS, offset=_OFFSETS, size=st.integers(1, 9_000), cuts=st.lists(st.integers(0, 9_000), max_size=4))
+    @example(obj=1, offset=BLOCK - 5, size=8_200, cuts=[4, 5, 6, 8_199])
+    def test_any_cut_of_any_range(
+        self, opened: Callable[[int], Payload], obj: int, offset: int, size: int, cuts: list[int]
+    ) -> None:
+        payload = opened(11)
+        whole = _bytes(payload, size, obj, offset)
+        places = sorted({0, size, *(cut for cut in cuts if cut < size)})
+        # The last part first: nothing may hang on the order.
+        parts = [_bytes(payload, end - at, obj, offset + at) for at, end in reversed(list(itertools.pairwise(places)))]
+        if b"".join(reversed(parts)) != whole:
+            raise broken(
+                _LAW,
+                f"object {obj} from {offset}, {size} bytes cut at {places[1:-1]}, differs from one fill",
+                "derive the bytes from the offset",
+            )
+
+    def test_a_large_buffer_filled_by_several_threads(self, opened: Callable[[int], Payload]) -> None:
+        payload = opened(8)
+        expected = _bytes(payload, 13 * BLOCK + 77, obj=4, offset=12_345)
+        for threads in (2, 3):
+            buffer = bytearray(len(expected))
+            parallel.fill(payload, memoryview(buffer), obj=4, offset=12_345, threads=threads)
+            if buffer != expected:
+                raise broken(_LAW, f"{threads} threads make other bytes than one", "share no scratch")
+
+    def test_nothing_compresses(self, opened: Callable[[int], Payload]) -> None:
+        # Objects side by side, so that one like another would be seen.
+        content = b"".join(_bytes(opened(3), 300_000, obj=obj) for obj in range(4))
+        ratio = len(content) / len(zstandard.ZstdCompressor(level=1).compress(content))
+        if self.unique and ratio > 1.001:
+            raise broken("the law of unique", f"zstd makes {ratio:.2f}:1 of it", "say unique=False in the PayloadType")
+        if not self.unique and ratio < 1.001:
+            raise broken("the law of unique", "zstd makes nothing of it", "say unique=True in the PayloadType")
+
+    @pytest.mark.parametrize(("dedup", "compress"), [(1.0, 2.0), (3.0, 1.0), (2.5, 4.0)])
+    def test_factors_on_top_of_it(self, opened: Callable[[int], Payload], dedup: float, compress: float) -> None:
+        if not self.unique:
+            return
+        payload = shaped(opened(5), 5, dedup_factor=dedup, compress_factor=compress)
+        whole = _bytes(payload, 10 * BLOCK, obj=6)
+        for begin, end in ((0, 5), (4_000, 9_000), (BLOCK - 3, BLOCK + 700), (7 * BLOCK + 1, 9 * BLOCK - 1)):
+            assert _bytes(payload, end - begin, 6, begin) == whole[begin:end], f"{_LAW}: from {begin} on they differ"
+        blocks = {whole[at : at + BLOCK] for at in range(0, len(whole), BLOCK)}
+        assert len(blocks) == -int(-10 // dedup), f"of 10 blocks {len(blocks)} are different"
+        ratio = sum(map(len, blocks)) / sum(len(zstandard.ZstdCompressor(level=1).compress(block)) for block in blocks)
+        assert abs(ratio / compress - 1) < 0.05, f"zstd makes {ratio:.3f}:1 of what is to be {compress}:1"
 
     def test_threads(self, opened: Callable[[int], Payload]) -> None:
         payload = opened(6)
