@@ -34,7 +34,7 @@ ROWS = (
     "analysis",
     "aio workload report",
     "testing engine",
-    "replay",
+    "replay tuning",
     "cli penstock",
     "__main__",
 )
@@ -52,7 +52,7 @@ ONLY_IN = {
     "hypothesis": "testing",
     "click": "cli commands",
     "rich": "cli report",
-    "yaml": "workload",
+    "yaml": "workload tuning",
     "hdrh": "stats report",
     "time": "clocks",
 }
@@ -69,7 +69,7 @@ LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugi
 
 #: Who may read the clocks. Everybody else is given times.
 CLOCK_READERS = (
-    "metering http engine replay stats oplog memory layers/retry layers/timing client/buckets client/health "
+    "metering http engine replay tuning stats oplog memory layers/retry layers/timing client/buckets client/health "
     "cli/progress"
 )
 

@@ -15,6 +15,8 @@ _BENCH, _DATA, _MORE = "Benchmarks", "Storage (any URI; a bare path is a file)",
 
 COMMANDS = {
     "run": Entry("penstock.cli.run:run", "Run a workload file and write a result directory.", _BENCH),
+    "find": Entry("penstock.cli.find:find", "Search the highest rate that meets a service goal.", _BENCH),
+    "autotune": Entry("penstock.cli.autotune:autotune", "Try settings and print the best.", _BENCH),
     "config": Entry("penstock.cli.config:config", "Check workload files; print their schema.", _BENCH),
     "capture": Entry("penstock.cli.capture:capture", "Run a program and record its calls in an operation log.", _BENCH),
     "oplog": Entry("penstock.cli.oplog:oplog", "Read, sort, merge, convert and check operation logs.", _BENCH),
