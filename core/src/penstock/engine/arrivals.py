@@ -1,0 +1,146 @@
+"""When operations are due, in open loop.
+
+The rate over time is a row of phases, each with a rate at its beginning and one at its end. Arrivals are made in the
+time of a process of rate 1 and carried over to real time through the inverse of the sum of the rate, so that ramps
+are exact and the count does not depend on how they are shared out. Workers share a run's arrivals without speaking
+to each other: of uniform ones each takes every n-th; a Poisson process is the sum of independent ones.
+
+The lanes of a worker take from one queue, for an operation must wait only when all lanes are busy, never behind
+another in the lane that chance gave it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Arrivals", "Phase", "offered"]
+
+_BATCH = 2048
+
+
+@attrs.frozen
+class Phase:
+    """A stretch of time with a rate that goes evenly from ``begin`` to ``end``, in operations per second.
+
+    ``seconds`` may be infinite where both rates are equal; a rate may be 0 for a while.
+    """
+
+    seconds: float
+    begin: float
+    end: float
+
+    @property
+    def total(self) -> float:
+        """How many operations the phase offers."""
+        return self.seconds * (self.begin + self.end) / 2 if self.begin or self.end else 0.0
+
+
+def offered(phases: Sequence[Phase], seconds: float) -> float:
+    """How many operations the phases offer in their first ``seconds``."""
+    count = 0.0
+    for phase in phases:
+        share = min(1.0, seconds / phase.seconds) if phase.seconds != float("inf") else 0.0
+        if phase.seconds > seconds:
+            reached = phase.begin + (phase.end - phase.begin) * share
+            return count + seconds * (phase.begin + reached) / 2
+        count += phase.total
+        seconds -= phase.seconds
+    return count
+
+
+class Arrivals:
+    """A worker's arrivals, as monotonic nanoseconds in order. Its lanes share them."""
+
+    def __init__(
+        self,
+        phases: Sequence[Phase],
+        begin_ns: int,
+        *,
+        poisson: bool,
+        rank: int,
+        workers: int,
+        seed: int,
+    ) -> None:
+        self._batches = _batches(phases, begin_ns, poisson=poisson, rank=rank, workers=workers, seed=seed)
+        self._due: deque[int] = deque()
+        self._lock = threading.Lock()
+
+    def take(self) -> int | None:
+        """The next arrival that no lane has taken; None when there is none any more."""
+        while True:
+            try:
+                return self._due.popleft()
+            except IndexError:
+                pass
+            with self._lock:
+                if not self._due and not self._refill():
+                    return None
+
+    def missed(self, until: int) -> int:
+        """How many arrivals were due before ``until`` and were not taken. Takes them."""
+        count = 0
+        while (due := self.take()) is not None and due < until:
+            count += 1
+        return count
+
+    def _refill(self) -> bool:
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        self._due.extend(batch.tolist())
+        return True
+
+
+def _batches(
+    phases: Sequence[Phase], begin_ns: int, *, poisson: bool, rank: int, workers: int, seed: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """The arrivals in order, a few at a time and none at all in the last."""
+    steps = _poisson_steps(rank, workers, seed) if poisson else _uniform_steps(rank, workers)
+    pending = next(steps)
+    start_s = passed = 0.0
+    for phase in phases:
+        end = passed + phase.total
+        while True:
+            inside = int(np.searchsorted(pending, end, side="left"))
+            if inside:
+                seconds = start_s + _inverse(phase, pending[:inside] - passed)
+                yield begin_ns + np.rint(seconds * 1e9).astype(np.int64)
+            if inside < len(pending):
+                pending = pending[inside:]
+                break
+            pending = next(steps)
+        start_s += phase.seconds
+        passed = end
+
+
+def _uniform_steps(rank: int, workers: int) -> Iterator[npt.NDArray[np.float64]]:
+    for first in itertools.count(rank, _BATCH * workers):
+        yield np.arange(first, first + _BATCH * workers, workers, dtype=np.float64)
+
+
+def _poisson_steps(rank: int, workers: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    generator = np.random.Generator(np.random.SFC64([seed & (1 << 64) - 1, rank, 0xA221]))
+    reached = 0.0
+    while True:
+        steps = reached + np.cumsum(generator.exponential(workers, _BATCH))
+        reached = float(steps[-1])
+        yield steps
+
+
+def _inverse(phase: Phase, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The seconds after which a phase has offered so many operations."""
+    if phase.begin == phase.end:
+        return counts / phase.begin
+    slope = (phase.end - phase.begin) / phase.seconds
+    # The root of begin·t + slope·t²/2 = count in the form that does not cancel where the slope is small.
+    inner = np.sqrt(np.maximum(phase.begin**2 + 2 * slope * counts, 0.0))
+    divisor = phase.begin + inner
+    seconds = np.divide(2 * counts, divisor, out=np.zeros_like(counts), where=divisor > 0)
+    return np.minimum(seconds, phase.seconds)
