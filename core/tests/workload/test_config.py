@@ -52,12 +52,13 @@ cpu_binding: off
 rate: {ops_per_second: 1500.5, arrivals: uniform}
 seed: 7
 selection: {policy: zipf, theta: 1.2, scatter: false}
+reuse_puts: true
 verify: off
 workload:
-  - {op: get, path: a/*, weight: 2.5, range: {size: 4KiB, offset: 1MiB}, selection: each_once, concurrency: 3}
+  - {op: get, path: a/*, weight: 2.5, range: {size: 4KiB, offset: 1MiB}, selection: uniform, concurrency: 3}
   - {op: get, uri: mem://c/**, range: {size: 4KiB, offset: sequential}, selection: {zipf: {theta: 0.5}}}
   - {op: put, path: new/, size: 1MB, fill: zero, multipart: {part_size: 64KiB}, weight: 0}
-  - {op: put, path: "n-{:03d}", size: {uniform: {min: 1, max: 2KiB}}}
+  - {op: put, path: "n-{:03d}", size: {uniform: {min: 1, max: 2KiB}}, key_prefix_shards: 16}
   - {op: put, path: n2/, size: {type: lognormal, mean: 64KiB, std_dev: 16KiB, min: 1KiB, max: 1MiB}}
   - {op: put, path: n3/, size: {choice: [{size: 1KiB, weight: 9}, {size: 1MiB}]}}
   - {op: list, path: a/, recursive: false, page_size: 10}
@@ -75,6 +76,7 @@ prepare:
                         file_mask: "f{:04d}", size: 10, fill: zero}
   skip_verification: true
   post_prepare_delay: 2s
+  key_prefix_shards: 256
   concurrency: 4
 cleanup: true
 on_error:
@@ -96,7 +98,7 @@ def test_every_key_is_read_into_its_unit():
     assert config.selection == selection.Zipf(theta=1.2, scatter=False)
     get, ranged, put, uniform, lognormal, choice, *_ = config.workload
     assert (get.weight, get.range, get.concurrency) == (2.5, Range(size=4096, offset=1 << 20), 3)
-    assert get.selection == selection.EachOnce()
+    assert get.selection == selection.Uniform()
     assert (ranged.path, ranged.range.offset) == ("mem://c/**", "sequential")
     assert ranged.selection == selection.Zipf(theta=0.5)
     assert (put.size, put.fill, put.multipart.part_size) == (sizes.Fixed(size=1_000_000), "zero", 65536)
@@ -114,7 +116,7 @@ def test_the_example_above_leaves_no_key_out():
     given = dump(read(EVERYTHING))
     defaults = dump(read(BASE))
     same = {name for name in fields_of(Config) if given[name] == defaults[name]}
-    assert same == {"verify"}, "which has one value"
+    assert same == {"verify", "page_cache_mode"}, "the first has one value, and memory has no page cache"
     assert {item["op"] for item in given["workload"]} == set(OPERATION.records)
 
 
@@ -192,12 +194,13 @@ def test_the_forms_of_a_selection(text, expected):
         ("verify: true", "3:9: verify: write off, not 'true'"),
         ("stages: []", "3:1: stages: stages is not supported by this version"),
         ("distributed: {}", "3:1: distributed: distributed is not supported by this version"),
-        ("reuse_puts: true", "3:1: reuse_puts: reuse_puts is not supported by this version"),
-        ("include: x", "3:1: include: include is not supported by this version"),
+        ("reuse_puts: true", "3:13: reuse_puts: no put with a weight is in this workload"),
         ("multi_endpoint: {}", "3:1: multi_endpoint: multi_endpoint is not supported"),
         ("range_engine: {}", "3:1: range_engine: range_engine is not supported"),
         ("io_rate: {}", "3:1: io_rate: unknown key; write rate:"),
-        ("page_cache_mode: auto", "3:1: page_cache_mode: unknown key; what a backend can be told goes to backend:"),
+        ("page_cache_mode: auto", "3:18: page_cache_mode: mem:// has no page cache to set; leave it out"),
+        ("page_cache_mode: often", "3:18: page_cache_mode: write auto or sequential or random or dontneed or normal"),
+        ("prepare: {key_prefix_shards: 65537}", "3:30: prepare.key_prefix_shards: 65537 is too large"),
         ("live_interval: 1ms", "3:16: live_interval: 1ms is too small; write 0.1 or more"),
         ("results_dir: s3://b", "3:14: results_dir: 's3://b' is not a path on this machine"),
         ("op_log: s3://b", "3:9: op_log: 's3://b' is not a path on this machine"),
@@ -278,7 +281,10 @@ def test_what_is_wrong_with_a_key(line, problem):
         ("{op: put, path: a, size: -5}", "4:30: workload[1].size: -5 is negative"),
         ("{op: put, path: a, size: {}}", "4:30: workload[1].size: write a size such as 4096"),
         ("{op: put, path: a, size: {min: 1, max: 2}}", "4:30: workload[1].size: write a size such as 4096"),
-        ("{op: put, path: a, size: {histogram: x}}", "4:31: workload[1].size.histogram: histogram is not supported"),
+        ("{op: put, path: a, size: {histogram: x}}", "4:42: workload[1].size.op_log: x can't be read: "),
+        ("{op: put, path: a, size: {histogram: {op: put}}}", "4:42: workload[1].size.histogram.op_log: write op_log"),
+        ("{op: put, path: a, size: {histogram: {bins: [{min: 2, max: 1, count: 1}]}}}", "bins[0].min: 2 is more than"),
+        ("{op: put, path: a, size: {histogram: {bins: [{min: 1, max: 1, count: 0}]}}}", "bins: the counts sum to 0"),
         ("{op: put, path: a, size: {uniform: {min: 5, max: 4}}}", "4:46: workload[1].size.uniform.min: 5 is more than"),
         ("{op: put, path: a, size: {type: uniform, min: 5, max: 4}}", "4:51: workload[1].size.min: 5 is more than max"),
         ("{op: put, path: a, size: {lognormal: {mean: 5, std_dev: 1, min: 99}}}", "fewer than one size in a thousand"),
@@ -291,7 +297,11 @@ def test_what_is_wrong_with_a_key(line, problem):
             "{op: put, path: a, size: 1, multipart: {part_size: 0}}",
             "4:56: workload[1].multipart.part_size: 0 is too small",
         ),
-        ("{op: put, path: a, size: 1, multipart: {concurrency: 4}}", "concurrency of parts is not supported by this"),
+        (
+            "{op: put, path: a, size: 1, multipart: {concurrency: 4}}",
+            "4:58: workload[1].multipart.concurrency: mem:// sends the parts of an object one after the other",
+        ),
+        ("{op: put, path: a, size: 1, multipart: {concurrency: 0}}", "4:58: workload[1].multipart.concurrency: 0 is"),
         ("{op: put, path: a, size: 1, selection: uniform}", "4:33: workload[1].selection: unknown key"),
         ("{op: copy, path: a}", "4:5: workload[1]: to is missing"),
         ("{op: copy, path: a, to: b*}", "4:29: workload[1].to: 'b*' names what will be made"),
@@ -351,6 +361,37 @@ def test_options_for_a_scheme_that_nothing_is_on_are_refused():
     text = "workload: [{op: get, uri: mem://b/a}]\nbackend: {mem: {name: x}}\n"
     assert read(text).backend == {"mem": {"name": "x"}}
     assert "w.yaml:1:42" not in problems_of(f"{text}sed: 1\n")[0]
+
+
+def test_a_page_cache_mode_reaches_every_backend_that_has_one():
+    config = read("target: file:///t\nworkload: [{op: get, path: '*'}]\npage_cache_mode: dontneed\n")
+    assert config.options("file") == {"page_cache": "dontneed"}
+    both = (
+        "target: file:///t\nworkload: [{op: get, path: '*'}]\npage_cache_mode: auto\n"
+        "backend: {file: {page_cache: auto}}\n"
+    )
+    assert problems_of(both) == ["w.yaml:3:18: page_cache_mode: backend.file.page_cache says it too; write one of them"]
+    mixed = (
+        "target: file:///t\npage_cache_mode: auto\nworkload: [{op: get, path: '*'}, {op: get, uri: direct:///x/y}]\n"
+    )
+    assert problems_of(mixed) == ["w.yaml:2:18: page_cache_mode: direct:// has no page cache to set; leave it out"]
+
+
+def test_parts_are_sent_at_once_where_the_backend_can():
+    put = "{op: put, path: 's3://bucket/n/', size: 1GiB, multipart: {part_size: 16MiB, concurrency: 8}}"
+    assert read(with_operation(put)).workload[1].multipart.concurrency == 8
+
+
+@pytest.mark.parametrize("policy", ["each_once", "sequential"])
+def test_puts_are_not_reused_by_what_goes_in_turn(policy):
+    put = "{op: put, path: n/, size: 1}\nreuse_puts: true\n"
+    whole = problems_of(with_operation(f"{put}selection: {policy}\n"))
+    told = f"{policy} goes in turn over what was there before; with reuse_puts write uniform, zipf or hot_set"
+    assert whole == [f"w.yaml:6:12: selection: {told}"]
+    one = problems_of(
+        with_operation(f"{put}".replace("{op: put", f"{{op: stat, path: a, selection: {policy}}}\n  - {{op: put"))
+    )
+    assert f"4:36: workload[1].selection: {policy} goes in turn" in one[0]
 
 
 def test_copies_stay_in_one_store():

@@ -15,7 +15,7 @@ from penstock.workload.fields import Record, Variants, fields_of
 from penstock.workload.operations import OPERATION
 from penstock.workload.schema import json_schema
 from penstock.workload.selection import SELECTION
-from penstock.workload.shapes import Either, Flag, ListOf, Optional, Quantity, Table, Text, Word
+from penstock.workload.shapes import Either, Flag, InputFile, ListOf, Optional, Quantity, Table, Text, Word
 from penstock.workload.sizes import SIZE
 
 SCHEMA = json_schema()
@@ -110,6 +110,8 @@ def values(shape):
     match shape:
         case Text():
             return st.one_of(st.sampled_from(shape.examples), WORDS) if shape.examples else WORDS
+        case InputFile():
+            return st.just("no-such-log.tsv")
         case Word():
             return st.sampled_from(shape.words)
         case Flag():

@@ -5,6 +5,7 @@ A check that needs a key which could not be read is left out, for a default stan
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ import attrs
 from penstock.errors import PenstockError
 from penstock.globs import has_wildcard
 from penstock.opening import require_bucket
-from penstock.options import check_value, nearest
+from penstock.options import check_value, describe, nearest
 from penstock.plugins import default_host
+from penstock.store import StoreType
 from penstock.urls import parse_object, parse_store
 from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
-from penstock.workload.selection import EachOnce
+from penstock.workload.selection import EachOnce, Sequential
 from penstock.workload.shapes import FAILED, Reader
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def check(config: Config, reader: Reader) -> None:
         _check_prepare,
         _check_local_paths,
         _check_backend,
+        _check_page_cache,
+        _check_reuse,
     ):
         one(config, reader)
 
@@ -130,6 +134,7 @@ def _check_operations(config: Config, reader: Reader) -> None:
             _check_copy(f"{path}.to", operation, config, reader)
         elif isinstance(operation, Put):
             _check_fill(f"{path}.fill", operation.fill, reader)
+            _check_parts(f"{path}.multipart.concurrency", operation, config, reader)
         elif isinstance(operation, List):
             _check_list(path, operation, config, reader)
         elif isinstance(operation, Rmdir) and not _makes_directories(config):
@@ -264,6 +269,58 @@ def _check_backend(config: Config, reader: Reader) -> None:
         for name, value in options.items():
             check_one = partial(check_value, kind.options, name, value, scheme=scheme, origin="this file")
             _try(reader, f"{path}.{name}", check_one)
+
+
+def _kinds(config: Config) -> dict[str, StoreType]:
+    """The backends that paths of this file are on, by scheme; what is no place at all is told elsewhere."""
+    kinds = {}
+    for _, text in _places(config):
+        uri = config.locate(text)
+        with contextlib.suppress(PenstockError):
+            url = parse_store(uri)
+            kinds[url.scheme] = default_host().store_type(url.scheme, url.authority)
+    return kinds
+
+
+def _has_option(kind: StoreType, name: str) -> bool:
+    return any(field.name == name for field in describe(kind.options))
+
+
+def _check_page_cache(config: Config, reader: Reader) -> None:
+    mode, path = config.page_cache_mode, "page_cache_mode"
+    if mode is None:
+        return
+    for scheme, kind in sorted(_kinds(config).items()):
+        if not _has_option(kind, "page_cache"):
+            reader.note(path, f"{scheme}:// has no page cache to set; leave it out")
+        elif "page_cache" in config.backend.get(scheme, {}):
+            reader.note(path, f"backend.{scheme}.page_cache says it too; write one of them")
+        else:
+            _try(reader, path, partial(check_value, kind.options, "page_cache", mode, scheme=scheme, origin=path))
+
+
+def _check_parts(path: str, operation: Put, config: Config, reader: Reader) -> None:
+    if operation.multipart is None or operation.multipart.concurrency is None:
+        return
+    scheme = config.locate(operation.path).partition("://")[0]
+    kind = _kinds(config).get(scheme)
+    if kind is not None and not _has_option(kind, "part_concurrency"):
+        reader.note(path, f"{scheme}:// sends the parts of an object one after the other; leave it out")
+
+
+def _check_reuse(config: Config, reader: Reader) -> None:
+    if not config.reuse_puts:
+        return
+    puts = any(isinstance(operation, Put) and operation.weight for _, operation in _operations(config))
+    if not puts and not any(path.startswith("workload[") for path in reader.failed):
+        reader.note("reuse_puts", "no put with a weight is in this workload, so there is nothing to reuse")
+    for path, operation in _operations(config):
+        if isinstance(operation, Get | Stat | Copy):
+            policy = operation.selection or config.selection
+            if isinstance(policy, EachOnce | Sequential):
+                key = f"{path}.selection" if operation.selection else "selection"
+                text = "goes in turn over what was there before; with reuse_puts write uniform, zipf or hot_set"
+                reader.note(key, f"{'each_once' if isinstance(policy, EachOnce) else 'sequential'} {text}")
 
 
 def _try(reader: Reader, path: str, action: Callable[[], object]) -> bool:

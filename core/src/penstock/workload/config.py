@@ -16,7 +16,8 @@ from penstock.urls import join, parse_store
 from penstock.workload import checks
 from penstock.workload.documents import Mark, Node, Problems, from_plain, override, parse, read_text
 from penstock.workload.fields import Record, key
-from penstock.workload.operations import OPERATION, Operation
+from penstock.workload.operations import LATER, OPERATION, Operation
+from penstock.workload.prepare import PREPARE, DirectoryStructure, EnsureObjects, Prepare
 from penstock.workload.selection import SELECTION, Selection, Uniform
 from penstock.workload.shapes import (
     FAILED,
@@ -31,7 +32,6 @@ from penstock.workload.shapes import (
     Text,
     Word,
 )
-from penstock.workload.sizes import SIZE, Fixed, SizeSpec
 
 __all__ = [
     "CONFIG",
@@ -50,13 +50,10 @@ __all__ = [
     "restore",
 ]
 
-_LATER = "is not supported by this version"
 _COUNT = Quantity("count")
 _ONE_OR_MORE = Quantity("count", minimum=1)
 _SECONDS = Quantity("duration")
 _SOME_TIME = Quantity("duration", above=True)
-_FILL = Text("the name of a fill", ("random", "zero"))
-_PLACE = Text("a prefix relative to target, or a URI", ("data/", "file:///mnt/data/"))
 
 
 def _is(*kinds: type[Any]) -> Any:
@@ -121,85 +118,6 @@ class OnError:
 
 
 @attrs.frozen
-class EnsureObjects:
-    """Objects that must exist before the run; only what is missing is made.
-
-    Object ``i`` of ``count`` has the name that the mask gives for ``i``, and a size and bytes that follow from the
-    seed and ``i``.
-    """
-
-    path: str = key(_PLACE, "", help="the prefix they lie under; empty: target itself", aliases=("base_uri",))
-    count: int = key(_ONE_OR_MORE, help="how many")
-    size: SizeSpec = key(SIZE, Fixed(size=1 << 20), help="bytes of each object, drawn for each")
-    fill: str = key(_FILL, "random", help="what the bytes are")
-    name: str = key(
-        Text("a mask with one number, such as object-{:08d}.dat", ("prepared-{:08d}.dat",)),
-        "prepared-{:08d}.dat",
-        help="mask of the names: {} or {:08d} (or %d, %08d) stands for the object's number, from 0",
-    )
-
-
-@attrs.frozen
-class DirectoryStructure:
-    """A tree of directories with files in them: ``width`` directories in each, ``depth`` levels deep.
-
-    There are width + width² + … + width^depth directories. Files are numbered through from 0.
-    """
-
-    path: str = key(_PLACE, "", help="the prefix of the tree; empty: target itself", aliases=("base_uri",))
-    width: int = key(Quantity("count", minimum=1, maximum=1_000_000), 10, help="directories in each directory")
-    depth: int = key(Quantity("count", minimum=1, maximum=60), 3, help="levels of directories")
-    files_per_dir: int = key(_COUNT, 100, help="files in each directory that has files; 0: directories alone")
-    distribution: str = key(
-        Word(("bottom", "all")), "bottom", help="bottom: only the deepest directories have files; all: every one"
-    )
-    dir_mask: str = key(
-        Text("a mask with two numbers, such as d%d_w%d.dir", ("d%d_w%d.dir",)),
-        "d%d_w%d.dir",
-        help="mask of a directory's name: its level and its number among its siblings, both from 1",
-    )
-    file_mask: str = key(
-        Text("a mask with one number, such as file_%08d.dat", ("file_%08d.dat",)),
-        "file_%08d.dat",
-        help="mask of a file's name: its number in the whole tree, from 0",
-    )
-    size: SizeSpec = key(SIZE, Fixed(size=4096), help="bytes of each file, drawn for each")
-    fill: str = key(_FILL, "random", help="what the bytes are")
-
-
-@attrs.frozen
-class Prepare:
-    """What must exist before the run."""
-
-    ensure_objects: tuple[EnsureObjects, ...] = key(
-        ListOf(
-            Record(
-                EnsureObjects,
-                {
-                    "size_spec": "unknown key; write size",
-                    "min_size": "unknown key; write size: {uniform: {min: …, max: …}}",
-                    "max_size": "unknown key; write size: {uniform: {min: …, max: …}}",
-                    "dedup_factor": f"dedup_factor {_LATER}",
-                    "compress_factor": f"compress_factor {_LATER}",
-                },
-            ),
-            partial=True,
-        ),
-        (),
-        help="sets of objects",
-    )
-    directory_structure: DirectoryStructure | None = key(
-        Optional(Record(DirectoryStructure)), None, help="a tree of directories and files"
-    )
-    force_overwrite: bool = key(Flag(), False, help="make everything anew, also what is there")
-    skip_verification: bool = key(Flag(), False, help="trust that everything is there: list nothing, make nothing")
-    post_prepare_delay: float = key(_SECONDS, 0.0, help="pause after something was made, for listings to settle")
-    concurrency: int | None = key(
-        Optional(_ONE_OR_MORE), None, help="objects made at once, over all processes; none: as the run"
-    )
-
-
-@attrs.frozen
 class Config:
     """A whole run.
 
@@ -240,6 +158,12 @@ class Config:
     )
     seed: int = key(_COUNT, 0, help="every random choice derives from it: same seed, same plan")
     selection: Selection = key(SELECTION, Uniform(), help="how operations choose objects, unless they say so")
+    reuse_puts: bool = key(
+        Flag(),
+        False,
+        help="gets, stats, copies and deletes may also choose what puts of this run have made, where its name matches; "
+        "each lane chooses among its own, so that none needs to know of the others",
+    )
     verify: str = key(
         Word(("off",), later=("size", "checksum")), "off", help="what reads check; this version knows off only"
     )
@@ -247,14 +171,7 @@ class Config:
         ListOf(OPERATION, minimum=1, partial=True), help="the operations, each with its weight"
     )
     prepare: Prepare = key(
-        Record(
-            Prepare,
-            {
-                "cleanup": "unknown key; cleanup stands at the top level",
-                "key_prefix_shards": f"key_prefix_shards {_LATER}",
-                "prepare_strategy": f"prepare_strategy {_LATER}",
-            },
-        ),
+        PREPARE,
         Prepare(),
         help="what must exist before the run",
     )
@@ -269,9 +186,20 @@ class Config:
         Quantity("duration", minimum=0.1), 1.0, help="time between two lines of the live view and of the time series"
     )
     results_dir: str = key(Text("a directory"), ".", help="where the result directory is made")
+    page_cache_mode: str | None = key(
+        Optional(Word(("auto", "sequential", "random", "dontneed", "normal"))),
+        None,
+        help="what the kernel is told of the page cache, on every backend of this file: its option page_cache; an "
+        "error where a backend has no such option; none: as backend says",
+    )
     backend: Mapping[str, Mapping[str, str | None]] = key(
         Table(), attrs.Factory(dict), help="options of backends by scheme, as penstock plugins show lists them"
     )
+
+    def options(self, scheme: str) -> dict[str, str | None]:
+        """The options of a scheme's stores that this configuration gives."""
+        mode = {} if self.page_cache_mode is None else {"page_cache": self.page_cache_mode}
+        return mode | dict(self.backend.get(scheme, {}))
 
     def locate(self, path: str) -> str:
         """The whole URI of an operation's path: itself, or below the target (without the target's options)."""
@@ -284,11 +212,8 @@ class Config:
 CONFIG = Record(
     Config,
     {
-        **{
-            name: f"{name} {_LATER}"
-            for name in ("stages", "distributed", "multi_endpoint", "range_engine", "include", "hot_set", "reuse_puts")
-        },
-        "page_cache_mode": "unknown key; what a backend can be told goes to backend: {SCHEME: {option: …}}",
+        **{name: f"{name} {LATER}" for name in ("stages", "distributed", "multi_endpoint", "range_engine")},
+        "hot_set": "unknown key; write selection: {hot_set: {fraction: …, probability: …}}",
         "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",
         "warmup_period": "unknown key; write warmup",
         "error_handling": "unknown key; write on_error",

@@ -7,6 +7,7 @@ so ``off`` is a word where a word is expected and ``1:30`` never becomes 90. Anc
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,10 @@ class Mark:
 
     def __str__(self) -> str:
         return f"{self.label}:{self.line}:{self.column}" if self.line else self.label
+
+    def beside(self, path: str) -> str:
+        """A path that stands here: relative to the directory of this file, when this is one."""
+        return os.path.join(os.path.dirname(self.label), path) if self.line else path
 
 
 @attrs.frozen(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import attrs
@@ -49,12 +49,14 @@ class Record:
     """A mapping that becomes an instance of ``cls``.
 
     ``hints`` maps keys that are not there to what to say of them: other tools' names, and keys of later releases.
-    ``extra`` names keys that are somebody else's to read.
+    ``extra`` names keys that are somebody else's to read. ``finish`` completes an instance that was read, or raises
+    ValueError.
     """
 
     cls: type[Any]
     hints: Mapping[str, str] = attrs.field(factory=dict)
     extra: frozenset[str] = frozenset()
+    finish: Callable[[Any], Any] | None = None
 
     @property
     def expects(self) -> str:
@@ -81,7 +83,9 @@ class Record:
         if missing or any(values[name] is FAILED and fields[name][1] is attrs.NOTHING for name in values):
             raise NotedError
         # A value that failed stands at its default from here on, so that the checks across keys still run.
-        return self.cls(**known)
+        value = self.cls(**known)
+        failed = any(inner is FAILED for inner in values.values())
+        return value if self.finish is None or failed else self.finish(value)
 
     def _take(
         self,

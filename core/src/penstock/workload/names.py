@@ -24,6 +24,8 @@ __all__ = [
     "Mask",
     "Names",
     "Numbered",
+    "Sharded",
+    "Shards",
     "Tree",
     "count_numbers",
     "directory",
@@ -128,6 +130,48 @@ class Numbered:
 
     def symbolic(self) -> list[str]:
         return [self.mask.symbolic]
+
+
+@attrs.frozen
+class Shards:
+    """Prefixes that spread keys: which of ``count`` a number has is a function of the number alone.
+
+    They are the numbers below ``count`` in hexadecimal, two digits or more, and a slash: ``0f/``.
+    """
+
+    count: int
+
+    def prefix(self, index: int) -> str:
+        """The prefix of a number. Numbers that follow each other are far apart, and all prefixes equally frequent."""
+        # Fibonacci hashing: the fractional parts of multiples of the golden ratio fill the interval evenly.
+        return self._text(((index * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) * self.count >> 32)
+
+    def all(self) -> list[str]:
+        """Every prefix, ascending."""
+        return [self._text(number) for number in range(self.count)]
+
+    def _text(self, number: int) -> str:
+        return f"{number:0{max(len(f'{self.count - 1:x}'), 2)}x}/"
+
+
+@attrs.frozen
+class Sharded:
+    """Objects of one mask below hash prefixes: ``base``, the prefix of the number, and the mask's name."""
+
+    base: str
+    mask: Mask
+    count: int
+    shards: Shards
+
+    def name(self, index: int) -> str:
+        return f"{self.shards.prefix(index)}{self.mask.name(index)}"
+
+    def index(self, name: str) -> int | None:
+        numbers = self.mask.parse(name.partition("/")[2])
+        return numbers[0] if numbers and numbers[0] < self.count and self.name(numbers[0]) == name else None
+
+    def symbolic(self) -> list[str]:
+        return [f"{_ANY}/{self.mask.symbolic}"]
 
 
 @attrs.frozen
@@ -287,9 +331,17 @@ def new_names(path: str, *, directory: bool = False) -> tuple[str, Mask]:
     return "", Mask.compile(path, 1)
 
 
-def numbered(base: str, mask: str, count: int) -> Numbered:
-    """Objects below ``base``, which is joined with one slash. Raises ValueError for a mask that is none."""
-    return Numbered(directory(base), Mask.compile(mask, 1), count)
+def numbered(base: str, mask: str, count: int, shards: int = 0) -> Numbered | Sharded:
+    """Objects below ``base``, which is joined with one slash; with ``shards`` below so many hash prefixes there.
+
+    Raises ValueError for a mask that is none.
+    """
+    compiled = Mask.compile(mask, 1)
+    return (
+        Sharded(directory(base), compiled, count, Shards(shards))
+        if shards
+        else Numbered(directory(base), compiled, count)
+    )
 
 
 def directory(base: str) -> str:

@@ -25,7 +25,10 @@ from penstock.workload.shapes import Either, Flag, Optional, Quantity, Text, Wor
 from penstock.workload.sizes import SIZE, SizeSpec
 
 __all__ = [
+    "FILL",
+    "LATER",
     "OPERATION",
+    "SHARDS",
     "Copy",
     "Delete",
     "Get",
@@ -39,7 +42,12 @@ __all__ = [
     "Stat",
 ]
 
-_LATER = "is not supported by this version"
+#: What is said of a key that a later release will have.
+LATER = "is not supported by this version"
+#: How many prefixes keys are spread over.
+SHARDS = Quantity("count", maximum=65536)
+#: What fills an object.
+FILL = Text("the name of a fill", ("random", "zero"))
 _GLOB = Text("a glob such as data/**/*.dat", ("prepared-*.dat", "data/**"))
 _NAME = Text("a prefix for new names, or a mask such as new/object-{:08d}.dat", ("new/", "new/object-{:08d}.dat"))
 _ALIASES = ("uri",)
@@ -90,6 +98,12 @@ class Multipart:
     """An object sent in parts by a writer instead of in one put."""
 
     part_size: int = key(Quantity("size", minimum=1), 8 << 20, help="bytes of each part but the last")
+    concurrency: int | None = key(
+        Optional(Quantity("count", minimum=1, maximum=1024)),
+        None,
+        help="parts of one object in flight at once; none: as the backend's part_concurrency says. Only backends that "
+        "have that option send parts at once",
+    )
 
 
 @attrs.frozen
@@ -111,11 +125,15 @@ class Put:
     op: ClassVar[str] = "put"
     path: str = key(_NAME, help="prefix of the new names, or a mask with a number in it", aliases=_ALIASES)
     size: SizeSpec = key(SIZE, help="bytes of each object, drawn anew for each")
-    fill: str = key(Text("the name of a fill", ("random", "zero")), "random", help="what the bytes are")
+    fill: str = key(FILL, "random", help="what the bytes are")
     multipart: Multipart | None = key(
-        Optional(Record(Multipart, {"concurrency": f"concurrency of parts {_LATER}"})),
-        None,
-        help="send in parts; none: one request for each object",
+        Optional(Record(Multipart)), None, help="send in parts; none: one request for each object"
+    )
+    key_prefix_shards: int = key(
+        SHARDS,
+        0,
+        help="spread the new names over so many prefixes of hexadecimal digits, as in new/3f/object-00000000.dat; "
+        "0: none",
     )
     weight: float = _weight()
     concurrency: int | None = _cap()
@@ -199,7 +217,7 @@ class Rmdir:
 Operation: TypeAlias = Get | Put | List | Stat | Delete | Copy | Mkdir | Rmdir
 
 _HINTS = {
-    "verify": f"verify {_LATER}",
+    "verify": f"verify {LATER}",
     "object_size": "unknown key; write size",
     "size_spec": "unknown key; write size",
     "size_distribution": "unknown key; write size",
@@ -207,8 +225,8 @@ _HINTS = {
     "max_size": "unknown key; write size: {uniform: {min: …, max: …}}",
     "bucket": "unknown key; write the whole place as uri",
     "prefix": "unknown key; write the whole place as path or uri",
-    "dedup_factor": f"dedup_factor {_LATER}",
-    "compress_factor": f"compress_factor {_LATER}",
+    "dedup_factor": f"dedup_factor {LATER}",
+    "compress_factor": f"compress_factor {LATER}",
 }
 
 #: How an operation stands in a file.

@@ -22,6 +22,7 @@ __all__ = [
     "VARIABLE",
     "Either",
     "Flag",
+    "InputFile",
     "InvalidFieldError",
     "ListOf",
     "NotedError",
@@ -141,6 +142,27 @@ class Text:
     def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
         # A year, a version or "off" need no quotes here, and other readers take them for something else.
         return {"type": ["string", "number", "boolean"]} | ({"examples": list(self.examples)} if self.examples else {})
+
+
+@attrs.frozen
+class InputFile:
+    """A file to read, relative to the file that names it; from an option or standard input, to where one is."""
+
+    expects: str = "a file"
+
+    def accepts(self, node: Node) -> bool:
+        return node.kind == "scalar" and not node.empty
+
+    def read(self, node: Node, path: str, reader: Reader) -> str:
+        if not self.accepts(node):
+            raise ValueError(f"write {self.expects}, not {node.describe()}")
+        return node.mark.beside(node.text)
+
+    def dump(self, value: str) -> str:
+        return value
+
+    def schema(self, definitions: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "string"}
 
 
 @attrs.frozen

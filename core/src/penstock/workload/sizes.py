@@ -15,9 +15,22 @@ from numpy.typing import NDArray
 
 from penstock.workload import hashing
 from penstock.workload.fields import Record, Variants, key
+from penstock.workload.histograms import Histogram, counted
 from penstock.workload.shapes import InvalidFieldError, ListOf, Optional, Quantity
 
-__all__ = ["SIZE", "Choice", "Fixed", "Lognormal", "SizeSpec", "Uniform", "Weighted", "draw", "largest", "mean"]
+__all__ = [
+    "SIZE",
+    "Choice",
+    "Fixed",
+    "Histogram",
+    "Lognormal",
+    "SizeSpec",
+    "Uniform",
+    "Weighted",
+    "draw",
+    "largest",
+    "mean",
+]
 
 _BYTES = Quantity("size")
 #: Draws of a lognormal beyond its bounds are thrown again this often before they are clamped.
@@ -109,17 +122,22 @@ class Choice:
             raise InvalidFieldError("choices", "the weights sum to 0; give at least one a weight above 0")
 
 
-SizeSpec: TypeAlias = Fixed | Uniform | Lognormal | Choice
+SizeSpec: TypeAlias = Fixed | Uniform | Lognormal | Choice | Histogram
 
 #: How a size stands in a file.
 SIZE = Variants(
     "type",
-    {"fixed": Record(Fixed), "uniform": Record(Uniform), "lognormal": Record(Lognormal), "choice": Record(Choice)},
+    {
+        "fixed": Record(Fixed),
+        "uniform": Record(Uniform),
+        "lognormal": Record(Lognormal),
+        "choice": Record(Choice),
+        "histogram": Record(Histogram, finish=counted),
+    },
     short=True,
     bare=_BYTES,
     bare_field="size",
-    inline={"choice": "choices", "fixed": "size"},
-    later=("histogram",),
+    inline={"choice": "choices", "fixed": "size", "histogram": "op_log"},
 )
 
 
@@ -140,6 +158,8 @@ def draw(spec: SizeSpec, rng_key: int, indices: NDArray[np.int64]) -> NDArray[np
             last = int(np.flatnonzero(weights)[-1])
             picked = np.searchsorted(edges, hashing.uniform(rng_key, indices), side="right")
             return sizes[np.minimum(picked, last)]
+        case Histogram():
+            return spec.draw(rng_key, indices)
 
 
 def mean(spec: SizeSpec) -> float:
@@ -154,6 +174,8 @@ def mean(spec: SizeSpec) -> float:
         case Choice():
             total = sum(choice.weight for choice in spec.choices)
             return sum(choice.size * choice.weight for choice in spec.choices) / total
+        case Histogram():
+            return spec.mean
 
 
 def largest(spec: SizeSpec) -> int | None:
@@ -165,6 +187,8 @@ def largest(spec: SizeSpec) -> int | None:
             return spec.max
         case Choice():
             return max(choice.size for choice in spec.choices if choice.weight > 0)
+        case Histogram():
+            return max(one.max for one in spec.bins if one.count)
 
 
 def _draw_lognormal(spec: Lognormal, rng_key: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
