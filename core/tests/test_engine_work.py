@@ -18,7 +18,7 @@ from penstock.engine.conduct import status_of
 from penstock.engine.coordinator import Found
 from penstock.engine.lanes import Exhausted
 from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
-from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
+from penstock.engine.offsets import FixedRanges, RandomRanges, SequentialRanges
 from penstock.engine.places import Places
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
@@ -145,12 +145,21 @@ class InTurn:
 
 def test_ranges_are_whole_and_inside_the_object():
     pool = Pool([Member(ListedObjects(["a", "b", "c"], [100, 7, 31]), range(3))])
-    one_after_the_other = sequential_ranges(pool, InTurn(), 10)
+    one_after_the_other = SequentialRanges(pool, InTurn(), 10, set())
     expected = [(0, offset) for offset in range(0, 100, 10)] + [(1, 0), (2, 0), (2, 10), (2, 20)]
-    assert [next(one_after_the_other) for _ in expected] == expected
-    anywhere = random_ranges(Pool([Member(ListedObjects(["a"], [100]), range(1))]), Still(), 30, 5)
-    assert {next(anywhere) for _ in range(200)} == {(0, 0), (0, 30), (0, 60)}
-    assert next(fixed(InTurn(), 42)) == (0, 42)
+    assert [one_after_the_other.next() for _ in expected] == expected
+    anywhere = RandomRanges(Pool([Member(ListedObjects(["a"], [100]), range(1))]), Still(), 30, 5)
+    assert {anywhere.next() for _ in range(200)} == {(0, 0), (0, 30), (0, 60)}
+    assert FixedRanges(InTurn(), 42).next() == (0, 42)
+
+
+def test_an_object_that_was_deleted_between_two_of_its_ranges_is_left():
+    pool = Pool([Member(ListedObjects(["a", "b", "c"], [100, 7, 31]), range(3))])
+    gone: set[str] = set()
+    ranges = SequentialRanges(pool, InTurn(), 10, gone)
+    assert [ranges.next() for _ in range(3)] == [(0, 0), (0, 10), (0, 20)]
+    gone.add("a")
+    assert [ranges.next() for _ in range(3)] == [(1, 0), (2, 0), (2, 10)]
 
 
 class Still:

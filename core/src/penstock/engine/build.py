@@ -10,11 +10,12 @@ import numpy as np
 
 from penstock.buffers import aligned_buffer
 from penstock.engine import steps
-from penstock.engine.choosing import LaneObjects
+from penstock.engine.choosing import Chooser, LaneObjects, Owned
 from penstock.engine.lanes import Step
 from penstock.engine.objects import Pool
-from penstock.engine.offsets import fixed, random_ranges, sequential_ranges
+from penstock.engine.offsets import FixedRanges, RandomRanges, Ranges, SequentialRanges
 from penstock.engine.places import Places
+from penstock.engine.reusing import Growing, GrownPool, OwnPuts, Source, chances
 from penstock.globs import compile_glob
 from penstock.metering import Metered
 from penstock.payload import Payload
@@ -22,7 +23,7 @@ from penstock.payloads.hashing import mix
 from penstock.sinks import Discard
 from penstock.workload import hashing, operations, sizes
 from penstock.workload.config import Config
-from penstock.workload.names import count_numbers, new_names
+from penstock.workload.names import Shards, count_numbers, new_names
 from penstock.workload.selection import Uniform
 
 __all__ = ["PART_SIZE", "SINGLE", "LaneBuilder", "NewNames", "lane_weights", "name_new"]
@@ -49,6 +50,8 @@ class LaneBuilder:
     meters: Sequence[Metered]
     created: list[tuple[int, steps.Created]] = attrs.field(factory=list)
     _standing: list[tuple[int, operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
+    _sources: list[Source] = attrs.field(factory=list, init=False)
+    _views: list[tuple[str, OwnPuts]] = attrs.field(factory=list, init=False)
     _room: memoryview = attrs.field(factory=lambda: memoryview(b""), init=False)
     _sink: Discard = attrs.field(factory=Discard, init=False)
 
@@ -57,8 +60,9 @@ class LaneBuilder:
         deletes = any(isinstance(item, operations.Delete) and item.weight for item in self.config.workload)
         objects = LaneObjects(self.lane, self.lanes, self.config.seed, deletes)
         built: dict[int, Step] = {}
-        # A directory can be removed only by a lane that knows who makes them.
-        for number, item in sorted(enumerate(self.config.workload), key=lambda pair: pair[1].op == "rmdir"):
+        # A directory can be removed only by a lane that knows who makes them, and what is put is reused the same way.
+        order = {"put": 0, "rmdir": 2}
+        for number, item in sorted(enumerate(self.config.workload), key=lambda pair: order.get(pair[1].op, 1)):
             built[number] = self._step(number, item, objects)
         return [built[number] for number in range(len(built))], lane_weights(self.config, self.lane, self.lanes)
 
@@ -90,33 +94,51 @@ class LaneBuilder:
             return steps.List(meter, whole, prefixes, "" if item.recursive else "/", item.page_size)
         pool = objects.part(whole)
         if isinstance(item, operations.Delete):
-            return steps.Delete(meter, pool, objects.owned(pool, Uniform(), number, store))
+            takes = objects.owned(pool, Uniform(), number, store)
+            if self.config.reuse_puts:
+                pool, taker = self._grown(number, item.path, pool, takes, objects, 1)
+                return steps.Delete(meter, pool, taker)
+            return steps.Delete(meter, pool, takes)
         policy = item.selection or self.config.selection
-        chooser = objects.chooser(pool, policy, number, store, among)
+        chooser = objects.chooser(pool, policy, number, store, among) if pool.count else None
+        if self.config.reuse_puts:
+            pool, chooser = self._grown(number, item.path, pool, chooser, objects, 1 if objects.deletes else among)
+        assert chooser is not None
         match item:
             case operations.Get(range=None):
                 return steps.Get(meter, pool, chooser, self._sink)
             case operations.Get():
-                return self._get_range(number, item, steps.Get(meter, pool, chooser, self._sink))
+                return self._get_range(number, item, steps.Get(meter, pool, chooser, self._sink), objects.gone(store))
             case operations.Stat():
                 return steps.Stat(meter, pool, chooser)
             case operations.Copy():
                 return steps.Copy(meter, pool, chooser, self._created(number, item.to)[1])
 
-    def _get_range(self, number: int, item: operations.Get, whole: steps.Get) -> Step:
+    def _grown(
+        self, number: int, path: str, pool: Pool, chooser: Chooser | Owned | None, objects: LaneObjects, among: int
+    ) -> tuple[GrownPool, Growing]:
+        """The pool with what this lane puts on the same store, and a chooser of both."""
+        place = self.places.locate(path)
+        own = OwnPuts(compile_glob(place.key), self._sources, deletes=objects.deletes)
+        self._views.append((self.places.base(place.store), own))
+        grown = GrownPool(pool, own)
+        luck = chances(self.config.seed, number, self.lane)
+        return grown, Growing(chooser, grown, own, among, objects.gone(place.store), luck)
+
+    def _get_range(self, number: int, item: operations.Get, whole: steps.Get, gone: set[str]) -> Step:
         assert item.range is not None
         size, offset = item.range.size, item.range.offset
         key = hashing.derive(self.config.seed, "offsets", number, self.lane)
         if offset == "sequential":
-            ranges = sequential_ranges(whole.pool, whole.chooser, size)
+            ranges: Ranges = SequentialRanges(whole.pool, whole.chooser, size, gone)
         elif offset == "random":
-            ranges = random_ranges(whole.pool, whole.chooser, size, key)
+            ranges = RandomRanges(whole.pool, whole.chooser, size, key)
         else:
-            ranges = fixed(whole.chooser, int(offset))
+            ranges = FixedRanges(whole.chooser, int(offset))
         return steps.GetRange(whole.store, whole.pool, ranges, self._sink, size)
 
     def _put(self, number: int, item: operations.Put) -> Step:
-        store, created = self._created(number, item.path)
+        store, created = self._created(number, item.path, put=item)
         part_size = item.multipart.part_size if item.multipart else PART_SIZE
         single = -1 if item.multipart else SINGLE
         largest = sizes.largest(item.size)
@@ -133,7 +155,24 @@ class LaneBuilder:
             self._room,
             single,
             part_size,
+            self._telling(number, item, store, created) if self.config.reuse_puts else None,
         )
+
+    def _telling(self, number: int, item: operations.Put, store: int, created: steps.Created) -> Callable[[int], None]:
+        """What tells every view of the lane's puts of a new one."""
+        key, lane, lanes = hashing.derive(self.config.seed, "put sizes", number), self.lane, self.lanes
+        views, base, source = self._views, self.places.base(store), len(self._sources)
+
+        def size(index: int) -> int:
+            return int(sizes.draw(item.size, key, np.array([lane + lanes * index], dtype=np.int64))[0])
+
+        def tell(index: int) -> None:
+            for at, own in views:
+                if at == base:
+                    own.add(source, index)
+
+        self._sources.append(Source(created.name, size))
+        return tell
 
     def _drawn_sizes(self, number: int, item: operations.Put) -> Iterator[int]:
         key = hashing.derive(self.config.seed, "put sizes", number)
@@ -143,8 +182,10 @@ class LaneBuilder:
             yield from sizes.draw(item.size, key, indices).tolist()
             index += _BATCH * self.lanes
 
-    def _created(self, number: int, path: str, *, directory: bool = False) -> tuple[int, steps.Created]:
-        made = name_new(self.places, path, self.run_id, number, directory=directory)
+    def _created(
+        self, number: int, path: str, *, directory: bool = False, put: operations.Put | None = None
+    ) -> tuple[int, steps.Created]:
+        made = name_new(self.places, path, self.run_id, number, directory=directory, put=put)
         name, lane, lanes, suffix = made.name, self.lane, self.lanes, "/" if directory else ""
         created = steps.Created(lambda index: f"{name(lane + lanes * index)}{suffix}", directory)
         self.created.append((made.store, created))
@@ -181,15 +222,23 @@ def lane_weights(config: Config, lane: int, lanes: int) -> list[float]:
 
 @attrs.frozen
 class NewNames:
-    """What an operation calls what it makes: on which store, how every name begins, and the name by number."""
+    """What an operation calls what it makes: on which store, how names begin, and the name by number."""
 
     store: int
-    prefix: str
+    prefixes: tuple[str, ...]
     name: Callable[[int], str]
 
 
-def name_new(places: Places, path: str, run_id: str, number: int, *, directory: bool = False) -> NewNames:
-    """The names that ``path`` stands for in operation ``number``.
+def name_new(
+    places: Places,
+    path: str,
+    run_id: str,
+    number: int,
+    *,
+    directory: bool = False,
+    put: operations.Put | None = None,
+) -> NewNames:
+    """The names that ``path`` stands for in operation ``number``; those of a ``put`` may be spread over prefixes.
 
     A path without a number gets one, after the run's id and the operation's number, so that no two runs and no two
     operations make the same name; a mask is taken as it is, and may replace what is there.
@@ -198,6 +247,10 @@ def name_new(places: Places, path: str, run_id: str, number: int, *, directory: 
         stem = ("dir-" if directory else "object-") if not path or path.endswith("/") else ""
         path = f"{path}{stem}{run_id}-{number}-{{:08d}}{'' if directory or not stem else '.dat'}"
     base, mask = new_names(path, directory=directory)
-    place = places.locate(base)
+    place = places.locate(base, put.multipart.concurrency if put is not None and put.multipart else None)
     last = mask.namer()
-    return NewNames(place.store, place.key + mask.plain[0], lambda index: place.key + last(index))
+    if put is not None and put.key_prefix_shards:
+        shards = Shards(put.key_prefix_shards)
+        prefixes = tuple(place.key + prefix for prefix in shards.all())
+        return NewNames(place.store, prefixes, lambda index: f"{place.key}{shards.prefix(index)}{last(index)}")
+    return NewNames(place.store, (place.key + mask.plain[0],), lambda index: place.key + last(index))

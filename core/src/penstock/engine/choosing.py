@@ -16,7 +16,7 @@ from penstock.workload import hashing
 from penstock.workload.pools import Pool as LivePool
 from penstock.workload.selection import Selection, Selector, selector
 
-__all__ = ["Chooser", "LaneObjects", "Owned", "Shared"]
+__all__ = ["Chooser", "LaneObjects", "Owned", "Shared", "Taker"]
 
 _BATCH = 1024
 #: Draws that may hit objects deleted under another glob before the operation gives up.
@@ -28,6 +28,13 @@ class Chooser(Protocol):
 
     def next(self) -> int:
         """The next position. Raises Exhausted when there is none any more."""
+
+
+class Taker(Protocol):
+    """Gives positions in a pool for good."""
+
+    def take(self) -> int:
+        """Remove a position and return it. Raises Exhausted when there is none any more."""
 
 
 class Shared:
@@ -105,6 +112,10 @@ class LaneObjects:
             return self.owned(pool, policy, operation, store)
         return self.shared(pool, policy, operation, among)
 
+    def gone(self, store: int) -> set[str]:
+        """The keys that this lane has deleted on a store."""
+        return self._gone.setdefault(store, set())
+
     def shared(self, pool: Pool, policy: Selection, operation: int, among: int) -> Shared:
         """A chooser over the whole pool, of which nothing is ever deleted."""
         key = hashing.derive(self.seed, "choose", operation)
@@ -113,4 +124,4 @@ class LaneObjects:
     def owned(self, pool: Pool, policy: Selection, operation: int, store: int) -> Owned:
         """A chooser over this lane's part of a pool."""
         key = hashing.derive(self.seed, "choose", operation, self.lane)
-        return Owned(pool, LivePool(pool.count, policy, key), self._gone.setdefault(store, set()))
+        return Owned(pool, LivePool(pool.count, policy, key), self.gone(store))

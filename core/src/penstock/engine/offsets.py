@@ -6,36 +6,73 @@ is read whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from typing import Protocol
 
+import attrs
 import numpy as np
 
 from penstock.engine.choosing import Chooser
 from penstock.engine.objects import Pool
 
-__all__ = ["fixed", "random_ranges", "sequential_ranges"]
+__all__ = ["FixedRanges", "RandomRanges", "Ranges", "SequentialRanges"]
 
 _BATCH = 1024
 
 
-def fixed(chooser: Chooser, offset: int) -> Iterator[tuple[int, int]]:
-    """(position, offset) pairs, the offset always the same."""
-    while True:
-        yield chooser.next(), offset
+class Ranges(Protocol):
+    """Gives ranges: a position in the pool, and the offset."""
+
+    def next(self) -> tuple[int, int]:
+        """The next one. Raises what the chooser raises, and goes on where it stopped when it is called again."""
 
 
-def sequential_ranges(pool: Pool, chooser: Chooser, size: int) -> Iterator[tuple[int, int]]:
-    """All ranges of an object one after the other, then those of the next."""
-    while True:
-        position = chooser.next()
-        for number in range(max(pool.size(position) // size, 1)):
-            yield position, number * size
+@attrs.define
+class FixedRanges:
+    """The offset is always the same."""
+
+    chooser: Chooser
+    offset: int
+
+    def next(self) -> tuple[int, int]:
+        return self.chooser.next(), self.offset
 
 
-def random_ranges(pool: Pool, chooser: Chooser, size: int, rng_key: int) -> Iterator[tuple[int, int]]:
+@attrs.define
+class SequentialRanges:
+    """All ranges of an object one after the other, then those of the next. One that is ``gone`` ends at once."""
+
+    pool: Pool
+    chooser: Chooser
+    size: int
+    gone: AbstractSet[str]
+    _position: int = 0
+    _number: int = 0
+    _count: int = 0
+
+    def next(self) -> tuple[int, int]:
+        over = self._number >= self._count
+        if over or (self.gone and self.pool.key(self._position) in self.gone):
+            self._position, self._number = self.chooser.next(), 0
+            self._count = max(self.pool.size(self._position) // self.size, 1)
+        self._number += 1
+        return self._position, (self._number - 1) * self.size
+
+
+class RandomRanges:
     """Any range of an object, each with the same probability."""
-    random = np.random.Generator(np.random.SFC64(rng_key))
-    while True:
-        for fraction in random.random(_BATCH).tolist():
-            position = chooser.next()
-            yield position, int(fraction * max(pool.size(position) // size, 1)) * size
+
+    def __init__(self, pool: Pool, chooser: Chooser, size: int, rng_key: int) -> None:
+        self._pool = pool
+        self._chooser = chooser
+        self._size = size
+        self._random = np.random.Generator(np.random.SFC64(rng_key))
+        self._ready: list[float] = []
+
+    def next(self) -> tuple[int, int]:
+        if not self._ready:
+            # Reversed, so that taking one is a pop from the end.
+            self._ready = self._random.random(_BATCH)[::-1].tolist()
+        position = self._chooser.next()
+        ranges = max(self._pool.size(position) // self._size, 1)
+        return position, int(self._ready.pop() * ranges) * self._size

@@ -36,19 +36,25 @@ def paths_of(config: Config) -> Iterator[str]:
         yield config.prepare.directory_structure.path
 
 
-def resolve(config: Config, path: str) -> Target:
-    """Where a path points. Raises what :func:`penstock.opening.resolve_object` raises."""
+def resolve(config: Config, path: str, parts: int | None = None) -> Target:
+    """Where a path points; its store sends ``parts`` parts of an object at once, None: as the options say.
+
+    Raises what :func:`penstock.opening.resolve_object` raises.
+    """
     if "://" in path or config.target is None:
-        return _with_options(config, lambda options: resolve_object(path, options=options), path)
+        return _with_options(config, lambda options: resolve_object(path, options=options), path, parts)
     base = config.target
-    target = _with_options(config, lambda options: resolve_place(base, options=options), base)
+    target = _with_options(config, lambda options: resolve_place(base, options=options), base, parts)
     key = join(target.address.key, path) if target.address.key else path
     return attrs.evolve(target, address=attrs.evolve(target.address, key=key))
 
 
-def _with_options(config: Config, look: Callable[[dict[str, str | None]], Target], uri: str) -> Target:
+def _with_options(
+    config: Config, look: Callable[[dict[str, str | None]], Target], uri: str, parts: int | None
+) -> Target:
     scheme = uri.partition("://")[0] if "://" in uri else "file"
-    return look(dict(config.backend.get(scheme, {})))
+    options = config.options(scheme)
+    return look(options if parts is None else options | {"part_concurrency": str(parts)})
 
 
 class Places:
@@ -57,17 +63,21 @@ class Places:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._targets: list[Target] = []
-        self._known: dict[str, Place] = {}
+        self._known: dict[tuple[str, int | None], Place] = {}
         self.stores: list[ObjectStore] = []
 
-    def locate(self, path: str) -> Place:
-        """The place of a path; its store is known from then on, and opened by :meth:`open`."""
-        if path not in self._known:
-            self._known[path] = self._resolve(path)
-        return self._known[path]
+    def locate(self, path: str, parts: int | None = None) -> Place:
+        """The place of a path; its store is known from then on, and opened by :meth:`open`. See :func:`resolve`."""
+        if (path, parts) not in self._known:
+            self._known[path, parts] = self._resolve(path, parts)
+        return self._known[path, parts]
 
-    def _resolve(self, path: str) -> Place:
-        target = resolve(self._config, path)
+    def base(self, store: int) -> str:
+        """The URI of a store's root, to which a key is appended."""
+        return self._targets[store].address.base
+
+    def _resolve(self, path: str, parts: int | None) -> Place:
+        target = resolve(self._config, path, parts)
         for number, known in enumerate(self._targets):
             same_root = known.address.base == target.address.base
             if same_root and known.resolved.options == target.resolved.options:

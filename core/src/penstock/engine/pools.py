@@ -31,7 +31,7 @@ def resolve_pools(config: Config, places: Places, sets: Sequence[PreparedSet]) -
         if (place, listing) not in known:
             known[place, listing] = _prefixes(place, sets) if listing else _objects(place, places, sets)
         pools[number] = known[place, listing]
-        if not pools[number].count and item.weight:
+        if not pools[number].count and item.weight and not _fed(config, item):
             raise RunError(_nothing(number, item, places.uri(place)))
     return pools
 
@@ -62,6 +62,12 @@ def _listed(store: ObjectStore, glob: Glob) -> Pool:
                 sizes.append(info.size)
     objects = ListedObjects(keys, np.array(sizes, dtype=np.int64).tolist())
     return Pool([Member(objects, range(len(keys)))])
+
+
+def _fed(config: Config, item: operations.Operation) -> bool:
+    """Whether puts of the run itself can make what an operation is to choose from."""
+    puts = any(isinstance(each, operations.Put) and each.weight for each in config.workload)
+    return config.reuse_puts and puts and not isinstance(item, operations.List)
 
 
 def _nothing(number: int, item: operations.Operation, uri: str) -> str:

@@ -248,12 +248,13 @@ class Session:
         places = self._places
         assert places is not None
         for prepared in self._sets:
-            yield prepared.store, prepared.objects.names.base, False
+            yield from ((prepared.store, prefix, False) for prefix in prepared.prefixes())
         for number, item in enumerate(self.config.workload):
             if isinstance(item, Put | Mkdir | Copy):
                 path = item.to if isinstance(item, Copy) else item.path
-                made = name_new(places, path, self.plan.run_id, number, directory=isinstance(item, Mkdir))
-                yield made.store, made.prefix, count_numbers(path) > 0
+                put = item if isinstance(item, Put) else None
+                made = name_new(places, path, self.plan.run_id, number, directory=isinstance(item, Mkdir), put=put)
+                yield from ((made.store, prefix, count_numbers(path) > 0) for prefix in made.prefixes)
 
     def _note_standing(self, making: list[tuple[int, str, bool]]) -> None:
         """Note what is there already and so is not this run's to delete: directories, and objects under masks."""

@@ -15,7 +15,7 @@ from penstock.payloads.hashing import mix
 from penstock.payloads.zero import ZeroPayload
 from penstock.workload import hashing, sizes
 from penstock.workload.config import Config, DirectoryStructure
-from penstock.workload.names import Tree, directory, numbered
+from penstock.workload.names import Sharded, Tree, directory, numbered
 from penstock.workload.sizes import SizeSpec
 
 __all__ = ["PreparedSet", "count_prepared", "prepared_sets"]
@@ -30,13 +30,19 @@ class PreparedSet:
     payload: Payload | None
     number: Callable[[int], int]
 
+    def prefixes(self) -> list[str]:
+        """What lies before the names of its objects, directories that making them brings along included."""
+        names = self.objects.names
+        shards = names.shards.all() if isinstance(names, Sharded) else [""]
+        return [names.base + shard for shard in shards]
+
 
 def prepared_sets(config: Config, places: Places, payload: Callable[[str], Payload]) -> list[PreparedSet]:
     """Every set of the configuration; directories before the files in them. ``payload`` gets the name of a fill."""
     sets = []
     for position, spec in enumerate(config.prepare.ensure_objects):
         place = places.locate(spec.path)
-        names = numbered(place.key, spec.name, spec.count)
+        names = numbered(place.key, spec.name, spec.count, config.prepare.key_prefix_shards)
         objects = NamedObjects(names, _sizes(spec.size, config.seed, position))
         sets.append(PreparedSet(place.store, objects, payload(spec.fill), _numbers(position)))
     if config.prepare.directory_structure is not None:

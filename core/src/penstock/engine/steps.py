@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from penstock.engine.choosing import Chooser, Owned
+from penstock.engine.choosing import Chooser, Taker
 from penstock.engine.lanes import Exhausted, Idle
 from penstock.engine.objects import Pool
+from penstock.engine.offsets import Ranges
 from penstock.errors import StoreError
 from penstock.metering import Metered
 from penstock.payload import Payload
@@ -68,18 +69,21 @@ class GetRange:
 
     store: Metered
     pool: Pool
-    ranges: Iterator[tuple[int, int]]
+    ranges: Ranges
     sink: Discard
     length: int
 
     def run(self) -> None:
-        position, start = next(self.ranges)
+        position, start = self.ranges.next()
         self.store.get(self.pool.key(position), self.sink, start=start, length=self.length)
 
 
 @attrs.define
 class Put:
-    """Write a new object. Bodies above ``single`` bytes stream through a writer in parts of ``part_size``."""
+    """Write a new object. Bodies above ``single`` bytes stream through a writer in parts of ``part_size``.
+
+    ``made`` hears the running number of each object that was written.
+    """
 
     store: Metered
     created: Created
@@ -89,12 +93,16 @@ class Put:
     room: memoryview
     single: int
     part_size: int
+    made: Callable[[int], None] | None = None
 
     def run(self) -> None:
-        number = self.numbers(self.created.count)
+        index = self.created.count
+        number = self.numbers(index)
         size = next(self.sizes)
         key = self.created.take()
         write_object(self.store, key, self.payload, number, size, self.room, self.single, self.part_size)
+        if self.made is not None:
+            self.made(index)
 
 
 def write_object(
@@ -159,7 +167,7 @@ class Delete:
 
     store: Metered
     pool: Pool
-    chooser: Owned
+    chooser: Taker
 
     def run(self) -> None:
         _raise_failure(self.store.delete([self.pool.key(self.chooser.take())]))
