@@ -1,0 +1,167 @@
+"""What limited a run: the storage, or the client that measured it.
+
+A client measures storage only as long as it has something left itself. The rules are looked through from the
+narrowest cause to the widest, and the first that holds is the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from penstock.quantities import format_bytes, format_count
+from penstock.stats.machine import DeviceUse
+
+__all__ = ["KINDS", "Signals", "Verdict", "find_limit"]
+
+#: What can limit; ``none`` where the offered rate was kept, so that nothing did.
+KINDS: Final = ("network", "client", "interpreter", "generator", "verification", "disk", "rate", "storage", "none")
+
+_FULL: Final = 0.9
+_MUCH: Final = 0.3
+_KEPT: Final = 0.98
+
+
+@attrs.frozen(kw_only=True)
+class Signals:
+    """What was measured over the window, of ``seconds``.
+
+    ``lanes`` could work at once; ``busy_s`` is the time that they spent within calls of the storage, all together,
+    ``generating_s`` and ``verifying_s`` what they spent on making and checking data. ``workers`` holds the processor
+    seconds of each worker process, ``host_share`` the busy share (0 to 1) of all processors, by whatever program, of
+    which the client may use ``usable``. ``offered`` and ``done`` are operations per second, ``offered`` None where
+    nothing was planned; ``missed`` planned operations were not begun in the window. ``disk`` is the one that the
+    target lies on, ``link`` the busiest network interface.
+    """
+
+    seconds: float
+    lanes: int
+    busy_s: float
+    workers: Sequence[float]
+    usable: int
+    host_share: float | None = None
+    generating_s: float = 0.0
+    verifying_s: float = 0.0
+    offered: float | None = None
+    done: float = 0.0
+    missed: int = 0
+    disk: DeviceUse | None = None
+    link: DeviceUse | None = None
+
+
+@attrs.frozen
+class Verdict:
+    """What limited, one of :data:`KINDS`, and a line for a person, with what to change."""
+
+    kind: str
+    text: str
+
+    @property
+    def is_client(self) -> bool:
+        """Whether the figures show the client, or its network, rather than the storage."""
+        return self.kind in ("network", "client", "interpreter", "generator", "verification")
+
+
+def find_limit(signals: Signals) -> Verdict | None:
+    """The verdict; None when nothing was measured."""
+    if signals.seconds <= 0 or not signals.lanes:
+        return None
+    return next(_rules(signals))
+
+
+def _rules(signals: Signals) -> Iterator[Verdict]:
+    yield from _of_the_link(signals)
+    kept = signals.offered is not None and signals.done >= _KEPT * signals.offered
+    if kept:
+        yield Verdict(
+            "none",
+            f"The offered rate of {format_count(signals.offered or 0)} operations/s was kept: latencies are those of "
+            f"the storage at this rate, not its limit; penstock find searches that.",
+        )
+    yield from _of_the_client(signals)
+    yield from _of_the_lanes(signals)
+    if signals.disk is not None and signals.disk.share >= _FULL:
+        yield Verdict(
+            "disk",
+            f"The storage limits: {signals.disk.name} was busy {signals.disk.share:.0%} of the time, moving "
+            f"{format_bytes(signals.disk.bytes_per_second)}/s.",
+        )
+    yield _of_the_storage(signals)
+
+
+def _of_the_link(signals: Signals) -> Iterator[Verdict]:
+    link = signals.link
+    if link is not None and link.share >= _FULL:
+        yield Verdict(
+            "network",
+            f"The network limits: {link.name} carried {link.share:.0%} of what its link can, "
+            f"{format_bytes(link.bytes_per_second)}/s; use a faster link or more hosts.",
+        )
+
+
+def _of_the_client(signals: Signals) -> Iterator[Verdict]:
+    cores = [cpu / signals.seconds for cpu in signals.workers]
+    used = sum(cores)
+    if signals.generating_s >= _MUCH * signals.lanes * signals.seconds:
+        share = signals.generating_s / (signals.lanes * signals.seconds)
+        yield Verdict(
+            "generator",
+            f"The client limits: making data took {share:.0%} of its lanes' time; write fill: zero, a cheaper method, "
+            f"or use more processes.",
+        )
+    if signals.verifying_s >= _MUCH * signals.lanes * signals.seconds:
+        share = signals.verifying_s / (signals.lanes * signals.seconds)
+        yield Verdict(
+            "verification",
+            f"The client limits: checking what was read took {share:.0%} of its lanes' time; write verify: size, or "
+            f"use more processes.",
+        )
+    if used >= _FULL * signals.usable:
+        yield Verdict(
+            "client",
+            f"The client limits: it used {used:.1f} of {signals.usable} processors; use more hosts, or larger objects.",
+        )
+    if cores and max(cores) >= _FULL and len(cores) < signals.usable:
+        yield Verdict(
+            "interpreter",
+            f"The client limits: a worker process used {max(cores):.1f} processors, and one process runs Python on "
+            f"one at a time; write processes: {signals.usable}.",
+        )
+    if signals.host_share is not None and signals.host_share >= _FULL + 0.05:
+        yield Verdict(
+            "client",
+            f"This host limits: its processors were busy {signals.host_share:.0%} of the time, {used:.1f} of them with "
+            f"the client; run the client on a host of its own.",
+        )
+
+
+def _of_the_lanes(signals: Signals) -> Iterator[Verdict]:
+    """Lanes that are rarely in a call are held up by something else in the client."""
+    share = signals.busy_s / (signals.lanes * signals.seconds)
+    if signals.offered is None and share < 0.5:
+        yield Verdict(
+            "client",
+            f"The client limits: its {signals.lanes} lanes were within calls of the storage only {share:.0%} of the "
+            f"time; use more processes, or larger objects.",
+        )
+
+
+def _of_the_storage(signals: Signals) -> Verdict:
+    share = min(1.0, signals.busy_s / (signals.lanes * signals.seconds))
+    used = sum(signals.workers) / signals.seconds
+    facts = (
+        f"its {signals.lanes} lanes waited for it {share:.0%} of the time, while the client used {used:.1f} of "
+        f"{signals.usable} processors"
+    )
+    if signals.offered is None:
+        return Verdict("storage", f"The storage limits: {facts}; a higher concurrency shows whether it can do more.")
+    if share >= _FULL:
+        missed = f" ({format_count(signals.missed)} operations were never begun)" if signals.missed else ""
+        return Verdict("storage", f"The storage limits: the offered rate was not kept{missed}; {facts}.")
+    return Verdict(
+        "rate",
+        f"The offered rate of {format_count(signals.offered)} operations/s was not kept, and neither storage nor "
+        f"processors were busy: arrivals came in bursts, or the run was too short to tell.",
+    )
