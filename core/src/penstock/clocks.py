@@ -10,7 +10,7 @@ import time
 
 import attrs
 
-__all__ = ["Anchor", "cpu_ns", "monotonic_ns", "sleep", "wall_ns"]
+__all__ = ["Anchor", "cpu_ns", "monotonic_ns", "sleep", "thread_cpu_ns", "wall_ns"]
 
 #: Nanoseconds of a clock that never goes back; its zero means nothing.
 monotonic_ns = time.monotonic_ns
@@ -18,6 +18,8 @@ monotonic_ns = time.monotonic_ns
 wall_ns = time.time_ns
 #: Nanoseconds of processor time, user and system, that this process has used.
 cpu_ns = time.process_time_ns
+#: The same of the calling thread.
+thread_cpu_ns = time.thread_time_ns
 #: Sleep for a number of seconds.
 sleep = time.sleep
 

@@ -27,6 +27,8 @@
          ├ StoreConnectionError (ConnectionError)   retryable
          ├ LengthMismatchError (ValueError)
          ├ ChecksumMismatchError (ValueError)
+         │   ├ StaleReadError             an older version of the object
+         │   └ TornReadError              parts of two versions
          └ UnsupportedOperationError (NotImplementedError)
 
 Store errors pickle with all their fields; their ``__cause__`` (the SDK's or the operating system's own
@@ -55,11 +57,13 @@ __all__ = [
     "PluginError",
     "PreconditionFailedError",
     "RunError",
+    "StaleReadError",
     "StorageFullError",
     "StoreConnectionError",
     "StoreError",
     "StoreTimeoutError",
     "ThrottledError",
+    "TornReadError",
     "UnknownOptionError",
     "UnknownSchemeError",
     "UnsupportedOperationError",
@@ -267,6 +271,14 @@ class LengthMismatchError(StoreError, ValueError):
 
 class ChecksumMismatchError(StoreError, ValueError):
     """The bytes are not the ones that were stored."""
+
+
+class StaleReadError(ChecksumMismatchError):
+    """The bytes are those of an older version, which had been replaced before the read began."""
+
+
+class TornReadError(ChecksumMismatchError):
+    """The bytes are part of one version of the object and part of another."""
 
 
 class UnsupportedOperationError(StoreError, NotImplementedError):
