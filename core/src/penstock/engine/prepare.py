@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from penstock.buffers import aligned_buffer
+from penstock.engine.marks import Marks
 from penstock.engine.plan import share
 from penstock.engine.sets import PreparedSet
 from penstock.engine.steps import write_object
@@ -25,15 +26,15 @@ _CHUNK = 256
 
 @attrs.define
 class Made:
-    """Which objects of a set this worker made: index ``begin + i`` where ``flags[i]``."""
+    """Which objects of a set this worker made: index ``begin + i`` where ``i`` is marked."""
 
     prepared: PreparedSet
     begin: int
-    flags: NDArray[np.bool_]
+    marks: Marks
 
     def keys(self) -> Iterator[str]:
         """Their keys, the last ones first, so that directories come after those in them."""
-        for place in np.flatnonzero(self.flags)[::-1].tolist():
+        for place in self.marks.marked():
             yield self.prepared.objects.key(self.begin + place)
 
 
@@ -73,7 +74,7 @@ class Preparation:
     part_size: int
     stopping: Callable[[], bool]
     made: list[Made] = attrs.field(factory=list, init=False)
-    _standing: dict[int, NDArray[np.bool_]] = attrs.field(factory=dict, init=False)
+    _standing: dict[int, Marks] = attrs.field(factory=dict, init=False)
     progress: Progress = attrs.field(factory=Progress, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
@@ -85,23 +86,24 @@ class Preparation:
                 store, objects = self.stores[prepared.store], prepared.objects
                 root = objects.names.base
                 fresh = store.capabilities.directories and bool(root) and not exists(store, root)
-                standing = (not fresh and exists(store, objects.key(index)) for index in range(begin, end))
-                self._standing[number] = np.fromiter(standing, dtype=bool, count=end - begin)
+                standing = self._standing[number] = Marks(end - begin)
+                for index in range(begin, end) if not fresh else ():
+                    if exists(store, objects.key(index)):
+                        standing.mark(index - begin)
 
     def run(self) -> Iterator[Progress]:
         """Make what is missing; yields progress. Raises RunError when objects could not be made."""
         self.progress.total = sum(end - begin for begin, end in map(self._range, self.sets))
         for number, prepared in enumerate(self.sets):
             begin, end = self._range(prepared)
-            present = self._standing.get(number, np.zeros(end - begin, dtype=bool))
-            self.progress.found += int(present.sum())
+            present = self._standing.get(number) or Marks(end - begin)
+            self.progress.found += present.total()
             if not self.force and prepared.payload is not None:
                 for _ in self._find(prepared, begin, present):
                     yield self.progress
-            made = Made(prepared, begin, np.zeros(end - begin, dtype=bool))
+            made = Made(prepared, begin, Marks(end - begin))
             self.made.append(made)
-            missing = np.flatnonzero(~present)
-            chunks = [missing[first : first + _CHUNK].tolist() for first in range(0, len(missing), _CHUNK)]
+            chunks = itertools.takewhile(lambda _: not self.stopping(), present.unmarked(_CHUNK))
             for _ in work_through(chunks, self.threads, lambda made=made: self._maker(made)):  # type: ignore[misc]
                 yield self.progress
             if self.progress.failed:
@@ -113,20 +115,20 @@ class Preparation:
         count = prepared.objects.count if self.rank < self.workers else 0
         return share(count, self.rank, self.workers)
 
-    def _find(self, prepared: PreparedSet, begin: int, present: NDArray[np.bool_]) -> Iterator[None]:
+    def _find(self, prepared: PreparedSet, begin: int, present: Marks) -> Iterator[None]:
         """Note which objects are there with the right size."""
         names, objects = prepared.objects.names, prepared.objects
         for page in self.stores[prepared.store].list_pages(names.base):
             places, sizes = [], []
             for info in page.objects:
                 index = names.index(info.key[len(names.base) :])
-                if index is not None and begin <= index < begin + len(present):
+                if index is not None and begin <= index < begin + present.count:
                     places.append(index - begin)
                     sizes.append(info.size)
             if places:
                 found = np.array(places, dtype=np.int64)
                 right = objects.sizes(found + begin) == np.array(sizes, dtype=np.int64)
-                present[found[right]] = True
+                present.mark_all(found[right])
                 self.progress.found += int(right.sum())
             yield
             if self.stopping():
@@ -163,8 +165,8 @@ class Preparation:
         except StoreError as error:
             self._note_failure(key, error)
             return
-        made.flags[place] = True
         with self._lock:
+            made.marks.mark(place)
             self.progress.made += 1
             self.progress.nbytes += size
 
