@@ -62,25 +62,15 @@ def open_faulty(name, faults):
     return Faulty(MemoryStore(MemoryOptions(name=name)), faults, base_uri=f"mem://{name}/")
 
 
-class FaultyContract(StoreContract):
-    faults = Faults()
-
+class TestFaulty(StoreContract):
     @pytest.fixture
     def opener(self):
-        return functools.partial(open_faulty, uuid.uuid4().hex, self.faults)
+        return functools.partial(open_faulty, uuid.uuid4().hex, HARMLESS)
 
     @pytest.fixture
     def store(self, opener):
         with closing(opener()) as store:
             yield store
-
-
-class TestWithoutRules(FaultyContract):
-    pass
-
-
-class TestWithHarmlessRules(FaultyContract):
-    faults = HARMLESS
 
 
 def faulty(*rules, seed=0, time=None, history=64 * 2**20):
