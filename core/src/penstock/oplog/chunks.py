@@ -6,29 +6,19 @@ Rows stay text; only the column ``start`` is understood, for a whole block at on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import numpy as np
 
+from penstock.oplog.cells import Array, pad, parse_stamps
 from penstock.oplog.columns import parse_time
 
 __all__ = ["Array", "Chunk", "Lines", "gather", "parse_times", "scan"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 _TAB: Final = 9
 _LINE_FEED: Final = 10
 _CARRIAGE_RETURN: Final = 13
-_STAMP: Final = len("2026-01-31T12:00:00.000000000Z")
-_MARKS: Final = np.array([4, 7, 10, 13, 16, 19, 29])
-_MARKED: Final = np.frombuffer(b"--T::.Z", np.uint8)
-_DIGITS: Final = np.setdiff1d(np.arange(_STAMP), _MARKS)
-_CLOCK: Final = np.array([36000, 3600, 600, 60, 10, 1]).astype(np.float64)
-_FRACTION: Final = 10.0 ** np.arange(8, -1, -1)
-_SECOND: Final = 1_000_000_000
-# Days as far as this from 1970 may end beyond 64 bits; their rows are left to the careful way.
-_FARTHEST: Final = 2**63 - 200_000 * _SECOND
 # Lines copied at once, and how much longer than the mean the longest of them may be.
 _BATCH: Final = 4096
 _UNEVEN: Final = 4
@@ -93,56 +83,20 @@ def scan(data: bytes, *, width: int, start: int) -> Lines | None:
 
 def parse_times(data: bytes, begins: Array, ends: Array) -> tuple[Array, dict[int, ValueError]]:
     """Nanoseconds since 1970 of the stamps at ``data[begins[i]:ends[i]]``, and those that are no times."""
-    usual = ends - begins == _STAMP
-    keys = np.zeros(len(begins), np.int64)
-    which = np.flatnonzero(usual)
-    if which.size:
-        windows: Array = np.ndarray(len(data) - _STAMP + 1, f"V{_STAMP}", data, 0, (1,))
-        stamps = windows[begins[which]].view(np.uint8).reshape(len(which), _STAMP)
-        keys[which], fine = _parse_usual(stamps)
-        usual[which] = fine
+    if not len(begins):
+        return np.zeros(0, np.int64), {}
+    text = pad(data)
+    keys, good = parse_stamps(text, begins + text.begin, ends + text.begin)
     bad = {}
-    for place in np.flatnonzero(~usual).tolist():
-        text = bytes(data[begins[place] : ends[place]])
+    for place in np.flatnonzero(~good).tolist():
+        cell = bytes(data[begins[place] : ends[place]])
         try:
-            keys[place] = parse_time(text.decode(errors="backslashreplace"))
+            keys[place] = parse_time(cell.decode(errors="backslashreplace"))
         except ValueError as error:
             bad[place] = error
         except OverflowError:
-            bad[place] = ValueError(f"{text.decode()} is too far from 1970 for nanoseconds in 64 bits")
+            bad[place] = ValueError(f"{cell.decode()} is too far from 1970 for nanoseconds in 64 bits")
     return keys, bad
-
-
-def _parse_usual(stamps: Array) -> tuple[Array, Array]:
-    """Stamps as penstock writes them, and which of them are such."""
-    digits = stamps - np.uint8(ord("0"))
-    fine = (stamps[:, _MARKS] == _MARKED).all(axis=1) & (digits[:, _DIGITS] <= 9).all(axis=1)
-    fine &= (digits[:, 11] * 10 + digits[:, 12] < 24) & (digits[:, 14] < 6) & (digits[:, 17] < 6)
-    clock = digits[:, [11, 12, 14, 15, 17, 18]] @ _CLOCK
-    fraction = digits[:, 20:29] @ _FRACTION
-    days = _parse_days(np.ascontiguousarray(stamps[:, :10]).view("V10")[:, 0], fine)
-    return days + clock.astype(np.int64) * _SECOND + fraction.astype(np.int64), fine
-
-
-def _parse_days(texts: Array, fine: Array) -> Array:
-    """Midnights of dates; ``fine`` becomes false for what is none."""
-    first = texts[0]
-    if (texts == first).all():
-        distinct, which = texts[:1], np.zeros(len(texts), np.int64)
-    else:
-        distinct, which = np.unique(texts.view("S10"), return_inverse=True)
-    days = np.zeros(len(distinct), np.int64)
-    legal = np.ones(len(distinct), np.bool_)
-    for place, text in enumerate(distinct.tolist()):
-        try:
-            day = parse_time(f"{bytes(text).decode('ascii')}T00:00:00Z")
-        except ValueError:
-            legal[place] = False
-        else:
-            legal[place] = abs(day) < _FARTHEST
-            days[place] = day if legal[place] else 0
-    fine &= legal[which]
-    return days[which]
 
 
 def gather(chunk: Chunk, order: Array, first: int | None) -> Iterator[bytes]:

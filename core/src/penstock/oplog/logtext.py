@@ -16,14 +16,15 @@ from penstock.oplog.chunks import Chunk, scan
 from penstock.oplog.columns import COLUMNS, COLUMNS_15, escape, format_time, parse_time
 from penstock.oplog.reader import Reader
 from penstock.oplog.rows import Layout, Row, is_header
-from penstock.oplog.source import LONGEST_LINE, Source, open_log
+from penstock.oplog.source import Source, open_log
 
-__all__ = ["LogText", "union"]
+__all__ = ["PEEK", "LogText", "tabbed_columns", "union"]
 
 #: Text that is understood at once: enough to hide what NumPy's calls cost, few enough to stay in the cache.
 _BLOCK: Final = 1 << 20
 _ROWS: Final = 4096
-_PEEK: Final = 64 * 1024
+#: Bytes of a file in which the header of a log is looked for.
+PEEK: Final = 64 * 1024
 #: What a row holds in a column that its log lacks. Other columns are empty; the end and the duration are computed.
 _DEFAULTS: Final = {"thread": b"0", "n_objects": b"1", "bytes": b"0", "cat": b"0"}
 _COMPUTED: Final = ("end", "duration_ns")
@@ -53,9 +54,9 @@ class LogText:
         self._lay: Callable[[list[bytes]], list[bytes]] | None = None
         self._change: Callable[[list[bytes]], None] | None = None
         self._reader: Reader | None = None
-        file = io.BufferedReader(open_log(path).detach(), _PEEK)  # type: ignore[attr-defined]
+        file = io.BufferedReader(open_log(path).detach(), PEEK)  # type: ignore[attr-defined]
         self._source = Source(file, path)
-        names = _tabbed_columns(file)
+        names = tabbed_columns(file)
         if names is None:
             self._reader = Reader(file, path, skip_bad_rows=skip_bad_rows, strict=False)
             names = self._reader.columns
@@ -172,27 +173,12 @@ class LogText:
 
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, many at once."""
-        pieces: list[bytes] = []
-        size = 0
-        for text in self._source.text():
-            pieces.append(text)
-            size += len(text)
-            if size < _BLOCK:
-                continue
+        for pieces, ended in self._source.blocks(_BLOCK):
             data = b"".join(pieces)
-            end = data.rfind(b"\n") + 1
-            if end:
-                yield data[:end]
-            elif size > LONGEST_LINE:
-                raise OpLogError(f"{self.name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
-            pieces = [data[end:]]
-            size -= end
-        data = b"".join(pieces)
-        end = data.rfind(b"\n") + 1
-        if end:
-            yield data[:end]
-        if end < len(data) and self._is_whole(data[end:]):
-            yield data[end:] + b"\n"
+            if ended:
+                yield data
+            elif self._is_whole(data):
+                yield data + b"\n"
 
     def _is_whole(self, line: bytes) -> bool:
         """Whether the last line, which lacks its line feed, lacks nothing else."""
@@ -214,9 +200,9 @@ class LogText:
         self.bad_rows += 1
 
 
-def _tabbed_columns(file: io.BufferedReader) -> tuple[str, ...] | None:
+def tabbed_columns(file: io.BufferedReader) -> tuple[str, ...] | None:
     """The names in the header of a log with tabs, without reading on; None when there is none, or too far off."""
-    peeked = io.BytesIO(file.peek(_PEEK))
+    peeked = io.BytesIO(file.peek(PEEK))
     try:
         for line, ended in Source(peeked, "").lines():
             if line and ended and not line.startswith(b"#"):

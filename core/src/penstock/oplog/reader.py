@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 from penstock.errors import OpLogError
-from penstock.oplog.rows import Layout, Row, column_names, is_header, row_from_json
-from penstock.oplog.source import LONGEST_LINE, Source, open_log
+from penstock.oplog.parsing import JsonLines, Parser, Table, decode, delimiter_of, split
+from penstock.oplog.rows import Layout, Row, is_header
+from penstock.oplog.source import Source, open_log
 
 if TYPE_CHECKING:
     from typing import Self
@@ -110,7 +109,7 @@ class Reader:
     ) -> None:
         self.close()
 
-    def _read_header(self) -> _Parser:
+    def _read_header(self) -> Parser:
         while (line := self._next_line()) is not None:
             text, ended = line
             if not text or text.startswith("#"):
@@ -119,19 +118,19 @@ class Reader:
                 break
             if text.startswith("{"):
                 self._pending = line
-                return _Json(text)
-            fields = _split(text, _delimiter(text))
+                return JsonLines(text)
+            fields = split(text, delimiter_of(text))
             if not is_header(fields):
                 raise OpLogError(
                     f"{self.name}:{self._number}: this is not the header of a log, which names its columns "
                     "(op, file, start, …) with tabs or commas between them"
                 )
-            return self._table(fields, _delimiter(text))
+            return self._table(fields, delimiter_of(text))
         raise OpLogError(f"{self.name} has no complete header line: it is empty, cut off, or not a log")
 
-    def _table(self, fields: list[str], delimiter: str) -> _Table:
+    def _table(self, fields: list[str], delimiter: str) -> Table:
         try:
-            return _Table(Layout(fields, escaped=delimiter == "\t"), delimiter)
+            return Table(Layout(fields, escaped=delimiter == "\t"), delimiter)
         except OpLogError as error:
             raise OpLogError(f"{self.name}:{self._number}: {error}") from None
 
@@ -176,7 +175,7 @@ class Reader:
         self._number += 1
         data, ended = found
         self._carriage = "\r" if data.endswith(b"\r") else ""
-        return _decode(data.removesuffix(b"\r")), ended
+        return decode(data.removesuffix(b"\r")), ended
 
     def _is_doubtful(self, ended: bool) -> bool:
         """The last line may lack its end: always when it has no line feed, but for the end of a zstd frame."""
@@ -186,9 +185,9 @@ class Reader:
         """Comments, and the headers of logs that were concatenated."""
         if text.startswith("#"):
             return True
-        if isinstance(self._parser, _Table):
+        if isinstance(self._parser, Table):
             try:
-                fields = _split(text, self._parser.delimiter)
+                fields = split(text, self._parser.delimiter)
             except ValueError:
                 return False
             if is_header(fields):
@@ -202,86 +201,3 @@ class Reader:
         self.bad_rows += 1
         if self._on_bad_row is not None:
             self._on_bad_row(self._number, error)
-
-
-class _Parser(Protocol):
-    """How lines become rows."""
-
-    columns: tuple[str, ...]
-
-    def wants_more(self, text: str) -> bool:
-        """Whether the row goes on in the next line."""
-
-    def row(self, text: str, number: int) -> Row:
-        """Raises ValueError."""
-
-    def is_whole(self, text: str, row: Row) -> bool:
-        """Whether a row that was read from the cut-off last line shows that nothing of it is missing."""
-
-
-class _Json:
-    def __init__(self, first: str) -> None:
-        try:
-            self.columns = tuple(column_names(list(json.loads(first))))
-        except (ValueError, TypeError):
-            self.columns = ()
-
-    def wants_more(self, text: str) -> bool:
-        return False
-
-    def row(self, text: str, number: int) -> Row:
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise ValueError("a line of JSON holds one object")
-        return row_from_json(value, number)
-
-    def is_whole(self, text: str, row: Row) -> bool:
-        return True
-
-
-class _Table:
-    def __init__(self, layout: Layout, delimiter: str) -> None:
-        self.delimiter = delimiter
-        self.columns = layout.columns
-        self._layout = layout
-
-    def wants_more(self, text: str) -> bool:
-        if self.delimiter == "\t" or text.startswith("#") or text.count('"') % 2 == 0:
-            return False
-        try:
-            _split(text, self.delimiter)
-        except ValueError:
-            return len(text) <= LONGEST_LINE
-        return False
-
-    def row(self, text: str, number: int) -> Row:
-        return self._layout.row(_split(text, self.delimiter), number)
-
-    def is_whole(self, text: str, row: Row) -> bool:
-        whole = self._layout.checked and not text.endswith(self.delimiter)
-        return whole and row.start_ns + row.duration_ns == row.end_ns
-
-
-def _decode(line: bytes) -> str:
-    """Text. Lone surrogates, which CSV has no escape for, stand in UTF-8's pattern; other bytes become surrogates."""
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        pass
-    try:
-        return line.decode(errors="surrogatepass")
-    except UnicodeDecodeError:
-        return line.decode(errors="surrogateescape")
-
-
-def _delimiter(header: str) -> str:
-    return "\t" if "\t" in header else ","
-
-
-def _split(text: str, delimiter: str) -> list[str]:
-    if delimiter == "\t":
-        return text.split("\t")
-    try:
-        return next(csv.reader([text], strict=True))
-    except csv.Error as error:
-        raise ValueError(str(error)) from None

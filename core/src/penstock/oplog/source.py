@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import BinaryIO, Final
 
 from penstock.errors import OpLogError
 
-__all__ = ["LONGEST_LINE", "Source", "open_log"]
+__all__ = ["LONGEST_LINE", "Piece", "Source", "open_log"]
+
+Piece = bytes | bytearray | memoryview
 
 #: Bytes of the longest line that is read. A file with a longer one is not a log.
 LONGEST_LINE: Final = 8 * 1024 * 1024
@@ -68,6 +70,30 @@ class Source:
                 raise OpLogError(f"{self._name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
         if any(rest):
             yield b"".join(rest), False
+
+    def blocks(self, size: int) -> Iterator[tuple[Sequence[Piece], bool]]:
+        """Whole lines, about ``size`` bytes at once in pieces that follow one another, and True; then what has no line
+        feed, if there is such a rest, and False.
+        """
+        pieces: list[Piece] = []
+        held = unended = 0
+        for text in self.text():
+            end = text.rfind(b"\n") + 1
+            held += len(text)
+            unended = len(text) - end if end else unended + len(text)
+            if unended > LONGEST_LINE:
+                raise OpLogError(f"{self._name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
+            if held < size or not end:
+                pieces.append(text)
+                continue
+            yield [*pieces, memoryview(text)[:end]], True
+            pieces, held = [memoryview(text)[end:]], unended
+        data = b"".join(pieces)
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield [memoryview(data)[:end]], True
+        if end < len(data):
+            yield [memoryview(data)[end:]], False
 
     def _plain(self, piece: bytes) -> Iterator[bytes]:
         while piece:

@@ -1,0 +1,371 @@
+"""Cells of text as numbers, a whole column at once.
+
+A cell is where it begins and ends in the bytes of some text. Eight bytes at a time are read as one word, of which
+arithmetic makes eight digits: no Python for a cell, and no copy of it. What these functions don't take for good may
+still be legal, only unusual; whoever calls them reads it the careful way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import attrs
+import numpy as np
+
+from penstock.oplog.columns import parse_time
+
+__all__ = ["ROOM", "Array", "Room", "Text", "TextTable", "fill", "pad", "parse_naturals", "parse_stamps"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Bytes that must be there, whatever they hold, before and after what :class:`Text` is made of.
+ROOM: Final = 72
+
+_U = np.uint64
+_SECOND: Final = 1_000_000_000
+_STAMP: Final = len("2026-01-31T12:00:00.000000000Z")
+_MINUTE: Final = 16  # characters of a stamp up to its minute
+_SHORTEST: Final = len("2026-01-31T12:00:00Z")
+_LONGEST: Final = len("2026-01-31T12:00:00.000000000+00:00")
+_ZONE: Final = re.compile(r"[+-]\d\d:[0-5]\d", re.ASCII)
+# Minutes as far as this from 1970 may end beyond 64 bits with their seconds and their zone.
+_FARTHEST: Final = 2**63 - 200_000 * _SECOND
+
+#: Cells beyond these are looked up one by one.
+_MOST_HASHED: Final = 4096
+
+_ZEROS: Final = _U(0x3030303030303030)
+_OVER_9: Final = _U(0x7676767676767676)
+_HIGH: Final = _U(0x8080808080808080)
+_PAIRS: Final = _U(0x00FF00FF00FF00FF)
+_FOURS: Final = _U(0x0000FFFF0000FFFF)
+_S8, _S16, _S32 = _U(8), _U(16), _U(32)
+_LOW32: Final = _U(0xFFFFFFFF)
+#: The last and the first n bytes of a word, for n from 0 to 8.
+_LAST: Final = np.array([(2**64 - 1) & ~(2 ** (64 - 8 * n) - 1) for n in range(9)], np.uint64)
+_FIRST: Final = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
+
+
+def _word(text: bytes) -> np.uint64:
+    return _U(int.from_bytes(text, "little"))
+
+
+# Seconds and the first four digits of the fraction, ``:SS.ffff``; then the other five, ``fffffZ``.
+_SECONDS: Final = _word(b":00.0000")
+_SECONDS_OVER: Final = _word(bytes([0x7F, 0x7A, 0x76, 0x7F, 0x76, 0x76, 0x76, 0x76]))
+_REST: Final = _word(b"00000Z\0\0")
+_REST_OVER: Final = _word(bytes([0x76] * 5 + [0x7F, 0, 0]))
+# By the digits of the fraction, from none without a point (0) to nine (10): which bytes of these words count.
+_SECONDS_KEPT: Final = np.array([_FIRST[min(8, 3 + n)] for n in range(11)], np.uint64)
+_REST_KEPT: Final = np.array([_FIRST[max(0, n - 5)] for n in range(11)], np.uint64)
+_S24: Final = _U(24)
+_SIX: Final = _FIRST[6]
+
+
+@attrs.frozen(slots=True, eq=False)
+class Text:
+    """Bytes in which cells are looked up. ``codes[begin:end]`` is the text, with ROOM bytes before and after it."""
+
+    codes: Array
+    begin: int
+    end: int
+
+    def words(self, at: Array) -> Array:
+        """Eight bytes from each place on, the first one lowest."""
+        windows: Array = np.ndarray(len(self.codes) - 7, "<u8", self.codes.data, 0, (1,))
+        found: Array = windows[at]
+        return found
+
+    def quads(self, at: Array) -> Array:
+        """The same, 32 bytes as four words each."""
+        windows: Array = np.ndarray(len(self.codes) - 31, "V32", self.codes.data, 0, (1,))
+        found: Array = windows[at].view("<u8").reshape(len(at), 4)
+        return found
+
+    def cell(self, begin: int, end: int) -> bytes:
+        """The bytes of one cell."""
+        return self.codes[begin:end].tobytes()
+
+
+def pad(data: bytes | bytearray) -> Text:
+    """A copy of the data as :class:`Text`."""
+    return Room().hold([data])
+
+
+class Room:
+    """Memory for one :class:`Text` after the other."""
+
+    def __init__(self) -> None:
+        self._codes: Array = np.zeros(0, np.uint8)
+
+    def hold(self, pieces: Sequence[bytes | bytearray | memoryview]) -> Text:
+        """The pieces as one text, which is good until the next one."""
+        size = sum(map(len, pieces))
+        if len(self._codes) < size + 2 * ROOM:
+            self._codes = np.zeros(size * 5 // 4 + 2 * ROOM, np.uint8)
+        return Text(self._codes, ROOM, fill(self._codes, ROOM, pieces))
+
+
+def fill(codes: Array, at: int, pieces: Sequence[bytes | bytearray | memoryview]) -> int:
+    """Copy pieces to a place, one after the other, and say where they end."""
+    for piece in pieces:
+        codes[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    return at
+
+
+def parse_naturals(text: Text, begins: Array, ends: Array) -> tuple[Array, Array]:
+    """Whole numbers in decimal, and which cells are such, of 1 to 16 digits."""
+    lengths = ends - begins
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if longest == 1 == shortest:
+        values = text.codes[begins] - np.uint8(ord("0"))
+        return values.astype(np.int64), values < 10
+    digits = (text.words(ends - 8) ^ _ZEROS) & _LAST[np.minimum(lengths, 8) if longest > 8 else lengths]
+    wrong = digits + _OVER_9 | digits
+    values = _number(digits)
+    if longest > 8:
+        digits = (text.words(ends - 16) ^ _ZEROS) & _LAST[np.clip(lengths - 8, 0, 8)]
+        wrong |= digits + _OVER_9 | digits
+        values += _number(digits) * _U(10**8)
+    good: Array = (wrong & _HIGH) == 0
+    if shortest < 1 or longest > 16:
+        good &= (lengths >= 1) & (lengths <= 16)
+    return values.view(np.int64), good
+
+
+def _number(digits: Array) -> Array:
+    """Eight bytes of 0 to 9, the first one highest, as one number; they are used up."""
+    fours = _fours(digits)
+    number = fours >> _S32
+    fours &= _LOW32
+    fours *= _U(10_000)
+    fours += number
+    return fours
+
+
+def _fours(digits: Array) -> Array:
+    """The first four digits as a number in the lower half, the last four in the upper one; they are used up."""
+    right = digits >> _S8
+    digits *= _U(10)
+    digits += right
+    digits &= _PAIRS
+    np.right_shift(digits, _S16, out=right)
+    digits *= _U(100)
+    digits += right
+    digits &= _FOURS
+    return digits
+
+
+def parse_stamps(text: Text, begins: Array, ends: Array) -> tuple[Array, Array]:
+    """Nanoseconds since 1970 of RFC 3339 stamps, and which cells are such, with nine digits and ``Z`` or otherwise."""
+    lengths = ends - begins
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if longest == _STAMP == shortest:
+        return _usual_stamps(text, begins)
+    values = np.zeros(len(lengths), np.int64)
+    good = (lengths >= _SHORTEST) & (lengths <= _LONGEST)
+    which = np.flatnonzero(good)
+    if which.size:
+        values[which], good[which] = _other_stamps(text, begins[which], lengths[which])
+    return values, good
+
+
+def _usual_stamps(text: Text, begins: Array) -> tuple[Array, Array]:
+    words = text.quads(begins)
+    values, good = _minutes(words)
+    seconds = words[:, 2] ^ _SECONDS
+    rest = words[:, 3] ^ _REST
+    rest &= _SIX
+    wrong = seconds + _SECONDS_OVER
+    wrong |= seconds
+    wrong |= rest
+    wrong |= rest + _REST_OVER
+    wrong &= _HIGH
+    good &= wrong == 0
+    rest <<= _S24
+    values += _fraction(seconds, rest)
+    return values, good
+
+
+def _other_stamps(text: Text, begins: Array, lengths: Array) -> tuple[Array, Array]:
+    words = text.quads(begins)
+    values, good = _minutes(words)
+    ends = begins + lengths
+    in_utc = text.codes[ends - 1] == ord("Z")
+    digits = lengths - np.where(in_utc, 21, 26)  # of the fraction; -1 without a point
+    good &= (digits >= -1) & (digits != 0) & (digits <= 9)
+    kept = np.clip(digits, -1, 9) + 1
+    seconds = (words[:, 2] ^ _SECONDS) & _SECONDS_KEPT[kept]
+    rest = (words[:, 3] ^ _ZEROS) & _REST_KEPT[kept]
+    good &= ((seconds + _SECONDS_OVER | seconds | rest + _OVER_9 | rest) & _HIGH) == 0
+    values += _fraction(seconds, rest << _S24)
+    zoned = np.flatnonzero(~in_utc)
+    if zoned.size:
+        zones = text.words(ends[zoned] - 8) >> _S16
+        offsets, legal = _each(zones, _zone_of)
+        values[zoned] -= offsets
+        good[zoned] &= legal
+    return values, good
+
+
+def _fraction(seconds: Array, rest: Array) -> Array:
+    """What seconds and digits of a fraction come to; both are used up."""
+    fours = _fours(seconds)  # ten times the seconds, and the first four digits of the fraction
+    nanoseconds = _number(rest)
+    nanoseconds += (fours >> _S32) * _U(10**5)
+    fours &= _LOW32
+    fours *= _U(10**8)
+    nanoseconds += fours
+    return nanoseconds.view(np.int64)
+
+
+def _minutes(words: Array) -> tuple[Array, Array]:
+    """The minutes in which stamps lie, and which of them are some."""
+    first, second = words[:, 0], words[:, 1]
+    if (first == first[0]).all():
+        return _minutes_after(int(first[0]).to_bytes(8, "little"), second)
+    values = np.zeros(len(words), np.int64)
+    good = np.zeros(len(words), np.bool_)
+    for word in np.unique(first).tolist():
+        which = np.flatnonzero(first == _U(word))
+        values[which], good[which] = _minutes_after(word.to_bytes(8, "little"), second[which])
+    return values, good
+
+
+def _minutes_after(head: bytes, words: Array) -> tuple[Array, Array]:
+    return _each(words, lambda word: _minute_of(head + word.to_bytes(8, "little")))
+
+
+def _each(words: Array, value_of: Callable[[int], int | None]) -> tuple[Array, Array]:
+    """What ``value_of`` says of each word, asked once for each different one; where it says None is not good."""
+    if (words == words[0]).all():
+        value = value_of(int(words[0]))
+        return np.full(len(words), value or 0, np.int64), np.full(len(words), value is not None)
+    changes = np.flatnonzero(words[1:] != words[:-1]) + 1
+    if len(changes) * 16 < len(words):
+        runs = np.concatenate([[0], changes])
+        found = [value_of(word) for word in words[runs].tolist()]
+        which = np.repeat(np.arange(len(runs)), np.diff(runs, append=len(words)))
+    else:
+        distinct, which = np.unique(words, return_inverse=True)
+        found = [value_of(word) for word in distinct.tolist()]
+    values = np.array([value or 0 for value in found], np.int64)
+    return values[which], np.array([value is not None for value in found])[which]
+
+
+@lru_cache(maxsize=4096)
+def _minute_of(text: bytes) -> int | None:
+    try:
+        minute = parse_time(f"{text.decode('ascii')}:00Z")
+    except ValueError:
+        return None
+    return minute if abs(minute) < _FARTHEST else None
+
+
+@lru_cache(maxsize=4096)
+def _zone_of(word: int) -> int | None:
+    """Nanoseconds that a zone is ahead of UTC."""
+    try:
+        text = word.to_bytes(6, "little").decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    if not _ZONE.fullmatch(text):
+        return None
+    ahead = (int(text[1:3]) * 60 + int(text[4:])) * 60 * _SECOND
+    return ahead if text[0] == "+" else -ahead
+
+
+class TextTable:
+    """The different cells of a column, numbered in the order in which they came."""
+
+    _WORDS: Final = ROOM // 8 - 1
+
+    def __init__(self) -> None:
+        #: The cells as they stand in the text.
+        self.cells: list[bytes] = []
+        self._codes: dict[bytes, int] = {}
+        self._words: Array = np.zeros((self._WORDS, 0), np.uint64)  # of each cell, by its code; and its length
+        self._lengths: Array = np.zeros(0, np.int64)
+        # The code of a cell stands where the upper bits of its hash say. More cells take more bits.
+        self._bits = 10
+        self._slots: Array = np.zeros(1 << self._bits, np.int64)
+        self._hashes: dict[int, int] = {}
+
+    def code(self, cell: bytes) -> int:
+        """The number of a cell."""
+        code = self._codes.get(cell)
+        if code is None:
+            code = self._codes[cell] = len(self.cells)
+            self.cells.append(cell)
+            short = np.frombuffer(cell.ljust(8 * self._WORDS, b"\0")[: 8 * self._WORDS], "<u8")
+            self._words = np.concatenate([self._words, short[:, None]], axis=1)
+            self._lengths = np.append(self._lengths, len(cell))
+        return code
+
+    def codes(self, text: Text, begins: Array, ends: Array) -> Array:
+        """The number of each cell."""
+        lengths = ends - begins
+        longest = int(lengths.max())
+        count = (longest + 7) // 8
+        if count > self._WORDS:
+            return self._singly(text, begins, ends, np.zeros(len(begins), np.int64), np.arange(len(begins)))
+        same = int(lengths.min()) == longest
+        words = []
+        for at in range(count):
+            word = text.words(begins + 8 * at)
+            if at < count - 1 and same:
+                words.append(word)
+            else:
+                kept = longest - 8 * at if same else np.clip(lengths - 8 * at, 0, 8)
+                words.append(word & _FIRST[kept])
+        if same and all((word == word[0]).all() for word in words):
+            return np.full(len(begins), self.code(text.cell(int(begins[0]), int(ends[0]))), np.int64)
+        return self._looked_up(text, begins, ends, words)
+
+    def _looked_up(self, text: Text, begins: Array, ends: Array, words: list[Array]) -> Array:
+        lengths = ends - begins
+        hashes = lengths.astype(np.uint64)
+        for word in words:
+            hashes ^= word
+            hashes *= _U(0x9E3779B97F4A7C15)
+            hashes ^= hashes >> _U(32)
+        hashes *= _U(0x9E3779B97F4A7C15)
+        if not self.cells:
+            self._learn(int(hashes[0]), self.code(text.cell(int(begins[0]), int(ends[0]))))
+        codes, which = self._found(hashes, lengths, words)
+        if which.size:
+            # Either they are new, or another cell took their slot.
+            new, firsts = np.unique(hashes[which], return_index=True)
+            if len(self.cells) + len(new) > _MOST_HASHED:
+                return self._singly(text, begins, ends, codes, which)
+            for hash_, row in zip(new.tolist(), which[firsts].tolist(), strict=True):
+                self._learn(hash_, self.code(text.cell(int(begins[row]), int(ends[row]))))
+            codes, which = self._found(hashes, lengths, words)
+            self._singly(text, begins, ends, codes, which)
+        return codes
+
+    def _found(self, hashes: Array, lengths: Array, words: list[Array]) -> tuple[Array, Array]:
+        """The codes of cells by their hashes, and the places of those that are not the cells of these codes."""
+        codes: Array = self._slots[hashes >> _U(64 - self._bits)]
+        wrong = self._lengths[codes] != lengths
+        for at, word in enumerate(words):
+            wrong |= self._words[at][codes] != word
+        return codes, np.flatnonzero(wrong)
+
+    def _learn(self, hash_: int, code: int) -> None:
+        self._hashes[hash_] = code
+        if len(self._hashes) << 4 > 1 << self._bits:
+            self._bits += 2
+            self._slots = np.zeros(1 << self._bits, np.int64)
+            for known, its in self._hashes.items():
+                self._slots[known >> 64 - self._bits] = its
+        self._slots[hash_ >> 64 - self._bits] = code
+
+    def _singly(self, text: Text, begins: Array, ends: Array, codes: Array, which: Array) -> Array:
+        for place in which.tolist():
+            codes[place] = self.code(text.cell(int(begins[place]), int(ends[place])))
+        return codes
