@@ -68,6 +68,14 @@ def _as_operations(names: Collection[str]) -> frozenset[str]:
     return frozenset("STAT" if name == "HEAD" else name for name in upper)
 
 
+def _as_numbers(buckets: Iterable[int]) -> frozenset[int]:
+    return frozenset(buckets)
+
+
+def _as_texts(globs: Iterable[str]) -> tuple[str, ...]:
+    return tuple(globs)
+
+
 @attrs.frozen(kw_only=True)
 class Selection:
     """Which calls count. What is empty or None selects everything.
@@ -75,15 +83,15 @@ class Selection:
     ``operations`` are names of :class:`penstock.records.Op` in any case, or HEAD, which is STAT. ``buckets`` are
     numbers of :data:`penstock.stats.buckets.LABELS`; failed calls are in bucket 0. ``clients`` and ``endpoints`` are
     globs over the whole text of their columns, of which one must match. Calls count that start at ``begin`` or later
-    and before ``end``, and not in the first ``skip_ns`` of the logs. With ``include_warmup`` a run's warm-up counts too.
+    and before ``end``, and not in the first ``skip_ns`` of the logs. With ``include_warmup`` a warm-up counts too.
     ``common_window`` restricts several logs to the time that all of them cover; without it each counts as a whole.
     Raises ValueError for an operation or a bucket that there is none of.
     """
 
     operations: frozenset[str] = attrs.field(default=frozenset(), converter=_as_operations, validator=_known_operations)
-    buckets: frozenset[int] = attrs.field(default=frozenset(), converter=frozenset, validator=_known_buckets)
-    clients: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-    endpoints: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    buckets: frozenset[int] = attrs.field(default=frozenset(), converter=_as_numbers, validator=_known_buckets)
+    clients: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
+    endpoints: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
     begin: Moment | None = None
     end: Moment | None = None
     skip_ns: int = attrs.field(default=0, validator=attrs.validators.ge(0))
