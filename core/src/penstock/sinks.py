@@ -96,13 +96,11 @@ class Into:
 
     def write(self, data: Buffer, /) -> None:
         source = _flat(data)
-        if not source.nbytes:
-            return
-        room = self.reserve(source.nbytes)
-        if room.nbytes < source.nbytes:
+        end = self.nbytes + source.nbytes
+        if end > self._buffer.nbytes:
             self._full(source.nbytes)
-        room[: source.nbytes] = source
-        self.nbytes += source.nbytes
+        self._buffer[self.nbytes : end] = source
+        self.nbytes = end
 
     def reserve(self, nbytes: int, /) -> memoryview:
         if self.nbytes == self._buffer.nbytes:
@@ -159,5 +157,7 @@ class Verify:
 
 def _flat(data: Buffer) -> memoryview:
     view = memoryview(data)
+    if view.format == "B" and view.ndim == 1 and view.contiguous:
+        return view
     # An empty array of wider items can't be cast.
     return view.cast("B") if view.nbytes else memoryview(bytearray())

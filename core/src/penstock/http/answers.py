@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from penstock.errors import StoreConnectionError, StoreTimeoutError
 from penstock.http.connection import Connection
 from penstock.http.dates import now_s, parse_date
-from penstock.http.heads import malformed, read_length
+from penstock.http.heads import CHUNKED, Head, malformed
 from penstock.store import Sink
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _MOST_ROOM = 1024 * 1024 * 1024
 _SMALL = 16 * 1024
 _MAX_LINE = 4096
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\Z")
-_CLOSE = -1
-_CHUNKED = -2
 
 
 class Home(Protocol):
@@ -45,29 +43,12 @@ class Answer:
     body was read to its end, or ``close``, the connection serves others.
     """
 
-    __slots__ = ("_connection", "_fields", "_home", "_left", "_persists", "length", "status")
+    __slots__ = ("_connection", "_home", "_left", "_names", "_persists", "_values", "length", "status")
 
-    def __init__(
-        self,
-        home: Home,
-        connection: Connection,
-        head: tuple[int, bool, dict[str, str]],
-        *,
-        bodiless: bool,
-    ) -> None:
-        """``bodiless``: the request was a HEAD. Raises StoreConnectionError when the body can't be delimited."""
-        self.status, version, fields = head
-        persists = version
+    def __init__(self, home: Home, connection: Connection, head: Head) -> None:
         self._home = home
         self._connection: Connection | None = connection
-        self._fields = fields
-        said = fields.get("connection")
-        if said is not None or not persists:
-            options = {option.strip(" \t").lower() for option in (said or "").split(",")}
-            persists = "close" not in options and (persists or "keep-alive" in options)
-        self.length, self._left = _framing(self.status, fields, bodiless)
-        # RFC 9112, 6.1: HTTP/1.0 has no transfer codings, so who sends one may mean another end of the answer.
-        self._persists = persists and self._left != _CLOSE and (version or "transfer-encoding" not in fields)
+        self.status, self._names, self._values, self.length, self._left, self._persists = head
         if not self._left:
             self._finish()
 
@@ -76,22 +57,25 @@ class Answer:
 
         Of one that came several times the values, joined by ``, ``. What is no ASCII is read as UTF-8 if it can be.
         """
-        value = self._fields.get(name)
-        return None if value is None else _value(value)
+        number = self._names.get(name)
+        if number is None:
+            return None
+        text = self._values[number].strip(" \t")
+        return text if text.isascii() else _decoded(text)
 
     @property
     def names(self) -> str:
         """The lower-case names of all headers, with spaces between: to see cheaply what is not there."""
-        return " ".join(self._fields)
+        return self._names.joined
 
     def headers_like(self, prefix: str) -> Mapping[str, str]:
         """The headers whose lower-case names begin with ``prefix``, by their whole names."""
-        return {name: _value(value) for name, value in self._fields.items() if name.startswith(prefix)}
+        return {name: value for name, value in self.headers.items() if name.startswith(prefix)}
 
     @property
     def headers(self) -> Mapping[str, str]:
         """All of them, by lower-case name."""
-        return {name: _value(value) for name, value in self._fields.items()}
+        return {name: _decoded(self._values[number].strip(" \t")) for name, number in self._names.items()}
 
     @property
     def retry_after(self) -> float | None:
@@ -116,7 +100,7 @@ class Answer:
             if self._left > 0:
                 count = self._left
                 _deliver(connection, sink, count)
-            elif self._left == _CHUNKED:
+            elif self._left == CHUNKED:
                 count = _deliver_chunks(connection, sink)
             else:
                 count = _deliver_rest(connection, sink)
@@ -136,7 +120,7 @@ class Answer:
         """Be done with it, whatever of the body is left. Takes a second at most and raises nothing."""
         if self._connection is None:
             return
-        if self._persists and (0 < self._left <= _DRAIN or self._left == _CHUNKED):
+        if self._persists and (0 < self._left <= _DRAIN or self._left == CHUNKED):
             self._connection.hurry(_DRAIN_S)
             try:
                 self.into(_Bounded(_DRAIN))
@@ -183,29 +167,7 @@ class _Bounded:
         self.write(self._room[:nbytes])
 
 
-def _framing(status: int, fields: Mapping[str, str], bodiless: bool) -> tuple[int | None, int]:
-    """Length of the body, and how many bytes of it to read, or how its end is found (RFC 9112, 6.3)."""
-    length = fields.get("content-length")
-    nbytes = None if length is None else read_length(length)
-    if bodiless:
-        return nbytes, 0
-    if status in (204, 304):
-        return 0, 0
-    coding = fields.get("transfer-encoding")
-    if coding is None:
-        return nbytes, _CLOSE if nbytes is None else nbytes
-    if nbytes is not None:
-        raise malformed("it has both a length and a transfer coding")
-    coding = coding.strip(" \t")
-    if coding.lower() != "chunked":
-        raise malformed(f"its transfer coding is {coding[:40]!r}")
-    return None, _CHUNKED
-
-
-def _value(text: str) -> str:
-    text = text.strip(" \t")
-    if text.isascii():
-        return text
+def _decoded(text: str) -> str:
     try:
         return text.encode("latin-1").decode()
     except UnicodeDecodeError:

@@ -27,9 +27,9 @@ _JOINED = 32 * 1024
 _WRITE = 1024 * 1024
 _TIMEVAL = struct.Struct("ll")
 # Linux's struct tcp_info: its state comes first, the number of bytes received stands at 128.
-_TCP_INFO = 136
+_TCP_INFO = struct.Struct("=B127xQ")
 _ESTABLISHED = 1
-# Not in the socket module; its first number is the memory of the receive queue.
+# Not in the socket module; its first number, all that is asked for, is the memory of the receive queue.
 _SO_MEMINFO = 55
 
 
@@ -39,7 +39,7 @@ class Channel(Protocol):
     def recv_into(self, room: memoryview, /) -> int:
         """Receive at least one byte into ``room``; 0 means that the server has ended its side."""
 
-    def send(self, parts: Sequence[memoryview], /) -> int:
+    def send(self, parts: Sequence[bytes | memoryview], /) -> int:
         """Send from the start of the parts and return how many bytes were taken, not always all."""
 
     def recv_within(self, room: memoryview, seconds: float, /) -> int:
@@ -49,7 +49,13 @@ class Channel(Protocol):
         """Whether bytes, or the end, have come that were not read; looks without waiting. May raise OSError."""
 
     def is_quiet(self) -> bool:
-        """Whether nothing is there to be read, not even the end; asked before each exchange, so it is cheap."""
+        """Whether nothing is there to be read; asked before each exchange, so it is cheap.
+
+        An end that came with the last bytes is not seen.
+        """
+
+    def is_open(self) -> bool:
+        """Whether, as far as the kernel knows, neither side has ended the connection."""
 
     def wait_at_most(self, seconds: float) -> None:
         """Set the longest silence of a receive."""
@@ -85,14 +91,19 @@ class PlainChannel:
         set_timeouts(self._sock, seconds)
         return self.recv_into(room)
 
-    def send(self, parts: Sequence[memoryview], /) -> int:
+    def send(self, parts: Sequence[bytes | memoryview], /) -> int:
+        if len(parts) == 1:
+            return self._sock.send(parts[0])
         return self._sock.sendmsg(parts[:_MOST_PARTS])
 
     def answered(self) -> bool:
         return _readable(self._sock)
 
     def is_quiet(self) -> bool:
-        return _received(self._sock) == self._received
+        return not _unread(self._sock) or _received(self._sock) == self._received
+
+    def is_open(self) -> bool:
+        return _received(self._sock) >= 0
 
     def wait_at_most(self, seconds: float) -> None:
         set_timeouts(self._sock, seconds)
@@ -151,14 +162,15 @@ class TLSChannel:
         finally:
             self._block(True)
 
-    def send(self, parts: Sequence[memoryview], /) -> int:
+    def send(self, parts: Sequence[bytes | memoryview], /) -> int:
         """A part at a time, at most 1 MiB of it; small ones are joined, for each call makes a record of its own."""
-        tls = self._tls
         part = parts[0]
-        if len(parts) > 1 and sum(part.nbytes for part in parts) <= _JOINED:
-            part = memoryview(b"".join(parts))
+        if len(parts) > 1 and sum(map(len, parts)) <= _JOINED:
+            part = b"".join(parts)
+        if len(part) > _WRITE:
+            part = memoryview(part)[:_WRITE]
         try:
-            return tls.send(part[:_WRITE])
+            return self._tls.send(part)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
             # OpenSSL has kept its place: the same bytes must come again.
             raise BlockingIOError from error
@@ -180,9 +192,12 @@ class TLSChannel:
         if self._early or self._tls.pending():
             return False
         try:
-            return not (_unread(self._tls) and self.answered()) and _received(self._tls) >= 0
+            return not (_unread(self._tls) and self.answered())
         except OSError:
             return False
+
+    def is_open(self) -> bool:
+        return _received(self._tls) >= 0
 
     def wait_at_most(self, seconds: float) -> None:
         set_timeouts(self._tls, seconds)
@@ -214,16 +229,14 @@ def _readable(sock: socket.socket) -> bool:
 
 
 def _received(sock: socket.socket) -> int:
-    """The bytes that the kernel has received, -1 when the connection is not open both ways.
-
-    Asking so does not let go of the interpreter lock, as a poll would: with threads waiting for it that costs 50 µs.
-    """
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
-    if info[0] != _ESTABLISHED:
-        return -1
-    return int.from_bytes(info[128:136], "little")
+    """The bytes that the kernel has received, -1 when the connection is not open both ways."""
+    state, received = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+    return received if state == _ESTABLISHED else -1
 
 
 def _unread(sock: socket.socket) -> int:
-    """The memory of what the kernel has received and nobody has read, the end included; it may count too much."""
-    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)[:4], "little")
+    """The memory of what the kernel has received and nobody has read; it may count too much.
+
+    Asking so does not let go of the interpreter lock, as a poll would: with threads waiting for it that costs 50 µs.
+    """
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO)

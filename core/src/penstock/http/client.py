@@ -13,6 +13,7 @@ from penstock.errors import StoreConnectionError, UsageError
 from penstock.http.answers import Answer
 from penstock.http.connection import Connection
 from penstock.http.dialing import Dialer
+from penstock.http.forms import Forms
 from penstock.http.values import Origin, Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class HTTPClient:
         self.settings = settings or Settings()
         self._dialer = Dialer(origin, self.settings)
         self._idle: deque[Connection] = deque()
+        self._forms = Forms()
         self._max_idle_ns = round(self.settings.max_idle * 1e9)
         self._closed = False
         _clients.add(self)
@@ -57,16 +59,22 @@ class HTTPClient:
             raise UsageError("the head of a request ends with its first empty line; a line end stands in a header")
         if self._absolute:
             head = self._for_proxy(head)
-        parts = _parts(body)
+        request = (head,) if body is None else (head, *_parts(body))
         bodiless = head.startswith(b"HEAD ")
-        connection = self._take()
+        connection = self._take(replay)
         if connection is not None:
             try:
-                return self._exchange(connection, head, parts, bodiless)
-            except StoreConnectionError:
-                if not (replay and connection.silent):
+                return Answer(self, connection, connection.exchange(request, bodiless))
+            except BaseException as error:
+                connection.close()
+                if not (replay and connection.silent and isinstance(error, StoreConnectionError)):
                     raise
-        return self._exchange(self._connect(), head, parts, bodiless)
+        connection = self._connect()
+        try:
+            return Answer(self, connection, connection.exchange(request, bodiless))
+        except BaseException:
+            connection.close()
+            raise
 
     def keep(self, connection: Connection, /) -> None:
         """Take a connection that can carry another request."""
@@ -91,28 +99,29 @@ class HTTPClient:
         self._idle.clear()
         self._dialer.after_fork()
 
-    def _exchange(self, connection: Connection, head: bytes, parts: Sequence[memoryview], bodiless: bool) -> Answer:
-        try:
-            return Answer(self, connection, connection.exchange(head, parts), bodiless=bodiless)
-        except BaseException:
-            connection.close()
-            raise
+    def _take(self, replay: bool) -> Connection | None:
+        """The connection that was used last, for it is the least likely to be closed; None when there is none.
 
-    def _take(self) -> Connection | None:
-        """The connection that was used last, for it is the least likely to be closed; None when there is none."""
+        For a request that can be sent again it is not asked whether the server has closed it: that shows.
+        """
         idle = self._idle
-        while True:
+        while idle:
             try:
                 connection = idle.pop()
             except IndexError:
-                return None
-            if monotonic_ns() - connection.idle_since < self._max_idle_ns and connection.is_quiet():
+                break
+            if (
+                monotonic_ns() - connection.idle_since < self._max_idle_ns
+                and connection.is_quiet()
+                and (replay or connection.is_open())
+            ):
                 return connection
             connection.close()
+        return None
 
     def _connect(self) -> Connection:
         settings = self.settings
-        return Connection(self._dialer.dial(), settings.read_timeout, settings.operation_timeout)
+        return Connection(self._dialer.dial(), self._forms, settings.read_timeout, settings.operation_timeout)
 
     def _for_proxy(self, head: bytes) -> bytes:
         """The request in absolute form (RFC 9112, 3.2.2)."""
@@ -132,18 +141,18 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _parts(body: Buffer | Sequence[Buffer] | None) -> Sequence[memoryview]:
-    if body is None:
-        return ()
-    if isinstance(body, list | tuple):
+def _parts(body: Buffer | Sequence[Buffer]) -> Sequence[bytes | memoryview]:
+    if isinstance(body, (list, tuple)):
         views = [_flat(part) for part in body]
-        return [view for view in views if view.nbytes]
+        return [view for view in views if len(view)]
     view = _flat(body)  # type: ignore[arg-type]
-    return (view,) if view.nbytes else ()
+    return (view,) if len(view) else ()
 
 
-def _flat(data: Buffer) -> memoryview:
+def _flat(data: Buffer) -> bytes | memoryview:
+    if type(data) is bytes:
+        return data
     view = memoryview(data)
-    if view.nbytes == 0:
-        return memoryview(b"")
-    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+    if view.format == "B" and view.ndim == 1 and view.contiguous:
+        return view
+    return view.cast("B") if view.nbytes else b""

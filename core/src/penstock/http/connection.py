@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from penstock.clocks import monotonic_ns
 from penstock.errors import StoreConnectionError, StoreTimeoutError
 from penstock.http.channels import SEND_SLICE_S, Channel
-from penstock.http.heads import MAX_HEAD, malformed, read_head
+from penstock.http.forms import USUAL_HEAD, Forms
+from penstock.http.heads import MAX_HEAD, Head, frame, malformed, read_head
 
 __all__ = ["Connection"]
 
@@ -29,6 +30,7 @@ class Connection:
         "_buffer",
         "_channel",
         "_deadline",
+        "_forms",
         "_interims",
         "_operation_ns",
         "_read_timeout",
@@ -40,8 +42,9 @@ class Connection:
         "view",
     )
 
-    def __init__(self, channel: Channel, read_timeout: float, operation_timeout: float | None) -> None:
+    def __init__(self, channel: Channel, forms: Forms, read_timeout: float, operation_timeout: float | None) -> None:
         self._channel = channel
+        self._forms = forms
         self._buffer = bytearray(MAX_HEAD)
         self.view = memoryview(self._buffer)
         self._read_timeout = read_timeout
@@ -54,25 +57,31 @@ class Connection:
         self.cut_short = False
         self.idle_since = 0
 
-    def exchange(self, head: bytes, body: Sequence[memoryview]) -> tuple[int, bool, dict[str, str]]:
-        """Send a request and read the head of its answer: status, persistence, fields.
+    def exchange(self, request: Sequence[bytes | memoryview], bodiless: bool) -> Head:
+        """Send a request and read the head of its answer. ``bodiless``: it is a HEAD.
 
         Raises StoreConnectionError or StoreTimeoutError.
         """
         self.begin = self.end = 0
         self.silent = True
+        self.cut_short = False
+        if self._operation_ns or self._deadline:
+            self._set_deadline()
         self._interims = 0
-        if self._operation_ns:
-            self._deadline = monotonic_ns() + self._operation_ns
-        elif self._deadline:
-            self._deadline = 0
-            self._channel.wait_at_most(self._read_timeout)
-        self._send([memoryview(head), *body] if body else (memoryview(head),))
-        while True:
-            answer = self._read_head()
-            if answer[0] >= 200:
-                return answer
-            self._pass_over(answer[0])
+        self._send(request)
+        if not self.end:
+            self.end = self.receive(self.view)
+            if not self.end:
+                raise self._ended()
+            self.silent = False
+        if not self.begin:
+            # What comes first is mostly all of the head.
+            end = self.end if self.end < USUAL_HEAD else USUAL_HEAD
+            found = self._forms.read(str(self.view[:end], "latin-1"), bodiless)
+            if found is not None:
+                known, self.begin = found
+                return known
+        return self._read_answer(bodiless)
 
     def receive(self, room: memoryview) -> int:
         """Receive into ``room``; 0 at the end of what the server sends."""
@@ -115,20 +124,29 @@ class Connection:
         return self._buffer.find(mark, start, self.end)
 
     def is_quiet(self) -> bool:
-        """Whether it can carry another request."""
+        """Whether nothing has come that the next answer would begin with."""
         return self._channel.is_quiet()
+
+    def is_open(self) -> bool:
+        """Whether the server has not ended it, as far as the kernel knows."""
+        return self._channel.is_open()
 
     def close(self) -> None:
         """Let go of it."""
         self._channel.close()
 
-    def _send(self, parts: Sequence[memoryview]) -> None:
-        self.cut_short = False
-        channel = self._channel
-        total = parts[0].nbytes if len(parts) == 1 else sum(part.nbytes for part in parts)
+    def _set_deadline(self) -> None:
+        if self._operation_ns:
+            self._deadline = monotonic_ns() + self._operation_ns
+        else:
+            self._deadline = 0
+            self._channel.wait_at_most(self._read_timeout)
+
+    def _send(self, parts: Sequence[bytes | memoryview]) -> None:
+        total = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         taken = 0
         try:
-            taken = channel.send(parts)
+            taken = self._channel.send(parts)
             if taken == total:
                 return
         except BlockingIOError:
@@ -138,7 +156,7 @@ class Connection:
             # The server is gone, but it may have said why.
             self.cut_short = True
             return
-        self._send_rest(parts, taken, total)
+        self._send_rest([memoryview(part) for part in parts], taken, total)
 
     def _send_rest(self, parts: Sequence[memoryview], taken: int, total: int) -> None:
         """Go on sending until all is sent or the server has answered."""
@@ -176,7 +194,7 @@ class Connection:
             found = self._buffer.find(b"\r\n\r\n", self.begin, self.end)
             if found < 0:
                 return False
-            self._pass_over(self._read_head()[0])
+            self._pass_over(read_head(self._next_head())[0])
         return True
 
     def _pass_over(self, status: int) -> None:
@@ -186,7 +204,20 @@ class Connection:
         if self._interims > _MAX_INTERIM:
             raise malformed(f"more than {_MAX_INTERIM} interim answers")
 
-    def _read_head(self) -> tuple[int, bool, dict[str, str]]:
+    def _read_answer(self, bodiless: bool) -> Head:
+        """The head of the answer by strict reading, whatever its form; interim answers are passed over."""
+        while True:
+            text = self._next_head()
+            status, version, fields = read_head(text)
+            if status >= 200:
+                break
+            self._pass_over(status)
+        head = frame(status, version, fields, bodiless=bodiless)
+        self._forms.learn(text, head)
+        return head
+
+    def _next_head(self) -> str:
+        """All of the next head but its empty line."""
         seen = 0
         while True:
             found = self._buffer.find(b"\r\n\r\n", self.begin + seen, self.end)
@@ -196,11 +227,10 @@ class Connection:
                 self._check_beginning()
             seen = max(self.end - self.begin - 3, 0)
             if not self.fill():
-                what = "without an answer" if self.silent else "within the head of its answer"
-                raise StoreConnectionError(f"the server ended the connection {what}")
-        head = self.view[self.begin : found]
+                raise self._ended()
+        text = str(self.view[self.begin : found], "latin-1")
         self.begin = found + 4
-        return read_head(head)
+        return text
 
     def _check_beginning(self) -> None:
         """Refuse at once what can't become a head, rather than wait for its end."""
@@ -209,6 +239,10 @@ class Connection:
             raise malformed(f"it begins with {text[:40]!r}")
         if text.count(b"\n") != text.count(b"\r\n"):
             raise malformed("a line of its head ends without a carriage return")
+
+    def _ended(self) -> StoreConnectionError:
+        what = "without an answer" if self.silent else "within the head of its answer"
+        return StoreConnectionError(f"the server ended the connection {what}")
 
     def _late(self) -> StoreTimeoutError:
         if self._deadline and monotonic_ns() >= self._deadline:

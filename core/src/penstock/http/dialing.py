@@ -238,7 +238,7 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, origin: Origin, timeout: flo
         raise StoreTimeoutError(f"{where} opened no tunnel within {timeout:g} s") from error
     except OSError as error:
         raise StoreConnectionError(f"{where} failed: {_reason(error)}") from error
-    status, _, _ = read_head(memoryview(head)[:-4])
+    status, _, _ = read_head(head[:-4].decode("latin-1"))
     if not 200 <= status < 300:
         remedy = "; give its user and password as http://user:password@host:port" if status == 407 else ""
         raise StoreConnectionError(

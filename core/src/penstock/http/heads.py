@@ -7,12 +7,24 @@ look-ups.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.errors import StoreConnectionError
 
-__all__ = ["MAX_HEAD", "Fields", "malformed", "read_head", "read_length"]
+__all__ = [
+    "CHUNKED",
+    "MAX_HEAD",
+    "TO_THE_END",
+    "Fields",
+    "Head",
+    "Names",
+    "frame",
+    "malformed",
+    "read_head",
+    "read_length",
+]
 
 #: The longest head in bytes that is read.
 MAX_HEAD = 64 * 1024
@@ -24,6 +36,33 @@ _KNOWN = 1024
 _SHORT = 100
 
 Fields = Mapping[str, str]
+
+#: What is left of a body whose end is found otherwise: by the connection's end, by its chunks.
+TO_THE_END = -1
+CHUNKED = -2
+
+
+class Names(dict[str, int]):
+    """At which number a head has a field's value, by the field's lower-case name."""
+
+    __slots__ = ("_joined",)
+
+    def __init__(self, names: Iterable[str], first: int) -> None:
+        """They are numbered from ``first`` on."""
+        super().__init__(zip(names, itertools.count(first)))
+        self._joined = ""
+
+    @property
+    def joined(self) -> str:
+        """All names with blanks between."""
+        if not self._joined:
+            self._joined = " ".join(self)
+        return self._joined
+
+
+#: Status, numbers of the fields, their values as they stand between the colon and the line's end, the body's length
+#: (None: not said), what of it is left to read, and whether the connection carries another request afterwards.
+Head = tuple[int, Names, "Sequence[str] | re.Match[str]", int | None, int, bool]
 
 
 class _Names(dict[str, str]):
@@ -60,13 +99,12 @@ def malformed(what: str) -> StoreConnectionError:
     return StoreConnectionError(f"the server's answer is malformed: {what}")
 
 
-def read_head(head: memoryview) -> tuple[int, bool, dict[str, str]]:
+def read_head(text: str) -> tuple[int, bool, dict[str, str]]:
     """Status, persistence of the version, and the fields by lower-case name, of a head without its empty line.
 
-    Values keep the white space around them. Of a field that comes more than once the values are joined by ``, ``.
-    Raises StoreConnectionError.
+    ``text`` has a character for each byte (ISO 8859-1). Values keep the white space around them; of a field that comes
+    more than once they are joined by ``, ``. Raises StoreConnectionError.
     """
-    text = str(head, "latin-1")
     lines = text.split("\r\n")
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
         raise malformed("a control character stands in its head")
@@ -81,6 +119,41 @@ def read_head(head: memoryview) -> tuple[int, bool, dict[str, str]]:
     if len(fields) != len(lines):
         fields = _joined(lines)
     return status, persists, fields
+
+
+def frame(status: int, version: bool, fields: Fields, *, bodiless: bool) -> Head:
+    """What :func:`read_head` found, and what follows from it. ``bodiless``: the request was a HEAD.
+
+    Raises StoreConnectionError when the body can't be delimited.
+    """
+    persists = version
+    said = fields.get("connection")
+    if said is not None or not persists:
+        options = {option.strip(" \t").lower() for option in (said or "").split(",")}
+        persists = "close" not in options and (persists or "keep-alive" in options)
+    length, left = _body(status, fields, bodiless)
+    # RFC 9112, 6.1: HTTP/1.0 has no transfer codings, so who sends one may mean another end of the answer.
+    persists = persists and left != TO_THE_END and (version or "transfer-encoding" not in fields)
+    return status, Names(fields, 0), tuple(fields.values()), length, left, persists
+
+
+def _body(status: int, fields: Fields, bodiless: bool) -> tuple[int | None, int]:
+    """Length of the body, and how many bytes of it to read, or how its end is found (RFC 9112, 6.3)."""
+    length = fields.get("content-length")
+    nbytes = None if length is None else read_length(length)
+    if bodiless:
+        return nbytes, 0
+    if status in (204, 304):
+        return 0, 0
+    coding = fields.get("transfer-encoding")
+    if coding is None:
+        return nbytes, TO_THE_END if nbytes is None else nbytes
+    if nbytes is not None:
+        raise malformed("it has both a length and a transfer coding")
+    coding = coding.strip(" \t")
+    if coding.lower() != "chunked":
+        raise malformed(f"its transfer coding is {coding[:40]!r}")
+    return None, CHUNKED
 
 
 def read_length(value: str) -> int:
