@@ -1,18 +1,28 @@
-"""Work by several threads, with progress for whoever waits."""
+"""Threads: where they run, and work by several of them with progress for whoever waits."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from penstock.clocks import monotonic_ns
 
-__all__ = ["work_through"]
+__all__ = ["bind", "work_through"]
 
 _T = TypeVar("_T")
 
 _REPORT_SECONDS = 0.5
+
+
+def bind(cpu: int) -> None:
+    """Keep every thread of this process, and those that they start, on one of the usable processors."""
+    usable = sorted(os.sched_getaffinity(0))
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {usable[cpu % len(usable)]})
 
 
 def work_through(items: Iterable[_T], threads: int, start: Callable[[], Callable[[_T], None]]) -> Iterator[None]:
