@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from penstock.errors import UsageError
 from penstock.records import WARMUP, Op, record_dtype
 from penstock.report import write_results
-from penstock.report.outcome import STATUSES, Interval, Outcome, PhaseOutcome, Replayed, WorkerOutcome
+from penstock.report.outcome import STATUSES, Interval, Outcome, PhaseOutcome, Planned, Replayed, WorkerOutcome
 from penstock.report.results import is_result, read_result
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
@@ -110,6 +110,7 @@ outcomes = st.builds(
     notes=st.lists(texts, max_size=2),
     endpoints=st.dictionaries(texts, tallies(), max_size=2),
     replay=st.none() | replays,
+    planned=st.none() | st.builds(Planned, operations=seconds, missed=counts),
 ).filter(lambda outcome: not outcome.did_nothing)
 
 

@@ -1,4 +1,6 @@
-"""What the charts of the HTML report show, as plain data.
+"""What the charts of the HTML report show, as plain data with what they find.
+
+A chart has an id, title, unit, the meaning of good and bad in general, and the finding on its very data.
 
 Intervals are joined until at most ``limit`` points remain; a point then shows the joined interval, and a band around
 the line the lowest and the highest of those joined, so that no spike is lost.
@@ -8,12 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
-from penstock.report.outcome import Interval, Outcome, join
+from penstock.report.findings import (
+    describe_lag,
+    describe_used,
+    distribution_finding,
+    error_finding,
+    first_byte_finding,
+    time_finding,
+)
+from penstock.report.outcome import Interval, join
+from penstock.report.shapes import shape_of
 from penstock.stats.histogram import Histogram
+from penstock.stats.tally import ALL, Tally
 
-__all__ = ["build_charts"]
+__all__ = ["Chart", "Measured", "build_charts", "distribution_chart", "group", "line_chart", "time_chart"]
 
 Chart = dict[str, Any]
 #: Intervals that make one point, and what they are together.
@@ -25,33 +37,132 @@ _FEWEST_POINTS: Final = 100
 _MOST_NUMBERS: Final = 50_000
 _LINES_PER_OPERATION: Final = 12
 _GRID: Final = 40  # points per nine in the distribution
+_MEANING: Final = {
+    "rate": "Good is a level line; a saw-tooth or a slow decline means that something fills up, flushes or throttles.",
+    "throughput": "Good is level and close to what network or device can carry; far below at a high CPU, the client is"
+    " the limit.",
+    "p50": "Good is level and low; a step up while the rate stays means that calls have begun to queue.",
+    "p99": "Good is within a few times the median; spikes here that the median lacks are stalls that users notice.",
+    "first_byte": "From the start of a read until the first byte of its body came: what the storage takes to answer,"
+    " before any transfer. Good is level and low.",
+    "lag": "How late calls started that were planned for a time. Good is under a millisecond; a line that climbs means"
+    " that more is asked for than is carried out, and calls wait in a queue that only grows.",
+    "distribution": "Good is a curve that rises gently to the right; a steep step shows how many calls take another,"
+    " slower path.",
+    "errors": "Good is none; a burst points to an event, a steady rate to a limit or a mistake in the workload.",
+    "client": "Good is well below the number of processors; close to it, the figures show the client rather than the"
+    " storage.",
+    "host": "Good is idle time left; user time near 100 % means a busy client, much waiting for I/O a busy local disk.",
+}
 
 
-def build_charts(outcome: Outcome) -> list[Chart]:
-    """The charts for which there is data, in the order in which the report shows them."""
-    operations = outcome.totals.operations()
+class Measured(Protocol):
+    """What charts are drawn of: an :class:`penstock.report.outcome.Outcome`, or what looks like one."""
+
+    @property
+    def totals(self) -> Tally: ...
+
+    @property
+    def intervals(self) -> Sequence[Interval]: ...
+
+
+def build_charts(measured: Measured, processors: float | None = None) -> list[Chart]:
+    """The charts for which there is data, in the order in which the report shows them.
+
+    ``processors`` is how many the client may use; None if that is not known.
+    """
+    totals = measured.totals
+    operations = totals.operations()
     limit = max(_FEWEST_POINTS, min(_MOST_POINTS, _MOST_NUMBERS // (_LINES_PER_OPERATION * max(1, len(operations)))))
-    groups = _groups(outcome.intervals, limit)
-    moving = [name for name in operations if outcome.totals.operation(name).nbytes]
-    working = [name for name in operations if outcome.totals.operation(name).count]
-    failing = [name for name in operations if outcome.totals.operation(name).errors]
+    groups = group(measured.intervals, limit)
+    moving = [name for name in operations if totals.operation(name).nbytes]
+    working = [name for name in operations if totals.operation(name).count]
+    failing = [name for name in operations if totals.operation(name).errors]
     charts = [
-        _over_time("rate", "Operations", "ops/s", working, groups, _rate),
-        _over_time("throughput", "Throughput", "MiB/s", moving, groups, _throughput),
-        _over_time("p50", "Latency, median", "µs", working, groups, _percentile(50), log=True),
-        _over_time("p99", "Latency, 99th percentile", "µs", working, groups, _percentile(99), log=True),
-        _distribution(outcome, working),
-        _over_time("errors", "Errors", "errors/s", failing, groups, _error_rate),
-        _over_time("client", "Processors used by the client", "processors", [""], groups, _client, names=["client"]),
-        _over_time("host", "Processors of this host", "%", list(_HOST), groups, _host, names=list(_HOST.values())),
+        _judged(time_chart("rate", "Operations", "ops/s", working, groups, _rate), "good"),
+        _judged(time_chart("throughput", "Throughput", "MiB/s", moving, groups, _throughput), "good"),
+        _judged(time_chart("p50", "Latency, median", "µs", working, groups, _percentile(50), log=True), "bad"),
+        _judged(time_chart("p99", "Latency, 99th percentile", "µs", working, groups, _percentile(99), log=True), "bad"),
+        _first_byte(totals, working, groups),
+        _distribution(totals, working),
+        _errors(totals, failing, groups),
+        _lag(totals, groups),
+        _client(groups, processors),
+        _judged(time_chart("host", "Processors of this host", "%", list(_HOST), groups, _host, names=_HOST_NAMES), ""),
     ]
-    return [chart for chart in charts if chart is not None]
+    return [chart | {"meaning": _MEANING[chart["id"]]} for chart in charts if chart is not None]
 
 
-def _groups(intervals: Sequence[Interval], limit: int) -> list[Group]:
+def _judged(chart: Chart | None, rising: Literal["good", "bad", ""]) -> Chart | None:
+    return None if chart is None else chart | {"finding": time_finding(chart, rising=rising)}
+
+
+def _first_byte(totals: Tally, working: Sequence[str], groups: Sequence[Group]) -> Chart | None:
+    reads = [name for name in working if totals.operation(name).first_byte.count]
+    keys = [f"{name} {word}" for name in reads for word in ("p50", "p99")]
+
+    def measure(interval: Interval, key: str) -> float | None:
+        name, _, word = key.partition(" ")
+        first = interval.tally.operation(name).first_byte
+        return max(first.percentile(float(word[1:])), 1) / 1000 if first.count else None
+
+    chart = time_chart("first_byte", "Time to first byte", "µs", keys, groups, measure, log=True)
+    if chart is None:
+        return None
+    cells = [(name, totals.operation(name).first_byte, totals.operation(name).service) for name in reads]
+    return chart | {"axis": "time to first byte", "finding": first_byte_finding(cells)}
+
+
+def _errors(totals: Tally, failing: Sequence[str], groups: Sequence[Group]) -> Chart | None:
+    chart = time_chart("errors", "Errors", "errors/s", failing, groups, _error_rate)
+    if chart is None:
+        return None
+    failed = [whole.tally.errors for _, whole in groups]
+    return chart | {"finding": error_finding(chart["x"], failed, totals.count + totals.errors)}
+
+
+_LAG: Final = {"p50": 50.0, "p99": 99.0, "largest": 100.0}
+
+
+def _lag(totals: Tally, groups: Sequence[Group]) -> Chart | None:
+    lag = totals.roll_up(ALL).lag
+    if not lag.count:
+        return None
+
+    def measure(interval: Interval, key: str) -> float | None:
+        late = interval.tally.roll_up(ALL).lag
+        return max(late.percentile(_LAG[key]), 1) / 1000 if late.count else None
+
+    chart = time_chart("lag", "Lag: started after it was due", "µs", list(_LAG), groups, measure, log=True)
+    if chart is None:
+        return None
+    shape = shape_of(chart["x"], chart["lines"][0]["values"])
+    return chart | {"axis": "lag", "finding": describe_lag(lag, totals.roll_up(ALL).service, shape)}
+
+
+def _client(groups: Sequence[Group], processors: float | None) -> Chart | None:
+    title = "Processors used by the client"
+    chart = time_chart("client", title, "processors", [""], groups, _client_used, names=["client"])
+    if chart is None:
+        return None
+    return chart | {"finding": describe_used(chart["lines"][0]["values"], processors, "processors")}
+
+
+def _distribution(totals: Tally, operations: Sequence[str]) -> Chart | None:
+    """Service times, and response times where calls were planned; the finding is on service times alone."""
+    service = [(operation, totals.operation(operation).service) for operation in operations]
+    lines = []
+    for operation, histogram in service:
+        lines += [(operation, histogram), (f"{operation} response", totals.operation(operation).response)]
+    chart = distribution_chart("distribution", "Latency by percentile", lines)
+    return None if chart is None else chart | {"finding": distribution_finding(service)}
+
+
+def group(intervals: Sequence[Interval], limit: int) -> list[Group]:
+    """Neighbours joined until at most ``limit`` are left."""
     size = max(1, math.ceil(len(intervals) / limit))
     groups = [intervals[place : place + size] for place in range(0, len(intervals), size)]
-    return [(group, join(group)) for group in groups]
+    return [(members, join(members)) for members in groups]
 
 
 def _rate(interval: Interval, operation: str) -> float | None:
@@ -78,18 +189,19 @@ def _percentile(percent: float) -> Measure:
     return measure
 
 
-def _client(interval: Interval, _operation: str) -> float | None:
+def _client_used(interval: Interval, _operation: str) -> float | None:
     return None if interval.client_cpu_pct is None else interval.client_cpu_pct / 100
 
 
 _HOST: Final = {"cpu_user_pct": "user", "cpu_system_pct": "system", "cpu_iowait_pct": "waiting for I/O"}
+_HOST_NAMES: Final = list(_HOST.values())
 
 
 def _host(interval: Interval, field: str) -> float | None:
     return getattr(interval, field)  # type: ignore[no-any-return]
 
 
-def _over_time(
+def time_chart(
     name: str,
     title: str,
     unit: str,
@@ -104,15 +216,13 @@ def _over_time(
     if not groups or not keys:
         return None
     joined = [whole for _, whole in groups]
-    most = max(len(group) for group, _ in groups)
+    most = max(len(members) for members, _ in groups)
     lines = []
     for label, key in zip(names or keys, keys, strict=True):
         values = [_short(measure(interval, key)) for interval in joined]
         line: Chart = {"label": label, "values": values}
         if most > 1:
-            spans = [
-                [value for interval in group if (value := measure(interval, key)) is not None] for group, _ in groups
-            ]
+            spans = [[value for one in members if (value := measure(one, key)) is not None] for members, _ in groups]
             line["low"] = [_short(min(span, default=None)) for span in spans]
             line["high"] = [_short(max(span, default=None)) for span in spans]
         lines.append(line)
@@ -120,43 +230,38 @@ def _over_time(
         return None
     middles = [round(interval.start_s + interval.seconds / 2, 3) for interval in joined]
     end = round(joined[-1].start_s + joined[-1].seconds, 3)
+    return line_chart(name, title, unit, middles, end, lines, log=log, joined=most)
+
+
+def line_chart(
+    name: str, title: str, unit: str, x: Sequence[float], end: float, lines: Sequence[Chart], *, log: bool, joined: int
+) -> Chart:
+    """Lines over time in seconds, up to ``end``. A line has a label and a value, or None, for each of ``x``."""
     return {
         "id": name,
         "title": title,
         "unit": unit,
+        "axis": "latency" if unit == "µs" else unit,
         "kind": "time",
         "log": log,
         "end": end,
-        "joined": most,
-        "x": middles,
-        "lines": lines,
+        "joined": joined,
+        "x": list(x),
+        "lines": list(lines),
+        "finding": None,
     }
 
 
-def _distribution(outcome: Outcome, operations: Sequence[str]) -> Chart | None:
+def distribution_chart(name: str, title: str, histograms: Sequence[tuple[str, Histogram]]) -> Chart | None:
     """Latency against the percentile; x is the number of nines, so 0 is 0 %, 1 is 90 % and 3 is 99.9 %."""
-    histograms = []
-    for operation in operations:
-        cell = outcome.totals.operation(operation)
-        histograms.append((operation, cell.service))
-        if cell.response.count:
-            histograms.append((f"{operation} response", cell.response))
-    if not histograms:
+    some = [(label, histogram) for label, histogram in histograms if histogram.count]
+    if not some:
         return None
-    nines = max(math.log10(histogram.count) for _, histogram in histograms) + 1 / _GRID
+    nines = max(math.log10(histogram.count) for _, histogram in some) + 1 / _GRID
     grid = [round(step / _GRID, 3) for step in range(math.ceil(nines * _GRID) + 1)]
-    lines = [{"label": label, "values": _at(histogram, grid)} for label, histogram in histograms]
-    return {
-        "id": "distribution",
-        "title": "Latency by percentile",
-        "unit": "µs",
-        "kind": "nines",
-        "log": True,
-        "end": grid[-1],
-        "joined": 1,
-        "x": grid,
-        "lines": lines,
-    }
+    lines = [{"label": label, "values": _at(histogram, grid)} for label, histogram in some]
+    chart = line_chart(name, title, "µs", grid, grid[-1], lines, log=True, joined=1)
+    return chart | {"kind": "nines", "finding": distribution_finding(some)}
 
 
 def _at(histogram: Histogram, grid: Sequence[float]) -> list[float | None]:

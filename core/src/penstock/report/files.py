@@ -14,7 +14,7 @@ from penstock.report.hlog import hlog_lines
 from penstock.report.html import render_html
 from penstock.report.outcome import Outcome
 from penstock.report.summary import summarise
-from penstock.report.tables import perf_log_lines, results_lines
+from penstock.report.tables import endpoint_lines, perf_log_lines, results_lines
 from penstock.report.tallies import NAME as TALLIES
 from penstock.report.tallies import tally_bytes
 
@@ -67,6 +67,8 @@ def write_results(
         return place / "result.json"
     _write(place / "results.tsv", results_lines(outcome))
     _write(place / "perf_log.tsv", perf_log_lines(outcome))
+    if outcome.endpoints:
+        _write(place / "endpoint_stats.tsv", endpoint_lines(outcome))
     _write(place / "histograms.hlog", hlog_lines(outcome))
     _write_bytes(place / TALLIES, tally_bytes(outcome))
     report = place / "report.html"

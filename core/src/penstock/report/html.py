@@ -1,22 +1,18 @@
-"""``report.html``: one file that shows a result, without network, fonts or data from elsewhere.
-
-The tables are plain HTML; the charts are drawn by uPlot, whose code is in the file. All text of the run is escaped,
-and a content security policy allows no script but the two of the report.
-"""
+"""``report.html`` of a run or a replay."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib.resources import files
 from typing import Any, Final
 
-from penstock.report.charts import build_charts
+from penstock.report.charts import Chart, build_charts
+from penstock.report.heatmap import heat_cards
 from penstock.report.outcome import Outcome
-from penstock.report.pieces import chart_card, code_block, facts_table, section
+from penstock.report.page import chart_grid, charts_section, document, grid, needs_script
+from penstock.report.parties import parties_section
+from penstock.report.pieces import code_block, facts_table, section
+from penstock.report.replayed import replay_charts, replay_section
 from penstock.report.sections import (
     buckets_section,
     errors_section,
@@ -26,43 +22,58 @@ from penstock.report.sections import (
     workers_section,
 )
 
-__all__ = ["render_html"]
+__all__ = ["processors_of", "render_html"]
 
-_NEEDS_SCRIPT: Final = "<noscript><p class='note'>The charts need JavaScript; the tables don't.</p></noscript>"
-_HOW: Final = (
-    "<p class='note'>Drag over a chart to zoom in, double-click to zoom out, click a name to hide its line.</p>"
-)
 _TIME_CHARTS: Final = ("rate", "throughput", "p50", "p99")
 _CLIENT_CHARTS: Final = ("client", "host")
 
 
 def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: str, plan: Mapping[str, Any]) -> str:
     """The document. ``summary`` is what :func:`penstock.report.summary.summarise` made of the outcome."""
-    charts = build_charts(outcome)
+    charts = build_charts(outcome, processors_of(outcome))
+    replay = replay_charts(outcome)
     body = "".join(
         (
             headline(outcome, summary),
             operations_section(summary),
-            _NEEDS_SCRIPT if charts else "",
-            _charts("Over time", charts, _TIME_CHARTS),
-            _charts("Distribution", charts, ("distribution",)),
+            needs_script(charts),
+            replay_section(outcome, replay),
+            charts_section("Over time", charts, _TIME_CHARTS, how=True),
+            charts_section("On schedule", charts, ("lag",)),
+            _distribution(outcome, charts),
             buckets_section(summary),
-            errors_section(outcome, _charts("", charts, ("errors",))),
+            errors_section(outcome, chart_grid(charts, ("errors",))),
+            parties_section("By endpoint", "endpoint", outcome.endpoints, outcome.measured_seconds),
+            _clients(outcome),
             workers_section(summary),
             phases_section(outcome),
-            _charts("The client", charts, _CLIENT_CHARTS),
+            charts_section("The client", charts, _CLIENT_CHARTS),
             _configuration(summary, config_text, plan),
         )
     )
-    return _document(outcome.name, body, charts)
+    return document(outcome.name, body, [*charts, *replay])
 
 
-def _charts(title: str, charts: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    cards = [chart_card(chart) for chart in charts if chart["id"] in names]
-    if not cards:
+def processors_of(outcome: Outcome) -> float | None:
+    """How many processors the client may use; None if that is not known, as of several hosts."""
+    if len({worker.host for worker in outcome.workers}) > 1:
+        return None
+    limits = [outcome.environment.get(name) for name in ("cpus_usable", "cpu_limit")]
+    known = [float(limit) for limit in limits if isinstance(limit, int | float) and limit > 0]
+    return min(known, default=None)
+
+
+def _distribution(outcome: Outcome, charts: Sequence[Chart]) -> str:
+    cards = chart_grid(charts, ("distribution", "first_byte"))
+    heat = grid(heat_cards(outcome))
+    return section("Latency", cards + heat) if cards or heat else ""
+
+
+def _clients(outcome: Outcome) -> str:
+    if len(outcome.workers) < 2:
         return ""
-    grid = f"<div class='charts'>{''.join(cards)}</div>"
-    return section(title, (_HOW if names is _TIME_CHARTS else "") + grid) if title else grid
+    tallies = {f"worker {worker.rank} on {worker.host}": worker.tally for worker in outcome.workers}
+    return parties_section("By client", "client", tallies, outcome.measured_seconds)
 
 
 def _configuration(summary: Mapping[str, Any], config_text: str, plan: Mapping[str, Any]) -> str:
@@ -75,32 +86,4 @@ def _configuration(summary: Mapping[str, Any], config_text: str, plan: Mapping[s
         f"<details><summary>Environment</summary>{facts_table(facts)}</details>"
         f"<details><summary>Configuration as given (config.yaml)</summary>{code_block(config_text)}</details>"
         f"<details><summary>Plan as resolved (plan.json)</summary>{code_block(plan_text)}</details>",
-    )
-
-
-def _asset(name: str) -> str:
-    return files("penstock.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _embed(value: object) -> str:
-    """JSON that can't end the script element that holds it, nor be taken for markup."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _document(name: str, body: str, charts: Sequence[Mapping[str, Any]]) -> str:
-    scripts = [_asset("uplot.min.js"), _asset("report.js")] if charts else []
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
-    )
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {hashes or chr(39) + 'none' + chr(39)}"
-    data = f'<script type="application/json" id="charts">{_embed(charts)}</script>' if charts else ""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(name)} · penstock</title>\n"
-        f"<style>{_asset('uplot.min.css')}\n{_asset('report.css')}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-        f"{data}\n{''.join(f'<script>{script}</script>' for script in scripts)}\n</body>\n</html>\n"
     )

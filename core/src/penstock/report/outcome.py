@@ -19,6 +19,7 @@ __all__ = [
     "Interval",
     "Outcome",
     "PhaseOutcome",
+    "Planned",
     "Replayed",
     "Status",
     "Timeline",
@@ -102,6 +103,16 @@ class Replayed:
 
 
 @attrs.frozen(kw_only=True)
+class Planned:
+    """What an open-loop run offered in its measured window: ``operations`` were due, by the plan, and ``missed`` of
+    them were never begun, because no lane was free before the window ended.
+    """
+
+    operations: float
+    missed: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class Outcome:
     """A whole run.
 
@@ -109,7 +120,8 @@ class Outcome:
     began and ``measured_seconds`` how long it was, by which every rate is divided; 0: nothing was measured.
     ``reason`` says why the status is not ``done``, ``verdict`` in one line whether the figures show the storage or the
     client. ``op_log`` holds its path and the counts accepted, written and dropped. ``endpoints`` are the totals of each
-    endpoint by its name, scheme and authority; empty if that is not known. ``replay`` is None but for a replay.
+    endpoint by its name, scheme and authority; empty if that is not known. ``replay`` is None but for a replay,
+    ``planned`` where arrivals were not planned.
     """
 
     name: str
@@ -135,6 +147,7 @@ class Outcome:
     notes: Sequence[str] = ()
     endpoints: Mapping[str, Tally] = attrs.Factory(dict)
     replay: Replayed | None = None
+    planned: Planned | None = None
 
     @property
     def lost_workers(self) -> Sequence[WorkerOutcome]:

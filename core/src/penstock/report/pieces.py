@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from penstock.report.findings import Finding
+
 __all__ = [
     "badge",
     "bar",
+    "bar_of",
+    "card",
     "chart_card",
     "code_block",
+    "error_count",
     "facts_table",
+    "finding_line",
     "microseconds",
     "number",
     "section",
@@ -20,20 +26,6 @@ __all__ = [
 ]
 
 _LONGEST_TEXT: Final = 64 * 1024
-#: For each chart, what is good and what is not.
-_MEANING: Final = {
-    "rate": "Good is a level line; a saw-tooth or a slow decline means that something fills up, flushes or throttles.",
-    "throughput": "Good is level and close to what network or device can carry; far below at a high CPU, the client is"
-    " the limit.",
-    "p50": "Good is level and low; a step up while the rate stays means that calls have begun to queue.",
-    "p99": "Good is within a few times the median; spikes here that the median lacks are stalls that users notice.",
-    "distribution": "Good is a curve that rises gently to the right; a steep step shows how many calls take another,"
-    " slower path.",
-    "errors": "Good is none; a burst points to an event, a steady rate to a limit or a mistake in the workload.",
-    "client": "Good is well below the number of processors; close to it, the figures show the client rather than the"
-    " storage.",
-    "host": "Good is idle time left; user time near 100 % means a busy client, much waiting for I/O a busy local disk.",
-}
 
 
 def section(title: str, content: str) -> str:
@@ -72,7 +64,17 @@ def _align(place: int, words: int) -> str:
 
 def bar(share: float) -> str:
     """A bar of ``share``, from 0 to 1, with the percentage."""
-    return f"<span class='bar'><i style='width:{100 * share:.1f}%'></i></span> {100 * share:.1f}&nbsp;%"
+    return f"{bar_of(share)} {100 * share:.1f}&nbsp;%"
+
+
+def bar_of(share: float) -> str:
+    """A bar of ``share``, from 0 to 1, without a number."""
+    return f"<span class='bar'><i style='width:{100 * share:.1f}%'></i></span>"
+
+
+def error_count(count: int) -> str:
+    """A number of errors, which stands out unless it is 0."""
+    return f"<b class='bad'>{number(count)}</b>" if count else "0"
 
 
 def number(value: float | None) -> str:
@@ -89,15 +91,37 @@ def microseconds(latency: Mapping[str, float] | None, name: str) -> str:
     return number(latency[name] if latency else None)
 
 
+_MARKS: Final = {"good": ("\N{CHECK MARK}", "good: "), "warn": ("!", "look at this: "), "plain": ("\N{BULLET}", "")}
+
+
+def finding_line(finding: Finding | None) -> str:
+    """What a picture shows, with a sign that needs no colour; nothing for None."""
+    if finding is None:
+        return ""
+    sign, spoken = _MARKS[finding.mark]
+    hidden = f"<span class='unseen'>{spoken}</span>" if spoken else ""
+    sentence = finding.text
+    if sentence.partition(" ")[0].isalpha():  # else it is a name, such as that of an endpoint
+        sentence = sentence[:1].upper() + sentence[1:]
+    return f"<p class='finding {finding.mark}'><i aria-hidden='true'>{sign}</i>{hidden}{escape(sentence)}</p>"
+
+
+def card(title: str, unit: str, picture: str, meaning: str, finding: Finding | None) -> str:
+    """A picture with its title and unit; below it what it shows, and what would be good."""
+    small = f" <small>{escape(unit)}</small>" if unit else ""
+    caption = f"<p>{escape(meaning)}</p>" if meaning else ""
+    return (
+        f"<figure><h3>{escape(title)}{small}</h3>{picture}"
+        f"<figcaption>{finding_line(finding)}{caption}</figcaption></figure>"
+    )
+
+
 def chart_card(chart: Mapping[str, Any]) -> str:
     """The place of a chart, its title and what it means."""
     joined = chart["joined"]
     detail = f" Each point is of {joined} intervals; the band spans their lowest and highest." if joined > 1 else ""
-    return (
-        f"<figure><h3>{escape(chart['title'])} <small>{escape(chart['unit'])}</small></h3>"
-        f"<div class='chart' data-chart='{escape(chart['id'])}'></div>"
-        f"<figcaption>{escape(_MEANING[chart['id']] + detail)}</figcaption></figure>"
-    )
+    place = f"<div class='chart' data-chart='{escape(chart['id'])}'></div>"
+    return card(chart["title"], chart["unit"], place, chart.get("meaning", "") + detail, chart["finding"])
 
 
 def code_block(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from penstock.errors import UsageError
-from penstock.report.outcome import STATUSES, Outcome, PhaseOutcome
+from penstock.report.outcome import STATUSES, Outcome, PhaseOutcome, Planned
 from penstock.report.summary import SCHEMA, parse_wall
 from penstock.report.tallies import NAME, read_tallies
 from penstock.stats.errors import ErrorTable
@@ -136,6 +136,7 @@ def _outcome(directory: Path, summary: Mapping[str, Any]) -> Outcome:
         notes=summary["notes"],
         endpoints=tallies.endpoints,
         replay=tallies.replay,
+        planned=None if summary.get("planned") is None else Planned(**summary["planned"]),
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from penstock.quantities import format_bytes, format_duration
 from penstock.report.outcome import Outcome
-from penstock.report.pieces import badge, bar, microseconds, number, section, table, tile
+from penstock.report.pieces import badge, bar, error_count, microseconds, number, section, table, tile
 from penstock.report.summary import format_wall
+from penstock.report.words import many
 from penstock.stats.tally import ALL
 
 __all__ = [
@@ -45,6 +46,7 @@ _MOST_ERRORS: Final = 100
 def headline(outcome: Outcome, summary: Mapping[str, Any]) -> str:
     """What ran, where, for how long, how it ended, and the totals."""
     kind, word, meaning = STATUS_WORDS[outcome.status]
+    kind_of_run = "run" if outcome.replay is None else "replay"
     banner = ""
     if outcome.status != "done":
         reason = f"<strong>{escape(word)}.</strong> {escape(outcome.reason)}".strip()
@@ -52,7 +54,7 @@ def headline(outcome: Outcome, summary: Mapping[str, Any]) -> str:
     verdict = f"<p class='verdict'>{escape(outcome.verdict)}</p>" if outcome.verdict else ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
     return (
-        f"<header><p class='brand'>penstock run report</p><h1>{escape(outcome.name)} {badge(word, kind)}</h1>"
+        f"<header><p class='brand'>penstock {kind_of_run} report</p><h1>{escape(outcome.name)} {badge(word, kind)}</h1>"
         f"<p class='where'>{_where(outcome)}</p>{banner}{verdict}{f'<ul class=notes>{notes}</ul>' if notes else ''}"
         f"</header>{_tiles(outcome, summary)}"
     )
@@ -61,17 +63,13 @@ def headline(outcome: Outcome, summary: Mapping[str, Any]) -> str:
 def _where(outcome: Outcome) -> str:
     hosts = sorted({worker.host for worker in outcome.workers})
     lanes = sum(worker.lanes for worker in outcome.workers)
-    who = f"{_many(len(outcome.workers), 'worker')} with {_many(lanes, 'lane')} on {_many(len(hosts), 'host')}"
+    who = f"{many(len(outcome.workers), 'worker')} with {many(lanes, 'lane')} on {many(len(hosts), 'host')}"
     names = f" ({escape(', '.join(hosts[:8]))}{', …' if len(hosts) > 8 else ''})" if hosts else ""
     began = format_wall(outcome.measured_from_ns or outcome.started_ns, 0)
     ended = format_wall(outcome.ended_ns, 0)
     window = f"Measured for {format_duration(outcome.measured_seconds)} from" if outcome.measured_from_ns else "Started"
     target = f"<code>{escape(outcome.target)}</code> · " if outcome.target else ""
     return f"{target}{who}{names}<br>{window} {began}; the run ended {ended}."
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _tiles(outcome: Outcome, summary: Mapping[str, Any]) -> str:
@@ -111,6 +109,7 @@ def operations_section(summary: Mapping[str, Any]) -> str:
     for field, title in (
         ("response_us", "Response time: from when a call was due to its end"),
         ("first_byte_us", "Time to the first byte of a read"),
+        ("lag_us", "Lag: how late planned calls started, failed ones too"),
     ):
         content += _more_latencies(operations, field, title)
     return section("Operations", content)
@@ -123,12 +122,8 @@ def _operation_row(name: str, fields: Mapping[str, Any]) -> Sequence[str]:
         number(fields["ops_per_sec"]),
         number(fields["mib_per_sec"]),
         *(microseconds(fields["service_us"], key) for _, key in _LATENCIES),
-        _errors(fields["errors"]),
+        error_count(fields["errors"]),
     )
-
-
-def _errors(count: int) -> str:
-    return f"<b class='bad'>{number(count)}</b>" if count else "0"
 
 
 def _more_latencies(operations: Mapping[str, Any], field: str, title: str) -> str:
@@ -157,7 +152,7 @@ def buckets_section(summary: Mapping[str, Any]) -> str:
             number(fields["ops_per_sec"]),
             number(fields["mib_per_sec"]),
             *(microseconds(fields["service_us"], key) for key in ("mean", "p50", "p99", "max")),
-            _errors(fields["errors"]),
+            error_count(fields["errors"]),
         )
         for fields in buckets
     ]
@@ -190,7 +185,7 @@ def workers_section(summary: Mapping[str, Any]) -> str:
     ordered = sorted(workers, key=lambda worker: (worker["lost"] is None, _count(worker), worker["rank"]))
     shown = sorted(ordered[:_MOST_WORKERS], key=lambda worker: worker["rank"])
     lost = sum(worker["lost"] is not None for worker in workers)
-    note = f"<p class='banner warn'>{lost} of {_many(len(workers), 'worker')} lost.</p>" if lost else ""
+    note = f"<p class='banner warn'>{lost} of {many(len(workers), 'worker')} lost.</p>" if lost else ""
     if len(shown) < len(workers):
         note += f"<p class='note'>{len(shown)} of {len(workers)} workers: those lost, and those that did least.</p>"
     columns = [("Worker", ""), ("Host", ""), ("State", ""), ("Process", ""), ("Lanes", ""), ("Count", "")]
@@ -211,7 +206,7 @@ def _worker_row(worker: Mapping[str, Any]) -> Sequence[str]:
         number(_count(worker)),
         number(sum(fields["ops_per_sec"] for fields in sums)),
         number(sum(fields["mib_per_sec"] for fields in sums)),
-        _errors(sum(fields["errors"] for fields in sums)),
+        error_count(sum(fields["errors"] for fields in sums)),
         number(worker["cpu_seconds"]),
     )
 
@@ -232,7 +227,7 @@ def phases_section(outcome: Outcome) -> str:
             number(phase.objects_found),
             format_bytes(phase.nbytes),
             number(phase.nbytes / phase.seconds / 2**20 if phase.seconds > 0 else None),
-            _errors(phase.failed),
+            error_count(phase.failed),
         )
         for phase in outcome.phases
     ]

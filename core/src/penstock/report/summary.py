@@ -22,6 +22,8 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     client              cpu_seconds, cpu_us_per_operation, cpu_seconds_per_gb, of all workers in the window, where a
                         GB is 10^9 bytes; null if not known
     op_log              its path and counts, null if there is none
+    planned             null but in open loop: operations that were due in the window, and how many of them were
+                        missed, never begun
     replay              null but for a replay: log, speed (null: as fast as possible), recorded_seconds, counts,
                         settings, and recorded, by operation: the sums that the log has of the calls replayed
     environment         facts of host and software
@@ -89,6 +91,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         ],
         "client": _client(outcome),
         "op_log": None if outcome.op_log is None else dict(outcome.op_log),
+        "planned": None if outcome.planned is None else attrs.asdict(outcome.planned),
         "replay": None if outcome.replay is None else _replay(outcome.replay),
         "environment": dict(outcome.environment),
         "notes": list(outcome.notes),

@@ -1,4 +1,5 @@
-"""The tables of a result: ``results.tsv`` and ``perf_log.tsv``, tab-separated with a header line.
+"""The tables of a result: ``results.tsv``, ``perf_log.tsv`` and ``endpoint_stats.tsv``, tab-separated with a header
+line.
 
 ``results.tsv`` has a row for each operation and size bucket that occurred, by bucket (0 to 8) and then operation, and
 after them the roll-ups of the families over all sizes, as size bucket ``ALL``: META with index 97, GET with 98, PUT
@@ -10,6 +11,9 @@ bytes. Rates are by the whole measured window. A failed call counts in ``errors`
 ``perf_log.tsv`` has a row for each interval and family that occurred in it, and one for ALL in every interval. Its
 counts, rates, errors and percentiles are those of the interval alone. The CPU columns are as in
 :class:`penstock.report.outcome.Interval`; an empty field was not measured.
+
+``endpoint_stats.tsv`` has a row for each endpoint and operation that was called there; tabs and the like in an
+endpoint's name are escaped as in an op-log.
 """
 
 from __future__ import annotations
@@ -21,7 +25,14 @@ from penstock.report.outcome import Interval, Outcome
 from penstock.stats.buckets import LABELS
 from penstock.stats.tally import ALL, Cell, Tally
 
-__all__ = ["PERF_LOG_COLUMNS", "RESULTS_COLUMNS", "perf_log_lines", "results_lines"]
+__all__ = [
+    "ENDPOINT_COLUMNS",
+    "PERF_LOG_COLUMNS",
+    "RESULTS_COLUMNS",
+    "endpoint_lines",
+    "perf_log_lines",
+    "results_lines",
+]
 
 RESULTS_COLUMNS: Final = (
     "operation", "size_bucket", "bucket_idx", "mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us",
@@ -32,6 +43,11 @@ PERF_LOG_COLUMNS: Final = (
     "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "cpu_user_pct", "cpu_system_pct", "cpu_iowait_pct",
     "client_cpu_pct", "active_workers",
 )  # fmt: skip
+ENDPOINT_COLUMNS: Final = (
+    "endpoint", "operation", "count", "errors", "bytes", "retries", "ops_per_sec", "throughput_mibps", "mean_us",
+    "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us",
+)  # fmt: skip
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PERCENTS: Final = (50, 90, 95, 99, 99.9)
 _ROLL_UPS: Final = (("META", 97), ("GET", 98), ("PUT", 99))
 
@@ -88,6 +104,22 @@ def _perf_log_row(interval: Interval, family: str, cell: Cell) -> Sequence[str]:
         *("" if share is None else _number(share) for share in shares),
         "" if interval.active_workers is None else str(interval.active_workers),
     )
+
+
+def endpoint_lines(outcome: Outcome) -> Iterator[str]:
+    """``endpoint_stats.tsv``, line by line."""
+    yield _line(ENDPOINT_COLUMNS)
+    for name, tally in outcome.endpoints.items():
+        for operation in tally.operations():
+            cell = tally.operation(operation)
+            yield _line(
+                (
+                    *(name.translate(_ESCAPES), operation),
+                    *(str(cell.count), str(cell.errors), str(cell.nbytes), str(cell.retries)),
+                    *_rates(cell, outcome.measured_seconds),
+                    *_latencies(cell),
+                )
+            )
 
 
 def _rates(cell: Cell, seconds: float) -> Sequence[str]:

@@ -2,19 +2,32 @@
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const colours = 10;
+  const colours = 7;
+  // What follows an operation's or a run's name: it keeps the colour, and its line is dashed or dotted.
+  const suffix = / (response|p50|p99|recorded|replayed)$/;
+  const dashes = { response: [6, 4], p99: [6, 4], recorded: [2, 3] };
   // An operation keeps its colour from chart to chart.
   const order = new Map();
   for (const chart of charts) {
-    if (chart.kind === "time" && chart.id !== "client" && chart.id !== "host") {
+    if (chart.kind === "time" && !["client", "host", "lag", "first_byte"].includes(chart.id)) {
       for (const line of chart.lines) if (!order.has(line.label)) order.set(line.label, order.size);
     }
   }
   const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const colour = (label, place) => {
-    const known = order.get(label.replace(/ response$/, ""));
+    const known = order.get(label.replace(suffix, ""));
     return style("--c" + (known === undefined ? place : known) % colours);
   };
+  // Beyond the colours that everybody can tell apart, lines differ by their dashes.
+  const dash = (label, place) => {
+    const found = label.match(suffix);
+    if (found && dashes[found[1]]) return dashes[found[1]];
+    const known = order.get(label.replace(suffix, ""));
+    return [undefined, [9, 4], [2, 3], [9, 3, 2, 3]][Math.floor((known === undefined ? place : known) / colours) % 4];
+  };
+
+  const shade = (chart, place) => colour(chart.lines[place - 1].label, place - 1);
+  const dashed = (chart, place) => dash(chart.lines[place - 1].label, place - 1) !== undefined;
 
   const digits = value => {
     const size = Math.abs(value);
@@ -57,7 +70,8 @@
   };
   const nineSplits = (high, width) => {
     const splits = width / high < 130 ? [0] : [0, Math.log10(2)];
-    for (let nines = 1; nines <= high + 0.01; nines++) splits.push(nines);
+    const step = Math.ceil(64 * high / Math.max(width - 80, 1));
+    for (let nines = 1; nines <= high + 0.01; nines += step) splits.push(nines);
     return splits;
   };
 
@@ -141,7 +155,7 @@
         },
         {
           ...axis,
-          label: latency ? "latency" : chart.unit,
+          label: chart.axis,
           size: 62,
           ...(chart.log ? { splits: () => logSplits(low, high), filter: (u, splits) => splits } : {}),
           values: (u, splits) => splits.map(value => value === null ? "" : shown(value)),
@@ -154,13 +168,18 @@
           stroke: colour(line.label, place),
           fill: undefined,
           width: 1.75,
-          dash: / response$/.test(line.label) ? [6, 4] : undefined,
+          dash: dash(line.label, place),
           spanGaps: false,
           points: nines ? { show: false } : { size: 5 },
           value: (u, value) => value === null || value === undefined ? "–" : shown(value),
         })),
       ],
-      legend: { markers: { width: 0, fill: (u, place) => place ? colour(chart.lines[place - 1].label, place - 1) : "transparent" } },
+      legend: { markers: {
+        width: (u, place) => place && dashed(chart, place) ? 2 : 0,
+        stroke: (u, place) => place ? shade(chart, place) : "transparent",
+        dash: (u, place) => "dashed",
+        fill: (u, place) => place && !dashed(chart, place) ? shade(chart, place) : "transparent",
+      } },
       hooks: { drawAxes: [bands(chart)] },
     };
     return new uPlot(options, [chart.x, ...chart.lines.map(line => line.values)], holder);
