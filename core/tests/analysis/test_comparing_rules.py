@@ -169,4 +169,4 @@ def test_a_finding_says_what_was_found():
     (finding,) = check(comparison(failing), [parse_rule("errors > 0")])
     assert finding.text == "errors > 0: GET errors of B is 3 calls"
     (finding,) = check(comparison(change(metric="ops/s", b=1234.5)), [parse_rule("ops/s > 5")])
-    assert finding.text == "ops/s > 5: GET ops/s of B is 1234 ops/s"
+    assert finding.text == "ops/s > 5: GET ops/s of B is 1,234 ops/s"

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.analysis.comparing_values import Change, Run, Side, Whole
-from penstock.quantities import format_bytes, format_count, format_duration
+from penstock.quantities import format_bytes, format_duration
 from penstock.stats.buckets import LABELS
 
-__all__ = ["change_text", "differences", "figure_text", "interval_text", "round_figure", "sentence"]
+__all__ = ["change_text", "differences", "figure_text", "interval_text", "rate_text", "sentence"]
 
-_SIZE_TOLERANCE: Final = 0.01
+_SIZE_TOLERANCE: Final = 0.05
+# A size that so few calls of an operation have may be missing on the other side by chance.
+_RARE: Final = 0.001
 _LENGTH_TOLERANCE: Final = 2.0
 _MOST: Final = 3
 
@@ -36,22 +38,24 @@ def _only(side: str, names: Sequence[str]) -> Iterator[str]:
 
 def _of_operation(a: Side, b: Side, name: str) -> Iterator[str]:
     mine, theirs = a.tally.operation(name), b.tally.operation(name)
-    for side, one in (("A", mine), ("B", theirs)):
+    for label, one in (("A", mine), ("B", theirs)):
         if one.errors and not one.count:
-            yield f"every {name} of {side} failed"
+            yield f"every {name} of {label} failed"
     if not (mine.count and theirs.count):
         return
     if abs(mine.mean_bytes - theirs.mean_bytes) > _SIZE_TOLERANCE * max(mine.mean_bytes, theirs.mean_bytes):
         yield (
             f"a {name} moves {format_bytes(mine.mean_bytes)} on average in A, {format_bytes(theirs.mean_bytes)} in B"
         )
-    buckets = [
-        {bucket for (operation, bucket), cell in side.tally.cells.items() if operation == name and cell.count}
+    sizes = [
+        {key[1]: cell.count for key, cell in side.tally.cells.items() if key[0] == name and cell.count}
         for side in (a, b)
     ]
-    for side, only in (("A", buckets[0] - buckets[1]), ("B", buckets[1] - buckets[0])):
+    for label, own, other in (("A", sizes[0], sizes[1]), ("B", sizes[1], sizes[0])):
+        least = _RARE * sum(own.values())
+        only = [bucket for bucket, count in sorted(own.items()) if bucket not in other and count > least]
         if only:
-            yield f"only {side} has {name} of {', '.join(LABELS[bucket] for bucket in sorted(only))}"
+            yield f"only {label} has {name} of {', '.join(LABELS[bucket] for bucket in only)}"
     counts = a.threads(name), b.threads(name)
     if all(counts) and counts[0] != counts[1]:
         yield f"{name} is called by {_numbers(counts[0])} in A, by {_numbers(counts[1])} in B"
@@ -117,16 +121,14 @@ def figure_text(metric: str, value: float) -> str:
     """A figure with its unit, three digits of it."""
     if metric == "errors":
         return f"{value:.3g} %"
-    if metric == "ops/s":
-        return f"{format_count(round_figure(value))} ops/s"
-    if metric == "MiB/s":
-        return f"{round_figure(value):g} MiB/s"
+    if metric in ("ops/s", "MiB/s"):
+        return f"{rate_text(value)} {metric}"
     return format_duration(value / 1e6)
 
 
-def round_figure(value: float) -> float:
-    """With three digits that matter, or all before the point."""
-    return float(f"{value:.3g}") if abs(value) < 1000 else float(round(value))
+def rate_text(value: float) -> str:
+    """Three digits that matter, or all before the point."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def change_text(value: float | None) -> str:

@@ -23,10 +23,13 @@ __all__ = [
     "ROLL_UPS",
     "Cells",
     "Row",
+    "SegmentRow",
     "Table",
     "analysis_rows",
     "analysis_tables",
     "comparison_tables",
+    "group_rows",
+    "one_table",
     "segment_rows",
 ]
 
@@ -146,26 +149,38 @@ def group_rows(tally: Tally, seconds: float) -> Iterator[Row]:
     yield Row(operation=ALL, size=ALL, number=ROLL_UPS[-1][1], cell=tally.roll_up(ALL), seconds=seconds)
 
 
-def segment_rows(analysis: Analysis) -> Iterator[Cells]:
+@attrs.frozen(kw_only=True)
+class SegmentRow:
+    """An operation, or ALL, in its ``fastest``, ``median`` or ``slowest`` slice of time, by ``bytes`` or ``calls``."""
+
+    operation: str
+    word: str
+    by: str
+    one: Slice
+    cell: Cell
+
+    @property
+    def cells(self) -> Cells:
+        """One for each column."""
+        cell, seconds = self.cell, self.one.seconds
+        return (
+            *(self.operation, self.word, self.by, format_time(self.one.begin_ns), _round(seconds), cell.count),
+            *(cell.errors, _rate(cell.count, seconds), _rate(cell.nbytes / 2**20, seconds)),
+            *_percentiles(cell.service, (50, 99)),
+        )
+
+
+def segment_rows(analysis: Analysis) -> Iterator[SegmentRow]:
     """The fastest, the median and the slowest slice of time of each operation, and of all."""
     names = analysis.tally.operations()
     for name in [*names, *([ALL] if len(names) > 1 else [])]:
-        members = members_of(ALL) if name == ALL else frozenset((name,))
-        segments = analysis.segments(members)
+        segments = analysis.segments(members_of(ALL) if name == ALL else (name,))
         if segments is None:
             continue
         by = "bytes" if segments.by_bytes else "calls"
-        for word in ("fastest", "median", "slowest"):
-            yield _segment(name, word, by, getattr(segments, word))
-
-
-def _segment(name: str, word: str, by: str, one: Slice) -> Cells:
-    cell = one.tally.roll_up(ALL) if name == ALL else one.tally.operation(name)
-    return (
-        *(name, word, by, format_time(one.begin_ns), _round(one.seconds), cell.count, cell.errors),
-        *(_rate(cell.count, one.seconds), _rate(cell.nbytes / 2**20, one.seconds)),
-        *_percentiles(cell.service, (50, 99)),
-    )
+        for word, one in (("fastest", segments.fastest), ("median", segments.median), ("slowest", segments.slowest)):
+            cell = one.tally.roll_up(ALL) if name == ALL else one.tally.operation(name)
+            yield SegmentRow(operation=name, word=word, by=by, one=one, cell=cell)
 
 
 def analysis_tables(
@@ -180,11 +195,22 @@ def analysis_tables(
             rows = [(name, *row.cells) for name in sorted(tallies) for row in group_rows(tallies[name], seconds)]
             tables.append(Table(f"{word}s", (word, *_COLUMNS), rows))
     if segments:
-        tables.append(Table("segments", _SEGMENT_COLUMNS, list(segment_rows(analysis))))
+        tables.append(Table("segments", _SEGMENT_COLUMNS, [row.cells for row in segment_rows(analysis)]))
     errors = [(one.operation, one.count, one.text, one.example) for one in analysis.errors.most_frequent()]
     tables.append(Table("errors", ("operation", "count", "error", "example_key"), errors))
     tables.append(_logs(analysis))
     return tables
+
+
+def one_table(tables: Sequence[Table]) -> Table:
+    """Operations, clients and endpoints together: ``scope`` is ``all``, ``client`` or ``endpoint``, ``name`` which."""
+    rows: list[Cells] = []
+    for table in tables:
+        if table.title == "operations":
+            rows += [("all", "", *row) for row in table.rows]
+        elif table.title in ("clients", "endpoints"):
+            rows += [(table.columns[0], *row) for row in table.rows]
+    return Table("operations", ("scope", "name", *_COLUMNS), rows)
 
 
 def _logs(analysis: Analysis) -> Table:
