@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
     from botocore.client import BaseClient
     from botocore.config import Config
+    from botocore.loaders import Loader
 
 __all__ = ["Place", "make_client", "make_keys", "make_session", "make_settings", "resolve", "signs_payloads"]
 
@@ -52,14 +54,35 @@ def make_session(options: S3Options) -> Session:
     Raises UsageError for a profile or a configuration file that can't be used.
     """
     from boto3.session import Session
+    from botocore.session import get_session
 
+    profile = _profile(options)
     with _usage():
-        return Session(
+        core = get_session()
+        if profile is not None:
+            core.set_config_variable("profile", profile)
+        loader = _loader(core.get_config_variable("data_path"))
+        core.register_component("data_loader", loader)
+        session = Session(
             aws_access_key_id=options.access_key_id,
             aws_secret_access_key=options.secret_access_key,
             aws_session_token=options.session_token,
-            profile_name=_profile(options),
+            botocore_session=core,
+            profile_name=profile,
         )
+    # Each session of boto3 adds its directory once more.
+    paths = loader.search_paths
+    if paths.count(paths[-1]) > 1:
+        paths.pop()
+    return session
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    """Reads botocore's models, which take 100 ms, once for all sessions of a process."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def make_client(options: S3Options, session: Session, *, region: str | None = None) -> BaseClient:
