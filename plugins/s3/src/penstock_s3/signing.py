@@ -148,10 +148,10 @@ class Signer:
         if form is None:
             form = self._form(moment.stamp, moment.keyed, payload, headers)
         target = self._prefix + key
-        signature = _sign(moment, b"%b\n%b\n%b%b" % (method, target, query, form[0]))
+        signature = _sign(moment, b"".join((method, b"\n", target, b"\n", query, form[0])))
         if query:
             target = b"%b?%b" % (target, query)
-        return b"%b %b%b%b\r\n%b\r\n" % (method, target, form[1], signature, unsigned)
+        return b"".join((method, b" ", target, form[1], signature, b"\r\n", unsigned, b"\r\n"))
 
     def payload(self, *body: Buffer) -> bytes:
         """What ``head`` takes as the payload of these buffers in a row: their SHA-256, or that it is not signed."""

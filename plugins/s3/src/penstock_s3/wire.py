@@ -89,14 +89,15 @@ class Wire:
         try:
             name = encode_key(key)
             for moved in (False, True):
+                signer = link.signer
                 sent: Buffer | Sequence[Buffer] | None = body
                 if trailer is not None and body is not None:
-                    head, sent = link.signer.framed(
+                    head, sent = signer.framed(
                         method, name, (body,), trailer, query=query, headers=headers, unsigned=unsigned
                     )
                 else:
-                    payload = EMPTY_PAYLOAD if body is None else link.signer.payload(body)
-                    head = link.signer.head(
+                    payload = EMPTY_PAYLOAD if body is None else signer.payload(body)
+                    head = signer.head(
                         method, name, query=query, headers=headers, unsigned=unsigned, length=length, payload=payload
                     )
                 answer = link.client.send(head, sent, replay=replay)
