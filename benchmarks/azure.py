@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from remote import KIB, MIB, Call, Case, Peer, Place, fill, grid, main
-from rows import Floor, PenstockRun, obstore_options, obstore_rows, penstock_rows
+from rows import Floor, obstore_options, obstore_rows, penstock_rows, run_rows
 from servers import AZURE_ACCOUNT, AZURE_KEY, nginx
 
 CONTAINER = "bench"
@@ -95,7 +95,7 @@ def _obstore(place: Place) -> Any:
 ROWS = [
     Floor(head=head),
     *penstock_rows(),
-    PenstockRun(),
+    *run_rows(),
     *obstore_rows(_obstore),
     Peer(name="azure-storage-blob", prepare=azure_storage_blob, module="azure.storage.blob"),
 ]

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from remote import KIB, MIB, Call, Case, Peer, Place, content, fill, grid, main
-from rows import Floor, PenstockRun, obstore_options, obstore_rows, penstock_rows
+from rows import Floor, obstore_options, obstore_rows, penstock_rows, run_rows
 from servers import nginx
 
 BUCKET = "bucket"
@@ -105,7 +105,7 @@ def _obstore(place: Place) -> Any:
 ROWS = [
     Floor(head=head),
     *penstock_rows("crc32c", kinds=("get", "put")),
-    PenstockRun(),
+    *run_rows(),
     *obstore_rows(_obstore),
     Peer(name="google-cloud-storage", prepare=google, module="google.cloud.storage"),
     Peer(name="google-cloud-storage crc32c", prepare=google_crc, module="google.cloud.storage"),

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import attrs
 from remote import MIB, AsyncCall, Call, Case, Peer, Place, Row, Sample
 
-__all__ = ["Floor", "PenstockRun", "obstore_options", "obstore_rows", "penstock_rows"]
+__all__ = ["Floor", "PenstockRun", "obstore_options", "obstore_rows", "penstock_rows", "run_rows"]
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +62,7 @@ def penstock_rows(defaults: str = "", *, kinds: tuple[str, ...] = ("put",), tls:
     """
     rows: list[Row] = [
         Peer(name="penstock", prepare=_into),
+        Peer(name="penstock bound to one CPU", prepare=_bound),
         Peer(name="penstock discarded", prepare=_discarded, kinds=("get",)),
     ]
     if defaults:
@@ -98,6 +99,12 @@ def _into(case: Case, place: Place) -> Callable[[], Call]:
     return make
 
 
+def _bound(case: Case, place: Place) -> Callable[[], Call]:
+    """As a worker of `penstock run` is: threads that hand the interpreter's lock from one CPU to another pay for it."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    return _into(case, place)
+
+
 def _defaults(case: Case, place: Place) -> Callable[[], Call]:
     return _into(case, attrs.evolve(place, options={}))
 
@@ -121,6 +128,14 @@ def _discarded(case: Case, place: Place) -> Callable[[], Call]:
     return make
 
 
+def run_rows() -> list[Row]:
+    """`penstock run` as it comes, with a process bound to each CPU, and by a single process that is bound to none."""
+    return [
+        PenstockRun(processes="auto", name="penstock run"),
+        PenstockRun(processes=1, name="penstock run in 1 process"),
+    ]
+
+
 @attrs.frozen
 class PenstockRun:
     """`penstock run` with op-log and histograms: the CPU of its workers after the warm-up, per operation. Puts send
@@ -129,8 +144,8 @@ class PenstockRun:
     ``processes`` as in a workload.
     """
 
-    processes: int | str = 1
-    name: str = "penstock run"
+    processes: int | str
+    name: str
 
     def missing(self) -> str:
         return ""

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from remote import KIB, MIB, AsyncCall, Call, Case, Peer, Place, fill, grid, main
-from rows import Floor, PenstockRun, obstore_options, obstore_rows, penstock_rows
+from rows import Floor, obstore_options, obstore_rows, penstock_rows, run_rows
 from servers import nginx
 
 BUCKET, REGION, KEY, SECRET = "bucket", "us-east-1", "AKIAIOSFODNN7EXAMPLE", "bench-secret"
@@ -328,7 +328,7 @@ def pyarrow(case: Case, place: Place) -> Callable[[], Call]:
 ROWS = [
     Floor(head=head),
     *penstock_rows("signed payload"),
-    PenstockRun(),
+    *run_rows(),
     *obstore_rows(_obstore),
     Peer(name="obstore stream", prepare=obstore_stream, module="obstore", kinds=("get",)),
     Peer(name="s3dlio", prepare=s3dlio, module="s3dlio"),
