@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from typing import TYPE_CHECKING
 
 from google_crc32c import extend
@@ -56,7 +57,7 @@ def to_base64(crc: int) -> str:
 def from_base64(text: str | None) -> int | None:
     """The number again; None when there is none or it is none."""
     try:
-        raw = b64decode(text or "", validate=True)
+        raw = a2b_base64(text or "", strict_mode=True)
     except ValueError:
         return None
     return int.from_bytes(raw, "big") if len(raw) == 4 else None

@@ -82,9 +82,10 @@ def info_of(resource: Mapping[str, Any], key: str, *, listed: bool = False) -> O
 
 def require_stored(resource: Mapping[str, Any], nbytes: int, crc: int | None) -> None:
     """Raise LengthMismatchError or ChecksumMismatchError when the service stored other bytes than were sent."""
-    stored, found = resource.get("size"), from_base64(resource.get("crc32c"))
+    stored = resource.get("size")
     if stored is not None and int(stored) != nbytes:
         raise LengthMismatchError(f"{nbytes} bytes were sent and {stored} were stored")
+    found = None if crc is None else from_base64(resource.get("crc32c"))
     if crc is not None and found is not None and crc != found:
         raise ChecksumMismatchError(f"CRC-32C {crc:08x} was sent and {found:08x} was stored", retryable=True)
 
