@@ -37,16 +37,17 @@ _WIDTHS: Final = ("<u1", "<u2", "<u4", "<u8")
 
 
 class Histogram:
-    """Counts of durations, with their exact number, sum, minimum and maximum.
+    """Counts of durations, with their exact number, sum, sum of squares, minimum and maximum.
 
     It belongs to one thread. A histogram without values has minimum, maximum, mean, deviation and percentiles of 0.
     """
 
-    __slots__ = ("_base", "_counts", "_index", "count", "maximum", "minimum", "total")
+    __slots__ = ("_base", "_counts", "_index", "count", "maximum", "minimum", "squares", "total")
 
     def __init__(self) -> None:
         self.count = 0
         self.total = 0
+        self.squares = 0
         self.minimum = 0
         self.maximum = 0
         self._base = 0
@@ -63,7 +64,7 @@ class Histogram:
         lowest, highest = int(values.min()), int(values.max())
         if lowest < 0:
             values, lowest, highest = np.maximum(values, 0), 0, max(highest, 0)
-        self._note(len(values), int(values.sum()), lowest, highest)
+        self._note(len(values), int(values.sum()), _sum_of_squares(values, highest), lowest, highest)
         if highest >= LIMIT:
             values, lowest, highest = np.minimum(values, LIMIT - 1), min(lowest, LIMIT - 1), LIMIT - 1
         first, last = _bucket(lowest), _bucket(highest)
@@ -81,15 +82,16 @@ class Histogram:
         if other.count == 0:
             return
         index, counts = other.cells()
-        self._note(other.count, other.total, other.minimum, other.maximum)
+        self._note(other.count, other.total, other.squares, other.minimum, other.maximum)
         window = self._window(int(index[0]), int(index[-1]))
         window[index - self._base] += counts
 
-    def _note(self, count: int, total: int, minimum: int, maximum: int) -> None:
+    def _note(self, count: int, total: int, squares: int, minimum: int, maximum: int) -> None:
         self.minimum = min(self.minimum, minimum) if self.count else minimum
         self.maximum = max(self.maximum, maximum)
         self.count += count
         self.total += total
+        self.squares += squares
 
     def _window(self, first: int, last: int) -> _Ints:
         """The dense counts, which hold at least the buckets ``first`` to ``last``."""
@@ -131,14 +133,13 @@ class Histogram:
 
     @property
     def stdev(self) -> float:
-        """The standard deviation, each value taken as the middle of its bucket."""
+        """The standard deviation of the values, exact unless they came from text or a message that lacks their squares.
+
+        Then each value counts as the middle of its bucket.
+        """
         if self.count < 2 or self.minimum == self.maximum:
             return 0.0
-        index, counts = self.cells()
-        lows, highs = _bounds(index)
-        middles = (lows + highs) / 2
-        mean = float(np.dot(middles, counts)) / self.count
-        return math.sqrt(float(np.dot((middles - mean) ** 2, counts)) / self.count)
+        return math.sqrt(max(0, self.count * self.squares - self.total * self.total)) / self.count
 
     def percentile(self, percent: float) -> int:
         """See :meth:`percentiles`."""
@@ -213,7 +214,17 @@ class Histogram:
         made.minimum, made.maximum = int(lows[0]), int(highs[-1])
         made._index = index.astype(np.uint16)
         made._counts = counts.astype(_narrowest(counts))
+        made.squares = made._estimated_squares()
         return made
+
+    def _estimated_squares(self) -> int:
+        """Squares that give the deviation of the buckets' middles around the exact mean."""
+        index, counts = self.cells()
+        lows, highs = _bounds(index)
+        middles = (lows + highs) / 2
+        mean = float(np.dot(middles, counts)) / self.count
+        around = float(np.dot((middles - mean) ** 2, counts))
+        return round(around) + math.ceil(Fraction(self.total * self.total, self.count))
 
     def to_message(self) -> dict[str, Any]:
         """Everything, exactly, as what JSON can hold."""
@@ -223,6 +234,7 @@ class Histogram:
         narrow = counts.astype(_narrowest(counts))
         return {
             "total": self.total,
+            "squares": self.squares,
             "min": self.minimum,
             "max": self.maximum,
             "index": base64.b64encode(index.astype("<u2").tobytes()).decode("ascii"),
@@ -241,14 +253,15 @@ class Histogram:
             raise ValueError("a histogram with more buckets than counts, or fewer")
         made = cls._from_cells(index, counts.astype(np.int64))
         made.total = int(message["total"])
+        made.squares = int(message["squares"]) if "squares" in message else made._estimated_squares()
         made.minimum, made.maximum = int(message["min"]), int(message["max"])
         return made
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Histogram):
             return NotImplemented
-        mine = (self.count, self.total, self.minimum, self.maximum)
-        theirs = (other.count, other.total, other.minimum, other.maximum)
+        mine = (self.count, self.total, self.squares, self.minimum, self.maximum)
+        theirs = (other.count, other.total, other.squares, other.minimum, other.maximum)
         pairs = zip(self.cells(), other.cells(), strict=True)
         return mine == theirs and all(np.array_equal(left, right) for left, right in pairs)
 
@@ -256,6 +269,16 @@ class Histogram:
 
     def __repr__(self) -> str:
         return f"<Histogram of {self.count} values, {self.minimum} to {self.maximum} ns>"
+
+
+def _sum_of_squares(values: _Ints, highest: int) -> int:
+    """Exactly; none of the values is negative, and there are _BATCH at most."""
+    if highest * highest * len(values) < 2**63:
+        return int(np.dot(values, values))
+    if highest >= LIMIT:
+        return sum(value * value for value in values.tolist())
+    upper, lower = values >> 21, values & (2**21 - 1)
+    return (int(np.dot(upper, upper)) << 42) + (int(np.dot(upper, lower)) << 22) + int(np.dot(lower, lower))
 
 
 def _bucket(value: int) -> int:
