@@ -53,12 +53,13 @@ rate: {ops_per_second: 1500.5, arrivals: uniform}
 seed: 7
 selection: {policy: zipf, theta: 1.2, scatter: false}
 reuse_puts: true
-verify: off
+verify: content
 workload:
   - {op: get, path: a/*, weight: 2.5, range: {size: 4KiB, offset: 1MiB}, selection: uniform, concurrency: 3}
   - {op: get, uri: mem://c/**, range: {size: 4KiB, offset: sequential}, selection: {zipf: {theta: 0.5}}}
   - {op: put, path: new/, size: 1MB, fill: zero, multipart: {part_size: 64KiB}, weight: 0}
-  - {op: put, path: "n-{:03d}", size: {uniform: {min: 1, max: 2KiB}}, key_prefix_shards: 16}
+  - {op: put, path: "n-{:03d}", size: {uniform: {min: 1, max: 2KiB}}, key_prefix_shards: 16, dedup_factor: 2.5,
+     dedup_across_objects: true, compress_factor: 3}
   - {op: put, path: n2/, size: {type: lognormal, mean: 64KiB, std_dev: 16KiB, min: 1KiB, max: 1MiB}}
   - {op: put, path: n3/, size: {choice: [{size: 1KiB, weight: 9}, {size: 1MiB}]}}
   - {op: list, path: a/, recursive: false, page_size: 10}
@@ -116,7 +117,7 @@ def test_the_example_above_leaves_no_key_out():
     given = dump(read(EVERYTHING))
     defaults = dump(read(BASE))
     same = {name for name in fields_of(Config) if given[name] == defaults[name]}
-    assert same == {"verify", "page_cache_mode"}, "the first has one value, and memory has no page cache"
+    assert same == {"page_cache_mode"}, "memory has no page cache"
     assert {item["op"] for item in given["workload"]} == set(OPERATION.records)
 
 
@@ -190,8 +191,8 @@ def test_the_forms_of_a_selection(text, expected):
         ("selection: {uniform: {theta: 1}}", "3:23: selection.uniform.theta: unknown key"),
         ("selection: {hot_set: {fraction: 0}}", "3:33: selection.hot_set.fraction: 0 is too small; write more than 0"),
         ("selection: {hot_set: {probability: 1}}", "3:36: selection.hot_set.probability: 1 is too large; write less"),
-        ("verify: checksum", "3:9: verify: checksum is not supported by this version"),
-        ("verify: true", "3:9: verify: write off, not 'true'"),
+        ("verify: everything", "3:9: verify: write off or size or checksum or content, not 'everything'"),
+        ("verify: true", "3:9: verify: write off or size or checksum or content, not 'true'"),
         ("stages: []", "3:1: stages: stages is not supported by this version"),
         ("distributed: {}", "3:1: distributed: distributed is not supported by this version"),
         ("reuse_puts: true", "3:13: reuse_puts: no put with a weight is in this workload"),
@@ -226,7 +227,7 @@ def test_the_forms_of_a_selection(text, expected):
             "prepare: {ensure_objects: [{count: 5, fill: rand}]}",
             "3:45: prepare.ensure_objects[0].fill: unknown fill 'ra",
         ),
-        ("prepare: {ensure_objects: [{count: 5, dedup_factor: 2}]}", "dedup_factor is not supported by this version"),
+        ("prepare: {ensure_objects: [{count: 5, dedup_factor: 0.5}]}", "dedup_factor: 0.5 is too small; write 1 or more"),
         (
             "prepare: {ensure_objects: [{count: 5, path: a}, {count: 6, path: mem://b/a/}]}",
             "the same names as prepare.en",
@@ -275,7 +276,7 @@ def test_what_is_wrong_with_a_key(line, problem):
             "4:49: workload[1].range.offset: write random or sequential",
         ),
         ("{op: get, path: a, size: 5}", "4:24: workload[1].size: unknown key"),
-        ("{op: get, path: a, verify: size}", "4:24: workload[1].verify: verify is not supported by this version"),
+        ("{op: get, path: a, verify: size}", "4:24: workload[1].verify: unknown key; verify stands at the top level"),
         ("{op: put, path: a}", "4:5: workload[1]: size is missing"),
         ("{op: put, path: a, object_size: 5, size: 5}", "4:24: workload[1].object_size: unknown key; write size"),
         ("{op: put, path: a, size: -5}", "4:30: workload[1].size: -5 is negative"),

@@ -88,7 +88,7 @@ def test_a_file_is_read_with_its_text_and_named_after_it(tmp_path):
 @pytest.mark.parametrize("word", ["off", "'off'", "OFF"])
 def test_words_that_yaml_takes_for_booleans_are_words_where_words_are_expected(word):
     if word == "OFF":
-        assert "verify: write off, not 'OFF'" in problems_of(f"{BASE}verify: OFF\n")[0]
+        assert "verify: write off or size or checksum or content, not 'OFF'" in problems_of(f"{BASE}verify: OFF\n")[0]
     else:
         assert read(f"verify: {word}\n").verify == "off"
 

@@ -66,7 +66,7 @@ def test_every_key_is_there_with_its_text_and_default():
         {"workload": [{"op": "put", "path": "a", "size": "4 k"}]},
         {"workload": [{"op": "put", "path": "a", "size": {"uniform": {"min": 1}}}]},
         {"cleanup": "maybe"},
-        {"verify": "size"},
+        {"verify": "everything"},
         {"prepare": {"ensure_objects": [{"path": "a"}]}},
         {"stages": []},
     ],

@@ -11,6 +11,7 @@ import numpy as np
 from penstock.buffers import aligned_buffer
 from penstock.engine import steps
 from penstock.engine.choosing import Chooser, LaneObjects, Owned
+from penstock.engine.contents import Recipe, put_number, put_recipe
 from penstock.engine.lanes import Step
 from penstock.engine.objects import Pool
 from penstock.engine.offsets import FixedRanges, RandomRanges, Ranges, SequentialRanges
@@ -19,14 +20,13 @@ from penstock.engine.reusing import Growing, GrownPool, OwnPuts, Source, chances
 from penstock.globs import compile_glob
 from penstock.metering import Metered
 from penstock.payload import Payload
-from penstock.payloads.hashing import mix
 from penstock.sinks import Discard
 from penstock.workload import hashing, operations, sizes
 from penstock.workload.config import Config
-from penstock.workload.names import Shards, count_numbers, new_names
+from penstock.workload.names import Mask, Shards, count_numbers, new_names
 from penstock.workload.selection import Uniform
 
-__all__ = ["PART_SIZE", "SINGLE", "LaneBuilder", "NewNames", "lane_weights", "name_new"]
+__all__ = ["PART_SIZE", "SINGLE", "LaneBuilder", "NewNames", "lane_weights", "name_new", "put_size"]
 
 #: Bodies up to so many bytes are one put, unless the operation says ``multipart``; larger ones stream.
 SINGLE = 64 * 1024 * 1024
@@ -43,7 +43,7 @@ class LaneBuilder:
     config: Config
     places: Places
     pools: Mapping[int, Pool]
-    payload: Callable[[str], Payload]
+    payload: Callable[[Recipe], Payload]
     run_id: str
     lane: int
     lanes: int
@@ -145,13 +145,13 @@ class LaneBuilder:
         need = max(single, part_size) if largest is None else min(largest, max(single, part_size))
         if need > self._room.nbytes:
             self._room = aligned_buffer(need)
-        lane, run = self.lane, mix(int.from_bytes(self.run_id.encode(), "big"), number)
+        lane, lanes, content = self.lane, self.lanes, put_number(item, self.run_id, number)
         return steps.Put(
             self.meters[store],
             created,
             self._drawn_sizes(number, item),
-            self.payload(item.fill),
-            lambda index: mix(run, lane, index),
+            self.payload(put_recipe(item, self.run_id, number)),
+            lambda index: content(lane + lanes * index),
             self._room,
             single,
             part_size,
@@ -160,11 +160,11 @@ class LaneBuilder:
 
     def _telling(self, number: int, item: operations.Put, store: int, created: steps.Created) -> Callable[[int], None]:
         """What tells every view of the lane's puts of a new one."""
-        key, lane, lanes = hashing.derive(self.config.seed, "put sizes", number), self.lane, self.lanes
+        lane, lanes, drawn = self.lane, self.lanes, put_size(self.config, item, number)
         views, base, source = self._views, self.places.base(store), len(self._sources)
 
         def size(index: int) -> int:
-            return int(sizes.draw(item.size, key, np.array([lane + lanes * index], dtype=np.int64))[0])
+            return drawn(lane + lanes * index)
 
         def tell(index: int) -> None:
             for at, own in views:
@@ -220,13 +220,34 @@ def lane_weights(config: Config, lane: int, lanes: int) -> list[float]:
     return [capped.get(number, item.weight * left) for number, item in enumerate(config.workload)]
 
 
+def put_size(config: Config, item: operations.Put, number: int) -> Callable[[int], int]:
+    """The size of what operation ``number`` puts, by the number in its name."""
+    key = hashing.derive(config.seed, "put sizes", number)
+    return lambda index: int(sizes.draw(item.size, key, np.array([index], dtype=np.int64))[0])
+
+
 @attrs.frozen
 class NewNames:
-    """What an operation calls what it makes: on which store, how names begin, and the name by number."""
+    """What an operation calls what it makes: on which store, how names begin, and the name by number.
+
+    ``own`` says that no other run, and no other operation, makes these names.
+    """
 
     store: int
     prefixes: tuple[str, ...]
     name: Callable[[int], str]
+    own: bool
+    _root: str
+    _mask: Mask
+
+    def index(self, key: str) -> int | None:
+        """The number in a name; None when it is not of these."""
+        below = key.removeprefix(self._root)
+        for text in (below, below.rpartition("/")[2]):
+            numbers = self._mask.parse(text)
+            if numbers is not None and self.name(numbers[0]) == key:
+                return numbers[0]
+        return None
 
 
 def name_new(
@@ -243,7 +264,8 @@ def name_new(
     A path without a number gets one, after the run's id and the operation's number, so that no two runs and no two
     operations make the same name; a mask is taken as it is, and may replace what is there.
     """
-    if count_numbers(path) == 0:
+    own = count_numbers(path) == 0
+    if own:
         stem = ("dir-" if directory else "object-") if not path or path.endswith("/") else ""
         path = f"{path}{stem}{run_id}-{number}-{{:08d}}{'' if directory or not stem else '.dat'}"
     base, mask = new_names(path, directory=directory)
@@ -252,5 +274,10 @@ def name_new(
     if put is not None and put.key_prefix_shards:
         shards = Shards(put.key_prefix_shards)
         prefixes = tuple(place.key + prefix for prefix in shards.all())
-        return NewNames(place.store, prefixes, lambda index: f"{place.key}{shards.prefix(index)}{last(index)}")
-    return NewNames(place.store, (place.key + mask.plain[0],), lambda index: place.key + last(index))
+
+        def sharded(index: int) -> str:
+            return f"{place.key}{shards.prefix(index)}{last(index)}"
+
+        return NewNames(place.store, prefixes, sharded, own, place.key, mask)
+    plain = (place.key + mask.plain[0],)
+    return NewNames(place.store, plain, lambda index: place.key + last(index), own, place.key, mask)

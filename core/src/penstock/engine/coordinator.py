@@ -21,6 +21,7 @@ from penstock.report.outcome import Interval, PhaseOutcome, Timeline, join
 from penstock.stats.errors import ErrorTable
 from penstock.stats.system import CpuMeter
 from penstock.stats.tally import Tally
+from penstock.stats.verification import Verification
 
 __all__ = ["Coordinator", "Found"]
 
@@ -63,6 +64,14 @@ class Found:
             for name, tally in worker.endpoints.items():
                 endpoints.setdefault(name, Tally()).merge(tally)
         return endpoints
+
+    def verification(self) -> Verification | None:
+        """What all workers checked in the measured window; None if nothing was to be checked."""
+        known = [worker.verified.since(worker.first_verified) for worker in self.workers if worker.verified is not None]
+        counts = Verification()
+        for each in known:
+            counts.merge(each)
+        return counts if known else None
 
     @property
     def measured_seconds(self) -> float:

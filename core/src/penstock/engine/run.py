@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.clocks import wall_ns
+from penstock.engine import board
 from penstock.engine.conduct import (
     EXIT_ERRORS,
     EXIT_FAILED,
@@ -63,7 +64,10 @@ def execute(
         report = write_results(directory, outcome, config_text=loaded.text, plan=plan)
         return RunResult(outcome, directory, Path(report))
 
-    return carry_out(coordinator, LaunchSpec(), directory, write)
+    try:
+        return carry_out(coordinator, LaunchSpec(), directory, write)
+    finally:
+        board.remove(plans[0].run_id)
 
 
 def _op_log_path(config: Config, directory: Path) -> str | None:
@@ -96,9 +100,23 @@ def _outcome(loaded: Loaded, command_line: str, started: int, found: Found, log:
         phases=found.phases,
         environment=environment(_local_path(config)),
         op_log=log,
-        notes=found.notes,
+        notes=[*found.notes, *_doubts(found)],
         endpoints=found.endpoints(),
+        verification=found.verification(),
     )
+
+
+def _doubts(found: Found) -> list[str]:
+    """Where reads were wrong: what may be wrong with the expectation instead."""
+    counts, there = found.verification(), sum(phase.objects_found for phase in found.phases)
+    if counts is None or not counts.wrong or not there:
+        return []
+    text = (
+        f"{there:,} prepared objects were there before this run and were taken for its own; if a run of another seed "
+        "or configuration made them, or replaced some since, they don't hold what this one expects: prepare them anew "
+        "(prepare.force_overwrite: true)"
+    )
+    return [text]
 
 
 def _local_path(config: Config) -> str | None:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.clocks import Anchor
+from penstock.engine.board import Board
 from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, name_new
 from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.collector import Collector
+from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import Control
+from penstock.engine.knowing import Knowledge, PreparedContent, put_contents
 from penstock.engine.lanes import Lane
 from penstock.engine.objects import Pool
 from penstock.engine.pacing import poisson_arrivals, uniform_arrivals
@@ -22,14 +25,15 @@ from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
 from penstock.engine.sets import PreparedSet, prepared_sets
 from penstock.engine.steps import Created
+from penstock.engine.verifying import Verifier, Verifying
 from penstock.errors import RunError
 from penstock.launchers import Body
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.metering import Metered, OneRecorder
 from penstock.oplog import OpLogWriter
 from penstock.payload import Payload
-from penstock.plugins import default_host
 from penstock.records import Recorder
+from penstock.stats.verification import Verification
 from penstock.store import ObjectStore
 from penstock.workload.config import Config
 from penstock.workload.names import count_numbers
@@ -52,7 +56,9 @@ class Session:
         self._preparation: Preparation | None = None
         self._created: list[tuple[int, Created]] = []
         self._pools: dict[int, Pool] = {}
-        self._payloads: dict[str, Payload] = {}
+        self._contents = Contents(0)
+        self._verifier: Verifier | None = None
+        self._verifying: list[Verifying] = []
         self._new_directories: list[tuple[int, str]] = []
         self._standing: set[tuple[int, str]] = set()
         self._log: OpLogWriter | None = None
@@ -63,12 +69,14 @@ class Session:
         if self.plan.cpu is not None:
             _bind(self.plan.cpu)
         self.config = self.plan.load_config()
+        self._contents = Contents(self.config.seed)
         self._places = places = Places(self.config)
         self._sets = prepared_sets(self.config, places, self._payload)
         for item in self.config.workload:
             if not isinstance(item, Put | Mkdir):
                 places.locate(item.path)
         making = list(self._making())
+        self._verifier = self._plan_verifier()
         places.open(self.plan.lanes)
         self._preparation = self._plan_preparation()
         if not self.config.prepare.skip_verification:
@@ -95,6 +103,8 @@ class Session:
 
     def run(self, body: Body) -> Iterator[Body]:
         """Drive the lanes from ``start_ns`` (wall clock) on; yields snapshots, then ``done``."""
+        if self._verifier is not None and self._verifier.board is not None:
+            self._verifier.board.unlink()
         begin = int(body["start_ns"]) - Anchor.now().offset_ns
         warm = begin + round(self.config.warmup * 1e9)
         duration = self.config.duration
@@ -116,7 +126,8 @@ class Session:
         interval = round(self.config.live_interval * 1e9)
         try:
             for snapshot in collector.collect(warm, interval):
-                yield snapshot | {"start_s": (snapshot["start"] - warm) / 1e9, "end_s": (snapshot["end"] - warm) / 1e9}
+                times = {"start_s": (snapshot["start"] - warm) / 1e9, "end_s": (snapshot["end"] - warm) / 1e9}
+                yield snapshot | times | self._verified()
         except BaseException as error:
             control.broke(error)
             collector.give_up()
@@ -125,6 +136,24 @@ class Session:
         if control.fatal is not None:
             raise RunError(control.reason) from control.fatal
         yield {"done": True, "reason": control.reason, "log": log}
+
+    def _plan_verifier(self) -> Verifier | None:
+        if self.config.verify == "off":
+            return None
+        puts = put_contents(self.config, self._opened(), self._payload, self.plan.run_id)
+        prepared = [PreparedContent(each) for each in self._sets]
+        replaces = any(not put.own for put in puts)
+        board = Board(self.plan.run_id if self.plan.workers > 1 else None) if replaces else None
+        return Verifier(self.config.verify, Knowledge([*prepared, *puts]), board)
+
+    def _verified(self) -> dict[str, Any]:
+        """What was checked so far, where anything is."""
+        if self._verifier is None:
+            return {}
+        counts = Verification(self._verifier.mode)
+        for store in self._verifying:
+            counts.merge(store.counts)
+        return {"verification": counts.to_message()}
 
     def _plan_preparation(self) -> Preparation:
         prepare = self.config.prepare
@@ -180,7 +209,7 @@ class Session:
         plan, config = self.plan, self.config
         number = plan.first_lane + index
         meters = [
-            Metered(self._retrying(store, recorder), OneRecorder(recorder), endpoint)
+            Metered(self._checking(self._retrying(store, recorder), endpoint), OneRecorder(recorder), endpoint)
             for endpoint, store in enumerate(self._stores())
         ]
         builder = LaneBuilder(
@@ -214,6 +243,12 @@ class Session:
             return uniform_arrivals(begin, rate.ops_per_second, lane, lanes)
         return poisson_arrivals(begin, rate.ops_per_second, lane, lanes, self.config.seed)
 
+    def _checking(self, store: ObjectStore, number: int) -> ObjectStore:
+        if self._verifier is None:
+            return store
+        self._verifying.append(Verifying(store, self._verifier, number))
+        return self._verifying[-1]
+
     def _retrying(self, store: ObjectStore, recorder: Recorder | None) -> ObjectStore:
         retries = self.config.on_error.retries
         if retries is None:
@@ -236,10 +271,8 @@ class Session:
         on_error = self.config.on_error
         return on_error.max_total_errors if on_error.action == "stop" else None
 
-    def _payload(self, fill: str) -> Payload:
-        if fill not in self._payloads:
-            self._payloads[fill] = default_host().payload_type(fill).open(self.config.seed)
-        return self._payloads[fill]
+    def _payload(self, recipe: Recipe) -> Payload:
+        return self._contents.open(recipe)
 
     def _making(self) -> Iterator[tuple[int, str, bool]]:
         """Of everything that the run may make: its store, its name up to the first number, and whether other runs

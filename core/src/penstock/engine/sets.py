@@ -8,10 +8,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.engine.contents import Recipe, prepared_number, prepared_recipe
 from penstock.engine.objects import NamedObjects
 from penstock.engine.places import Places
 from penstock.payload import Payload
-from penstock.payloads.hashing import mix
 from penstock.payloads.zero import ZeroPayload
 from penstock.workload import hashing, sizes
 from penstock.workload.config import Config, DirectoryStructure
@@ -37,14 +37,15 @@ class PreparedSet:
         return [names.base + shard for shard in shards]
 
 
-def prepared_sets(config: Config, places: Places, payload: Callable[[str], Payload]) -> list[PreparedSet]:
-    """Every set of the configuration; directories before the files in them. ``payload`` gets the name of a fill."""
+def prepared_sets(config: Config, places: Places, payload: Callable[[Recipe], Payload]) -> list[PreparedSet]:
+    """Every set of the configuration; directories before the files in them. ``payload`` opens a recipe."""
     sets = []
     for position, spec in enumerate(config.prepare.ensure_objects):
         place = places.locate(spec.path)
         names = numbered(place.key, spec.name, spec.count, config.prepare.key_prefix_shards)
         objects = NamedObjects(names, _sizes(spec.size, config.seed, position))
-        sets.append(PreparedSet(place.store, objects, payload(spec.fill), _numbers(position)))
+        content = payload(prepared_recipe(spec, position))
+        sets.append(PreparedSet(place.store, objects, content, prepared_number(spec, position)))
     if config.prepare.directory_structure is not None:
         sets.extend(_tree_sets(config, config.prepare.directory_structure, places, payload))
     return sets
@@ -56,7 +57,7 @@ def count_prepared(config: Config) -> int:
 
 
 def _tree_sets(
-    config: Config, spec: DirectoryStructure, places: Places, payload: Callable[[str], Payload]
+    config: Config, spec: DirectoryStructure, places: Places, payload: Callable[[Recipe], Payload]
 ) -> list[PreparedSet]:
     place = places.locate(spec.path)
     tree = Tree.plan(
@@ -71,8 +72,8 @@ def _tree_sets(
     directories = NamedObjects(tree.directories, _no_bytes, suffix="/")
     files = NamedObjects(tree, _sizes(spec.size, config.seed, "tree"))
     return [
-        PreparedSet(place.store, directories, None, _numbers(-2)),
-        PreparedSet(place.store, files, payload(spec.fill), _numbers(-1)),
+        PreparedSet(place.store, directories, None, lambda index: index),
+        PreparedSet(place.store, files, payload(prepared_recipe(spec, -1)), prepared_number(spec, -1)),
     ]
 
 
@@ -83,7 +84,3 @@ def _sizes(spec: SizeSpec, seed: int, purpose: int | str) -> Callable[[NDArray[n
 
 def _no_bytes(indices: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.zeros(len(indices), dtype=np.int64)
-
-
-def _numbers(position: int) -> Callable[[int], int]:
-    return lambda index: mix(position, index)

@@ -14,6 +14,7 @@ from penstock.report.outcome import Interval, WorkerOutcome
 from penstock.stats.errors import ErrorTable
 from penstock.stats.system import CpuMeter, CpuUsage
 from penstock.stats.tally import Tally
+from penstock.stats.verification import Verification
 
 __all__ = ["ErrorWindow", "Watched", "merge_intervals"]
 
@@ -36,6 +37,8 @@ class Watched:
     failure: str = ""
     reason: str = ""
     log: Mapping[str, int] | None = None
+    verified: Verification | None = None
+    first_verified: Verification = attrs.field(factory=Verification)
     pending: dict[int, tuple[Tally, float, float, int]] = attrs.field(factory=dict)
     reached: int = -1
 
@@ -51,6 +54,8 @@ class Watched:
             self.endpoints.setdefault(name, Tally()).merge(tally)
         used = int(snapshot["cpu_ns"]) - self.cpu_ns if self.cpu_ns else 0
         self.cpu_ns = int(snapshot["cpu_ns"])
+        if "verification" in snapshot:
+            self.verified = Verification.from_message(snapshot["verification"])
         number = int(snapshot["number"])
         if number >= 0:
             self.reached = number
@@ -59,6 +64,7 @@ class Watched:
         else:
             # What was used before the measured window does not count.
             self.first_cpu_ns = self.cpu_ns
+            self.first_verified = self.verified or self.first_verified
         return tally
 
     def outcome(self) -> WorkerOutcome:

@@ -13,6 +13,7 @@ import attrs
 
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
+from penstock.stats.verification import Verification
 
 __all__ = [
     "STATUSES",
@@ -121,7 +122,7 @@ class Outcome:
     ``reason`` says why the status is not ``done``, ``verdict`` in one line whether the figures show the storage or the
     client. ``op_log`` holds its path and the counts accepted, written and dropped. ``endpoints`` are the totals of each
     endpoint by its name, scheme and authority; empty if that is not known. ``replay`` is None but for a replay,
-    ``planned`` where arrivals were not planned.
+    ``planned`` where arrivals were not planned, ``verification`` where reads were not to be checked.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Outcome:
     endpoints: Mapping[str, Tally] = attrs.Factory(dict)
     replay: Replayed | None = None
     planned: Planned | None = None
+    verification: Verification | None = None
 
     @property
     def lost_workers(self) -> Sequence[WorkerOutcome]:

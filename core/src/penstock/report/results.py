@@ -14,6 +14,7 @@ from penstock.errors import UsageError
 from penstock.report.outcome import STATUSES, Outcome, PhaseOutcome, Planned
 from penstock.report.summary import SCHEMA, parse_wall
 from penstock.report.tallies import NAME, read_tallies
+from penstock.report.verified import read_verification
 from penstock.stats.errors import ErrorTable
 
 __all__ = ["Result", "is_result", "read_result"]
@@ -137,6 +138,7 @@ def _outcome(directory: Path, summary: Mapping[str, Any]) -> Outcome:
         endpoints=tallies.endpoints,
         replay=tallies.replay,
         planned=None if summary.get("planned") is None else Planned(**summary["planned"]),
+        verification=read_verification(summary.get("verification")),
     )
 
 

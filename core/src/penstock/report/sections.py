@@ -10,6 +10,7 @@ from penstock.quantities import format_bytes, format_duration
 from penstock.report.outcome import Outcome
 from penstock.report.pieces import badge, bar, error_count, microseconds, number, section, table, tile
 from penstock.report.summary import format_wall
+from penstock.report.verified import describe_verification
 from penstock.report.words import many
 from penstock.stats.tally import ALL
 
@@ -52,7 +53,7 @@ def headline(outcome: Outcome, summary: Mapping[str, Any]) -> str:
         reason = f"<strong>{escape(word)}.</strong> {escape(outcome.reason)}".strip()
         banner = f"<p class='banner {kind}'>{reason}<br>{escape(meaning)}</p>"
     verdict = f"<p class='verdict'>{escape(outcome.verdict)}</p>" if outcome.verdict else ""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in (*describe_verification(outcome), *outcome.notes))
     return (
         f"<header><p class='brand'>penstock {kind_of_run} report</p><h1>{escape(outcome.name)} {badge(word, kind)}</h1>"
         f"<p class='where'>{_where(outcome)}</p>{banner}{verdict}{f'<ul class=notes>{notes}</ul>' if notes else ''}"

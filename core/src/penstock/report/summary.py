@@ -24,6 +24,9 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     op_log              its path and counts, null if there is none
     planned             null but in open loop: operations that were due in the window, and how many of them were
                         missed, never begun
+    verification        null if reads were not to be checked; else the mode, the reads and bytes that were, how many
+                        were stale, torn, corrupt or of the wrong_size, how many were not_checked because their
+                        content is not known (example_key is one), cpu_seconds of the check, and client_cpu_share
     replay              null but for a replay: log, speed (null: as fast as possible), recorded_seconds, counts,
                         settings, and recorded, by operation: the sums that the log has of the calls replayed
     environment         facts of host and software
@@ -47,6 +50,7 @@ from typing import Any, Final
 import attrs
 
 from penstock.report.outcome import Interval, Outcome, PhaseOutcome, Replayed, WorkerOutcome
+from penstock.report.verified import summarise_verification
 from penstock.stats.buckets import LABELS
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell, Tally
@@ -92,6 +96,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "client": _client(outcome),
         "op_log": None if outcome.op_log is None else dict(outcome.op_log),
         "planned": None if outcome.planned is None else attrs.asdict(outcome.planned),
+        "verification": summarise_verification(outcome),
         "replay": None if outcome.replay is None else _replay(outcome.replay),
         "environment": dict(outcome.environment),
         "notes": list(outcome.notes),

@@ -10,6 +10,7 @@ from penstock.quantities import format_bytes, format_count, format_duration, for
 from penstock.report.outcome import Outcome
 from penstock.report.sections import STATUS_WORDS
 from penstock.report.text import printable, round_rate
+from penstock.report.verified import describe_verification
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell
 
@@ -102,6 +103,7 @@ def _remarks(outcome: Outcome) -> list[str]:
         remarks.append(f"{printable(phase.name)}: {made} in {format_duration(phase.seconds)}{found}{failed}")
     if outcome.warmup_operations:
         remarks.append(f"warm-up: {outcome.warmup_operations:,} operations kept out")
+    remarks.extend(printable(line) for line in describe_verification(outcome))
     entries = outcome.errors.most_frequent()
     for entry in entries[:_MOST_ERRORS]:
         remarks.append(

@@ -15,10 +15,11 @@ import attrs
 from penstock.errors import PenstockError
 from penstock.globs import has_wildcard
 from penstock.opening import require_bucket
-from penstock.options import check_value, describe, nearest
+from penstock.options import check_value, describe
 from penstock.plugins import default_host
 from penstock.store import StoreType
 from penstock.urls import parse_object, parse_store
+from penstock.workload.content import check_content, check_verify
 from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
 from penstock.workload.selection import EachOnce, Sequential
@@ -51,6 +52,7 @@ def check(config: Config, reader: Reader) -> None:
         _check_reuse,
     ):
         one(config, reader)
+    check_verify(config.verify, reader)
 
 
 def _operations(config: Config) -> Iterator[tuple[str, Operation]]:
@@ -133,7 +135,7 @@ def _check_operations(config: Config, reader: Reader) -> None:
         if isinstance(operation, Copy):
             _check_copy(f"{path}.to", operation, config, reader)
         elif isinstance(operation, Put):
-            _check_fill(f"{path}.fill", operation.fill, reader)
+            check_content(path, operation, reader)
             _check_parts(f"{path}.multipart.concurrency", operation, config, reader)
         elif isinstance(operation, List):
             _check_list(path, operation, config, reader)
@@ -208,17 +210,11 @@ def _makes_directories(config: Config) -> bool:
     return any(isinstance(operation, Mkdir) and operation.weight for _, operation in _operations(config))
 
 
-def _check_fill(path: str, fill: str, reader: Reader) -> None:
-    names = default_host().names("penstock.payloads")
-    if fill not in names and path not in reader.failed:
-        reader.note(path, f"unknown fill {fill!r}, {nearest(fill, names)}")
-
-
 def _check_objects(config: Config, reader: Reader) -> None:
     seen: dict[tuple[str, str], str] = {}
     for path, objects in _objects(config):
         _check_prefix(f"{path}.path", objects.path, reader)
-        _check_fill(f"{path}.fill", objects.fill, reader)
+        check_content(path, objects, reader)
         _try(reader, f"{path}.name", partial(Mask.compile, objects.name, 1))
         names = (config.locate(objects.path).rstrip("/"), objects.name)
         if names in seen:
@@ -237,7 +233,7 @@ def _check_tree(config: Config, reader: Reader) -> None:
     if tree is None:
         return
     _check_prefix(f"{path}.path", tree.path, reader)
-    _check_fill(f"{path}.fill", tree.fill, reader)
+    check_content(path, tree, reader)
     _try(reader, path, partial(Tree.of, tree, ""))
 
 

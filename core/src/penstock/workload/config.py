@@ -165,7 +165,11 @@ class Config:
         "each lane chooses among its own, so that none needs to know of the others",
     )
     verify: str = key(
-        Word(("off",), later=("size", "checksum")), "off", help="what reads check; this version knows off only"
+        Word(("off", "size", "checksum", "content")),
+        "off",
+        help="what reads check against what was written, which is made again from the seed. size: how many bytes; "
+        "checksum: the CRC-32C of each 64 KiB; content: every byte. A read that is wrong is an error; one of an object "
+        "that the run knows nothing of is counted as not checked. Latencies include the check",
     )
     workload: tuple[Operation, ...] = key(
         ListOf(OPERATION, minimum=1, partial=True), help="the operations, each with its weight"

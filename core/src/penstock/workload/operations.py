@@ -19,13 +19,13 @@ from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
+from penstock.workload.content import across_key, compress_key, dedup_key, fill_key
 from penstock.workload.fields import Record, Variants, key
 from penstock.workload.selection import SELECTION, Selection
 from penstock.workload.shapes import Either, Flag, Optional, Quantity, Text, Word
 from penstock.workload.sizes import SIZE, SizeSpec
 
 __all__ = [
-    "FILL",
     "LATER",
     "OPERATION",
     "SHARDS",
@@ -46,8 +46,6 @@ __all__ = [
 LATER = "is not supported by this version"
 #: How many prefixes keys are spread over.
 SHARDS = Quantity("count", maximum=65536)
-#: What fills an object.
-FILL = Text("the name of a fill", ("random", "zero"))
 _GLOB = Text("a glob such as data/**/*.dat", ("prepared-*.dat", "data/**"))
 _NAME = Text("a prefix for new names, or a mask such as new/object-{:08d}.dat", ("new/", "new/object-{:08d}.dat"))
 _ALIASES = ("uri",)
@@ -125,7 +123,10 @@ class Put:
     op: ClassVar[str] = "put"
     path: str = key(_NAME, help="prefix of the new names, or a mask with a number in it", aliases=_ALIASES)
     size: SizeSpec = key(SIZE, help="bytes of each object, drawn anew for each")
-    fill: str = key(FILL, "random", help="what the bytes are")
+    fill: str = fill_key()
+    dedup_factor: float = dedup_key()
+    dedup_across_objects: bool = across_key()
+    compress_factor: float = compress_key()
     multipart: Multipart | None = key(
         Optional(Record(Multipart)), None, help="send in parts; none: one request for each object"
     )
@@ -217,7 +218,7 @@ class Rmdir:
 Operation: TypeAlias = Get | Put | List | Stat | Delete | Copy | Mkdir | Rmdir
 
 _HINTS = {
-    "verify": f"verify {LATER}",
+    "verify": "unknown key; verify stands at the top level",
     "object_size": "unknown key; write size",
     "size_spec": "unknown key; write size",
     "size_distribution": "unknown key; write size",
@@ -225,8 +226,6 @@ _HINTS = {
     "max_size": "unknown key; write size: {uniform: {min: …, max: …}}",
     "bucket": "unknown key; write the whole place as uri",
     "prefix": "unknown key; write the whole place as path or uri",
-    "dedup_factor": f"dedup_factor {LATER}",
-    "compress_factor": f"compress_factor {LATER}",
 }
 
 #: How an operation stands in a file.

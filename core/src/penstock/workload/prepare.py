@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import attrs
 
+from penstock.workload.content import across_key, compress_key, dedup_key, fill_key
 from penstock.workload.fields import Record, key
-from penstock.workload.operations import FILL, LATER, SHARDS
+from penstock.workload.operations import SHARDS
 from penstock.workload.shapes import Flag, ListOf, Optional, Quantity, Text, Word
 from penstock.workload.sizes import SIZE, Fixed, SizeSpec
 
@@ -15,7 +16,6 @@ __all__ = ["PREPARE", "DirectoryStructure", "EnsureObjects", "Prepare"]
 _COUNT = Quantity("count")
 _ONE_OR_MORE = Quantity("count", minimum=1)
 _SECONDS = Quantity("duration")
-_FILL = FILL
 _PLACE = Text("a prefix relative to target, or a URI", ("data/", "tree/"))
 
 
@@ -30,7 +30,10 @@ class EnsureObjects:
     path: str = key(_PLACE, "", help="the prefix they lie under; empty: target itself", aliases=("base_uri",))
     count: int = key(_ONE_OR_MORE, help="how many")
     size: SizeSpec = key(SIZE, Fixed(size=1 << 20), help="bytes of each object, drawn for each")
-    fill: str = key(_FILL, "random", help="what the bytes are")
+    fill: str = fill_key()
+    dedup_factor: float = dedup_key()
+    dedup_across_objects: bool = across_key()
+    compress_factor: float = compress_key()
     name: str = key(
         Text("a mask with one number, such as object-{:08d}.dat", ("prepared-{:08d}.dat",)),
         "prepared-{:08d}.dat",
@@ -63,7 +66,10 @@ class DirectoryStructure:
         help="mask of a file's name: its number in the whole tree, from 0",
     )
     size: SizeSpec = key(SIZE, Fixed(size=4096), help="bytes of each file, drawn for each")
-    fill: str = key(_FILL, "random", help="what the bytes are")
+    fill: str = fill_key()
+    dedup_factor: float = dedup_key()
+    dedup_across_objects: bool = across_key()
+    compress_factor: float = compress_key()
 
 
 @attrs.frozen
@@ -78,8 +84,6 @@ class Prepare:
                     "size_spec": "unknown key; write size",
                     "min_size": "unknown key; write size: {uniform: {min: …, max: …}}",
                     "max_size": "unknown key; write size: {uniform: {min: …, max: …}}",
-                    "dedup_factor": f"dedup_factor {LATER}",
-                    "compress_factor": f"compress_factor {LATER}",
                 },
             ),
             partial=True,

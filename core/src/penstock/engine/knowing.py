@@ -1,0 +1,136 @@
+"""What a run knows of the bytes in objects: those that it prepared, and those that its puts wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from penstock.engine.board import MOST_VERSIONS
+from penstock.engine.build import name_new, put_size
+from penstock.engine.contents import Recipe, put_number, put_recipe
+from penstock.engine.places import Places
+from penstock.engine.sets import PreparedSet
+from penstock.errors import UsageError
+from penstock.payload import Payload
+from penstock.payloads.comparing import Version
+from penstock.workload.config import Config
+from penstock.workload.operations import Put
+
+__all__ = ["Knowledge", "Known", "NamedContent", "PreparedContent", "PutContent", "put_contents"]
+
+#: Names whose answer is kept: an object is read again and again.
+_KEPT = 65_536
+
+
+@attrs.frozen
+class Known:
+    """A version of an object, its size in bytes, and its bit on the board: 0 was there before the run.
+
+    ``sure`` says that the object has no version of unknown content: it was prepared, or has a name that nobody else
+    gives.
+    """
+
+    version: Version
+    size: int
+    bit: int
+    sure: bool
+
+
+class NamedContent(Protocol):
+    """A family of objects whose content follows from their names."""
+
+    @property
+    def store(self) -> int:
+        """The number of their store."""
+
+    def find(self, key: str) -> Known | None:
+        """What an object of that key holds; None for a key that is not of this family."""
+
+
+@attrs.frozen
+class PreparedContent:
+    """The objects of a prepared set."""
+
+    prepared: PreparedSet
+
+    @property
+    def store(self) -> int:
+        return self.prepared.store
+
+    def find(self, key: str) -> Known | None:
+        prepared, names = self.prepared, self.prepared.objects.names
+        if prepared.payload is None or not key.startswith(names.base):
+            return None
+        index = names.index(key[len(names.base) :])
+        if index is None:
+            return None
+        version = Version(prepared.payload, prepared.number(index), "as prepared")
+        return Known(version, prepared.objects.size(index), 0, sure=True)
+
+
+@attrs.frozen
+class PutContent:
+    """What a put of the workload writes; ``index`` gives the running number in a name, None for other names.
+
+    ``bit`` is from 1 on. ``own`` says that no other run or operation makes objects of these names.
+    """
+
+    store: int
+    bit: int
+    own: bool
+    name: str
+    payload: Payload
+    index: Callable[[str], int | None]
+    number: Callable[[int], int]
+    size: Callable[[int], int]
+
+    def find(self, key: str) -> Known | None:
+        index = self.index(key)
+        if index is None:
+            return None
+        version = Version(self.payload, self.number(index), self.name)
+        return Known(version, self.size(index), self.bit, sure=self.own)
+
+
+class Knowledge:
+    """Finds what an object may hold. Any thread may ask."""
+
+    def __init__(self, families: Sequence[NamedContent]) -> None:
+        self._families = families
+        self._kept: dict[tuple[int, str], tuple[Known, ...]] = {}
+
+    def of(self, store: int, key: str) -> tuple[Known, ...]:
+        """Every version that the object can have, those of this run's puts last. Empty: its content is not known."""
+        found = self._kept.get((store, key))
+        if found is None:
+            families = (family for family in self._families if family.store == store)
+            found = tuple(known for family in families if (known := family.find(key)) is not None)
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[store, key] = found
+        return found
+
+
+def put_contents(config: Config, places: Places, payload: Callable[[Recipe], Payload], run_id: str) -> list[PutContent]:
+    """What each put of the workload writes; ``payload`` opens a recipe."""
+    puts = [(number, item) for number, item in enumerate(config.workload) if isinstance(item, Put)]
+    if len(puts) >= MOST_VERSIONS:
+        raise UsageError(f"verify: {len(puts)} puts are more than can be told apart; write at most {MOST_VERSIONS - 1}")
+    contents = []
+    for bit, (number, item) in enumerate(puts, start=1):
+        names = name_new(places, item.path, run_id, number, put=item)
+        contents.append(
+            PutContent(
+                store=names.store,
+                bit=bit,
+                own=names.own,
+                name=f"as put by workload[{number}]",
+                payload=payload(put_recipe(item, run_id, number)),
+                index=names.index,
+                number=put_number(item, run_id, number),
+                size=put_size(config, item, number),
+            )
+        )
+    return contents
