@@ -99,6 +99,7 @@ outcomes = st.builds(
     reason=texts,
     exit_code=st.integers(0, 255),
     verdict=texts,
+    limit=texts,
     totals=tallies(),
     warmup_operations=counts,
     intervals=st.lists(intervals, max_size=3),
@@ -120,7 +121,7 @@ def plain(outcome):
     return attrs.evolve(outcome, errors=None), entries
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(outcomes, texts, st.dictionaries(texts, json_values, max_size=3))
 def test_what_was_written_is_read_back(outcome, config_text, plan):
     with tempfile.TemporaryDirectory() as directory:

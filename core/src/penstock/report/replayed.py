@@ -119,7 +119,7 @@ def _against(name: str, recorded: Histogram, replayed: Histogram) -> Finding | N
     for percent, then, now in zip(
         (50, 99), recorded.percentiles((50, 99)), replayed.percentiles((50, 99)), strict=True
     ):
-        ratio = now / max(then, 1)
+        ratio = max(now, 1) / max(then, 1)
         slower = slower or ratio > _ALIKE
         word = (
             "about the same"

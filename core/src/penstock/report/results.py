@@ -81,7 +81,7 @@ def _read_summary(directory: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}; copy the result directory again") from error
     except UnicodeDecodeError as error:
@@ -126,6 +126,7 @@ def _outcome(directory: Path, summary: Mapping[str, Any]) -> Outcome:
         reason=summary["reason"],
         exit_code=summary["exit_code"],
         verdict=summary["verdict"],
+        limit=summary.get("limit", ""),
         totals=tallies.totals,
         warmup_operations=summary["warmup"]["operations"],
         intervals=tallies.intervals,

@@ -7,6 +7,8 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     name, target, command_line
     status              done, errors, degraded, interrupted or failed; with its reason and exit_code
     verdict             one line: do the figures show the storage or the client; "" if not known
+    limit               the verdict in one word: network, client, interpreter, generator, verification, disk, rate,
+                        storage, or none where the offered rate was kept; "" if not known
     started, ended      of the run with all its phases; RFC 3339, UTC
     window              what was measured: from, to, seconds; from and to are null if nothing was
     warmup              operations and errors that were kept out
@@ -75,6 +77,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "exit_code": outcome.exit_code,
         "verdict": outcome.verdict,
+        "limit": outcome.limit,
         "started": format_wall(outcome.started_ns),
         "ended": format_wall(outcome.ended_ns),
         "window": _window(outcome),
