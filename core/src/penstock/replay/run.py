@@ -1,0 +1,290 @@
+"""A whole replay: the parts, their workers, and what is left of it in a result directory."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from penstock.clocks import wall_ns
+from penstock.engine.conduct import EXIT_ERRORS, OP_LOG, RunResult, carry_out, join_log, status_of
+from penstock.engine.coordinator import Coordinator, Found
+from penstock.engine.course import Course
+from penstock.errors import UsageError, redact
+from penstock.launchers import LaunchSpec
+from penstock.opening import resolve_place
+from penstock.options import resolve as resolve_options
+from penstock.plugins import default_host
+from penstock.replay.part import Outlook, ReplayPart, look_ahead, make_parts
+from penstock.replay.planning import APPROXIMATIONS, LEFT_OUT
+from penstock.replay.rows import Extent, measure
+from penstock.replay.settings import Settings
+from penstock.replay.watching import ReplayObserver
+from penstock.report import results_directory, write_results
+from penstock.report.live import LiveView
+from penstock.report.outcome import Outcome, Replayed
+from penstock.stats.system import environment
+from penstock.urls import strip_scheme
+from penstock.workload.config import OnError
+
+__all__ = ["Prepared", "check", "execute_replay"]
+
+_WORKER: Final = "penstock.replay.worker"
+
+
+@attrs.frozen
+class Prepared:
+    """A replay that can be begun: the settings, what the log is, and what its head promises."""
+
+    settings: Settings
+    extent: Extent
+    outlook: Outlook
+
+    def shown(self) -> dict[str, Any]:
+        """The settings in full as what JSON can hold, without secrets."""
+        message = self.settings.to_message()
+        hidden = self.outlook.secrets
+        message["options"] = {name: "***" if name in hidden else value for name, value in message["options"].items()}
+        return message
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the schedule is at most, None when there is none, or it is not known beforehand."""
+        settings, extent = self.settings, self.extent
+        if settings.speed is None or settings.limit is not None or settings.operations:
+            return None
+        begin, end = extent.first_ns, extent.last_ns
+        if settings.begin is not None:
+            begin = max(begin, settings.begin.ns + (extent.first_ns if settings.begin.relative else 0))
+        if settings.end is not None:
+            end = min(end, settings.end.ns + (extent.first_ns if settings.end.relative else 0))
+        return max(end - begin, 0) / settings.speed / 1e9
+
+    @property
+    def operations(self) -> int | None:
+        """How many operations it has, None when that is not known beforehand."""
+        settings, counts = self.settings, self.extent.operations
+        if settings.begin is not None or settings.end is not None:
+            return None
+        rows = sum(count for name, count in counts.items() if not settings.operations or name in settings.operations)
+        return rows if settings.limit is None else min(rows, settings.limit)
+
+
+def check(settings: Settings) -> Prepared:
+    """Read the times of the whole log, and plan its head. Raises UsageError, OpLogError and their kin for what can't
+    be replayed, before anything is started.
+    """
+    extent = measure(settings.log, settings.window, skip_bad_rows=settings.skip_bad_rows)
+    if not extent.rows:
+        raise UsageError(f"{settings.log} holds no operation to replay")
+    outlook = look_ahead(settings, extent.first_ns)
+    if outlook.empty and not outlook.partial:
+        raise UsageError(
+            f"{settings.log}: none of its {extent.rows:,} operations is selected; check --ops, --from, --to and --limit"
+        )
+    return Prepared(settings, extent, outlook)
+
+
+def execute_replay(
+    prepared: Prepared,
+    *,
+    config_text: str,
+    command_line: str,
+    launcher: str = "local",
+    view: Callable[[Path], LiveView],
+) -> RunResult:
+    """Replay and write the results, also when it fails or is interrupted.
+
+    ``view`` gets the result directory once it exists; ``config_text`` is kept as it was given. Raises UsageError for
+    what can't be carried out before anything is started; after that failures are in the outcome.
+    """
+    settings = prepared.settings
+    kind = default_host().launcher_type(launcher)
+    run_id = secrets.token_hex(4)
+    parts = make_parts(settings, prepared.outlook, first_ns=prepared.extent.first_ns, run_id=run_id)
+    started = wall_ns()
+    name = f"replay-{os.path.basename(settings.log).partition('.')[0] or 'log'}"
+    directory = results_directory(settings.results_dir, name, started)
+    op_log = settings.op_log if isinstance(settings.op_log, str) else str(directory / OP_LOG)
+    if settings.op_log:
+        parts = [part.logging_to(op_log) for part in parts]
+    options = resolve_options(kind.options, scheme=kind.name).options
+    watching = view(directory)
+    observer = ReplayObserver(settings, watching)
+    coordinator = Coordinator(_course(prepared), parts, kind.open(options), watching, observer)
+
+    def write() -> RunResult:
+        found = coordinator.found
+        log = join_log(op_log, parts, found) if settings.op_log else None
+        found.notes.extend(_remarks(prepared, observer))
+        outcome = _outcome(prepared, name, command_line, started, found, observer, log)
+        report = write_results(directory, outcome, config_text=config_text, plan=_plan(prepared, parts))
+        return RunResult(outcome, directory, Path(report))
+
+    return carry_out(coordinator, LaunchSpec(worker=_WORKER), directory, write)
+
+
+def _course(prepared: Prepared) -> Course:
+    settings = prepared.settings
+    on_error = OnError(
+        max_total_errors=settings.max_errors, action="continue" if settings.max_errors is None else "stop"
+    )
+    return Course(
+        on_error=on_error,
+        live_interval=settings.live_interval,
+        duration=prepared.seconds,
+        total=prepared.operations,
+        prepares=settings.prepare or settings.cleanup,
+        cleanup=settings.cleanup,
+    )
+
+
+def _outcome(
+    prepared: Prepared,
+    name: str,
+    command_line: str,
+    started: int,
+    found: Found,
+    observer: ReplayObserver,
+    log: dict[str, Any] | None,
+) -> Outcome:
+    settings = prepared.settings
+    status, exit_code, reason = status_of(_course(prepared).on_error, found)
+    totals = found.totals
+    if status == "done" and totals.errors and not totals.count:
+        status, exit_code, reason = "errors", EXIT_ERRORS, f"each of the {totals.errors:,} operations failed"
+    return Outcome(
+        name=name,
+        version=version("penstock"),
+        command_line=redact(command_line),
+        target=settings.target or ("as recorded" if settings.in_place else "by rules"),
+        started_ns=started,
+        ended_ns=wall_ns(),
+        measured_from_ns=found.measured_from_ns,
+        measured_seconds=found.measured_seconds,
+        status=status,
+        reason=reason,
+        exit_code=exit_code,
+        totals=totals,
+        intervals=found.intervals(),
+        workers=[worker.outcome() for worker in found.workers],
+        errors=found.errors,
+        phases=found.phases,
+        environment=environment(_local_path(settings)),
+        op_log=log,
+        notes=found.notes,
+        endpoints=found.endpoints(),
+        replay=_replayed(prepared, found, observer),
+    )
+
+
+def _replayed(prepared: Prepared, found: Found, observer: ReplayObserver) -> Replayed:
+    settings, extent = prepared.settings, prepared.extent
+    left_out = sum(observer.left_out.values())
+    counts = {
+        "rows": extent.rows,
+        "bad_rows": max(extent.bad_rows, observer.bad_rows),
+        "selected": observer.chosen,
+        "replayed": observer.started,
+        "left_out": left_out,
+        "given_up": observer.given_up,
+        "failed_as_recorded": observer.outcomes["failed_as_recorded"],
+        "failed_anew": observer.outcomes["failed_anew"],
+        "succeeded_anew": observer.outcomes["succeeded_anew"],
+        "other_size": observer.outcomes["other_size"],
+        "flaps": observer.flaps.count,
+    }
+    facts = {
+        "target": settings.target,
+        "rules": len(settings.rules),
+        "seconds_planned": prepared.seconds,
+        "seconds_recorded": (extent.last_ns - extent.first_ns) / 1e9,
+        "lanes": observer.lanes,
+        "peak_in_flight": observer.peak,
+        "approximated": dict(observer.approximated),
+        "left_out": dict(observer.left_out),
+        "behind": [
+            {"from_s": begin / 1e9, "to_s": None if end is None else end / 1e9}
+            for begin, end in observer.flaps.stretches
+        ],
+        "backpressure": attrs.asdict(settings.backpressure),
+    }
+    return Replayed(
+        log=settings.log,
+        speed=settings.speed,
+        recorded=observer.recorded,
+        recorded_seconds=observer.recorded_seconds,
+        counts=counts,
+        settings=facts,
+    )
+
+
+def _remarks(prepared: Prepared, observer: ReplayObserver) -> list[str]:
+    """What is to be known of how faithful the replay was."""
+    extent = prepared.extent
+    remarks = []
+    if extent.cut_off:
+        remarks.append(f"{prepared.settings.log} is cut off; its {extent.rows:,} whole rows were used")
+    bad = max(extent.bad_rows, observer.bad_rows)
+    if bad:
+        remarks.append(f"{bad:,} malformed rows of the log were skipped")
+    remarks += [f"not replayed: {count:,} {LEFT_OUT[word]}" for word, count in sorted(observer.left_out.items())]
+    remarks += [
+        f"replayed otherwise: {count:,} {APPROXIMATIONS[word]}" for word, count in sorted(observer.approximated.items())
+    ]
+    if observer.outcomes["failed_anew"] and prepared.settings.speed is not None:
+        remarks.append(
+            "operations are due whether or not earlier ones have ended, so one that needs what another makes fails when "
+            "that takes longer than it did; a --speed below 1 leaves time, --as-fast-as-possible keeps threads in order"
+        )
+    texts = {
+        "other_size": "reads delivered another number of bytes than was recorded",
+        "failed_anew": "operations failed that had succeeded when they were recorded",
+        "failed_as_recorded": "operations failed, as they had when they were recorded",
+        "succeeded_anew": "operations succeeded that had failed when they were recorded",
+    }
+    remarks += [f"{observer.outcomes[word]:,} {text}" for word, text in texts.items() if observer.outcomes[word]]
+    if observer.prepared["smaller"]:
+        remarks.append(
+            f"prepare: {observer.prepared['smaller']:,} objects are there, but smaller than what is read of them"
+        )
+    if observer.prepared["sizeless"]:
+        remarks.append(f"prepare: {observer.prepared['sizeless']:,} objects were made empty, for the log tells no size")
+    if observer.given_up:
+        seconds = prepared.settings.backpressure.drain_timeout
+        remarks.append(f"{observer.given_up:,} operations had not ended after {seconds:g} s and were given up")
+    if observer.guessed:
+        remarks.append(
+            f"no plugin serves {', '.join(sorted(observer.guessed))}://; what follows it was taken for the bucket"
+        )
+    remarks += [f"a stand-in for sources of copies was left: {text}" for text in observer.left]
+    return remarks
+
+
+def _plan(prepared: Prepared, parts: list[ReplayPart]) -> dict[str, Any]:
+    split = [{"rank": part.rank, "cpu": part.cpu, "lanes": part.lanes} for part in parts]
+    return {
+        "schema": "penstock.replay-plan/1",
+        "run_id": parts[0].run_id,
+        "settings": prepared.shown(),
+        "log": attrs.asdict(prepared.extent) | {"operations": dict(prepared.extent.operations)},
+        "workers": split,
+    }
+
+
+def _local_path(settings: Settings) -> str | None:
+    """The target as a path of this host, where its backend has real directories."""
+    if settings.target is None:
+        return None
+    target = resolve_place(settings.target)
+    if not target.kind.capabilities.directories:
+        return None
+    path = os.path.abspath(strip_scheme(target.address.base) + target.address.key)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
