@@ -157,6 +157,17 @@ def test_a_profile_counts(home):
     assert make_settings(options, session).ca_bundle == "/etc/work.pem"
 
 
+def test_sessions_share_botocores_models_but_not_their_directories(home):
+    (home / "config").write_text(f"[profile other]\ndata_path = {home}\n")
+    one = make_session(S3Options(bucket="b"))._session.get_component("data_loader")
+    paths = list(one.search_paths)
+    assert all(make_session(S3Options(bucket="b"))._session.get_component("data_loader") is one for _ in range(3))
+    other = make_session(S3Options(bucket="b", profile="other"))._session.get_component("data_loader")
+    assert other is not one
+    assert str(home) in other.search_paths
+    assert one.search_paths == paths
+
+
 def test_configured_endpoints_can_be_ignored(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://ignored:9000")
     options = {"bucket": "my-bucket", "endpoint": "http://ignored:9000"}
