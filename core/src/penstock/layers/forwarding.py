@@ -11,7 +11,7 @@ from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Forwarding"]
+__all__ = ["Forwarding", "flat"]
 
 
 class Forwarding:
@@ -71,3 +71,12 @@ class Forwarding:
 
     def close(self) -> None:
         self._store.close()
+
+
+def flat(data: Buffer) -> memoryview:
+    """The bytes of a buffer in a row, without a copy where they lie so."""
+    view = memoryview(data)
+    # An empty array of wider items can't be cast.
+    if not view.nbytes:
+        return memoryview(b"")
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())

@@ -29,7 +29,7 @@ from penstock.errors import (
     StoreError,
     UnsupportedOperationError,
 )
-from penstock.layers.forwarding import Forwarding
+from penstock.layers.forwarding import Forwarding, flat
 from penstock.sinks import Into
 from penstock.store import ObjectInfo, ObjectStore, Sink
 
@@ -272,10 +272,9 @@ class _Held:
         self.handed = False
 
     def write(self, data: Buffer, /) -> None:
-        view = memoryview(data)
+        view = flat(data)
         if not view.nbytes:
             return
-        view = view.cast("B")
         room = self.reserve(view.nbytes)
         if self._loose:
             # Writing forgets the reservation, which may be too short.

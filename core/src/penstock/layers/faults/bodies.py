@@ -9,6 +9,7 @@ from penstock.buffers import aligned_buffer
 from penstock.errors import StoreError
 from penstock.layers.faults.plan import Corrupt, Torn, Truncate
 from penstock.layers.faults.rules import Hit
+from penstock.layers.forwarding import flat
 from penstock.store import Sink
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class EditedSink:
         self._seen = 0
 
     def write(self, data: Buffer, /) -> None:
-        view = memoryview(data)
-        view = view.cast("B") if view.nbytes else memoryview(b"")
+        view = flat(data)
         if self._body.edits():
             view = memoryview(bytearray(view))
         self._body.edit(view, self._start + self._seen)

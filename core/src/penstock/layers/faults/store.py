@@ -13,7 +13,7 @@ from penstock.layers.faults.bodies import Body, EditedSink
 from penstock.layers.faults.history import History, Version
 from penstock.layers.faults.plan import Fail, Faults, Lose, Stale, Torn, Truncate
 from penstock.layers.faults.rules import Hit, RuleCount, Rules, wait_until
-from penstock.layers.forwarding import Forwarding
+from penstock.layers.forwarding import Forwarding, flat
 from penstock.layers.timing import REAL, Timing
 from penstock.store import ObjectInfo, ObjectStore, ObjectWriter, Page, Sink
 
@@ -232,7 +232,7 @@ class Faulty(Forwarding):
         torn = _first(hits, Torn) is not None
         previous = self._history.now(key) if torn else None
         body = Body(hits, None if previous is None else previous.data)
-        changed = bytearray(memoryview(data).cast("B") if memoryview(data).nbytes else b"")
+        changed = bytearray(flat(data))
         body.edit(memoryview(changed), 0)
         return memoryview(changed)[: body.kept(len(changed), 0)]
 
@@ -253,10 +253,9 @@ class _FaultyWriter:
         hits = store._rules.meet("write", key)
         store._wait(hits)
         body = Body(hits, None)
-        view = memoryview(data)
-        nbytes = view.nbytes
+        nbytes = memoryview(data).nbytes
         if body.edits() and nbytes:
-            data = bytearray(view.cast("B"))
+            data = bytearray(flat(data))
             body.edit(memoryview(data), self._nbytes)
         self._writer.write(data)
         self._nbytes += nbytes
