@@ -7,6 +7,7 @@ else goes the way of the row reader, so that what comes out is the same, and a b
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -45,7 +46,7 @@ class ColumnParser:
         self.bad_rows = 0
         #: Whether a further header named other columns than the first one.
         self.changed = False
-        self._bad = bad
+        self.bad = bad
         self._clients = Names()
         self._endpoints = Names()
         self._operations = Operations()
@@ -85,7 +86,7 @@ class ColumnParser:
             if is_header(text.split("\t")):
                 return self._take_header(text.split("\t"), self.line + at + 1)
             self.bad_rows += 1
-            self._bad(self.line + at + 1, error)
+            self.bad(self.line + at + 1, error)
         return False
 
     def _take_header(self, fields: Sequence[str], line: int) -> bool:
@@ -145,6 +146,14 @@ class ColumnLog:
     def divisible(self) -> bool:
         """Whether :meth:`blocks` can be used."""
         return self._reader is None
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file were read, 0 if it does not say."""
+        try:
+            return os.path.getsize(self.name) if self._file.closed else self._file.tell()
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Close the file. Harmless when all was read."""

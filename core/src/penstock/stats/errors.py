@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -46,7 +46,11 @@ class ErrorTable:
             row = rows[place]
             key = buffer.names[begin + place]
             text = buffer.errors[int(row["error"]) - 1]
-            self._count(Op(row["op"]).name, _general(text, key), 1, key)
+            self.note(Op(row["op"]).name, text, key)
+
+    def note(self, operation: str, text: str, key: str) -> None:
+        """Count one failed call. ``key`` is what it dealt with, and may have the container or the path before it."""
+        self._count(operation, _general(text, key), 1, key)
 
     def merge(self, other: ErrorTable) -> None:
         """Add what ``other`` counts."""
@@ -86,6 +90,19 @@ class ErrorTable:
 
 
 def _general(text: str, key: str) -> str:
-    if len(key) >= 4:
-        text = text.replace(key, _KEY)
+    for name in _names(key):
+        if name in text:
+            text = text.replace(name, _KEY)
+            break
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _names(key: str) -> Iterator[str]:
+    """The key as messages may quote it: whole, without its first part, or without more parts if several are left."""
+    yielded = 0
+    while len(key) >= 4 and (yielded < 2 or "/" in key):
+        yield key
+        yielded += 1
+        _, slash, key = key.partition("/")
+        if not slash:
+            return

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HIGHEST", "LIMIT", "Histogram"]
+__all__ = ["HIGHEST", "LIMIT", "Histogram", "buckets_of"]
 
 #: One hour: what the layout promises to tell apart with three digits.
 HIGHEST: Final = 3_600_000_000_000
@@ -217,6 +217,24 @@ class Histogram:
         made.squares = made._estimated_squares()
         return made
 
+    @classmethod
+    def of(
+        cls, index: npt.ArrayLike, counts: npt.ArrayLike, *, total: int, squares: int, minimum: int, maximum: int
+    ) -> Histogram:
+        """That of values whose buckets (:func:`buckets_of`), ascending and each once, have these counts.
+
+        Their sum, sum of squares, minimum and maximum are taken as they are said.
+        """
+        made = cls()
+        made._index, narrow = np.asarray(index, dtype=np.uint16), np.asarray(counts, dtype=np.int64)
+        if len(narrow):
+            made._counts = narrow.astype(_narrowest(narrow))
+            made.count, made.total, made.squares = int(narrow.sum()), total, squares
+            made.minimum, made.maximum = minimum, maximum
+        else:
+            made._index = None
+        return made
+
     def _estimated_squares(self) -> int:
         """Squares that give the deviation of the buckets' middles around the exact mean."""
         index, counts = self.cells()
@@ -269,6 +287,12 @@ class Histogram:
 
     def __repr__(self) -> str:
         return f"<Histogram of {self.count} values, {self.minimum} to {self.maximum} ns>"
+
+
+def buckets_of(values: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+    """The number of each value's bucket, as :meth:`Histogram.record` counts it; below 2**16."""
+    array = np.clip(np.asarray(values, dtype=np.int64), 0, LIMIT - 1)
+    return _buckets(array, int(array.min()) if len(array) else 0).astype(np.uint32)
 
 
 def _sum_of_squares(values: _Ints, highest: int) -> int:

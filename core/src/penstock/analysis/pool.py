@@ -1,0 +1,179 @@
+"""Worker processes that understand and count blocks of a log's text, which this process unpacks and hands out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from penstock.analysis.accumulating import Accumulator, Limits
+from penstock.analysis.sharing import CAPACITY, Bad, Done, Failed, Share, Start, Work, make_memory
+from penstock.analysis.values import Selection
+from penstock.errors import OpLogError
+from penstock.oplog.cells import Room
+from penstock.oplog.columnar import ColumnLog, ColumnParser
+from penstock.oplog.source import Piece
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["NotDivisibleError", "Pool"]
+
+#: Blocks that each worker has, so that it need not wait.
+_AHEAD: Final = 3
+
+
+class NotDivisibleError(Exception):
+    """A log can't be understood in parts: its columns change within."""
+
+
+class _Worker:
+    def __init__(self, memory: int, start: Start) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - this program
+                [sys.executable, "-m", "penstock.analysis.worker", str(theirs.fileno()), str(memory)],
+                pass_fds=(theirs.fileno(), memory),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.channel = Connection(ours.detach())
+        self.busy = 0
+        self.channel.send(start)
+
+
+class Pool:
+    """Worker processes that understand and count blocks of text, which this process unpacks and hands out."""
+
+    def __init__(self, workers: int, selection: Selection, limits: Limits | None) -> None:
+        self.accumulator = Accumulator(selection, limits, exact=True)
+        self._places = workers * _AHEAD + 1
+        self._free = list(range(self._places))
+        self._memory = make_memory(self._places)
+        self._share = Share(self._memory, self._places)
+        self._room = Room()
+        self._workers: list[_Worker] = []
+        self._start = Start(self._places, selection, limits)
+        self._count = workers
+        self._done: dict[int, Done] = {}
+        self._bad: dict[int, Bad] = {}
+        self._sent = 0
+
+    def __enter__(self) -> Self:
+        """Start the workers."""
+        try:
+            for _ in range(self._count):
+                self._workers.append(_Worker(self._memory, self._start))
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.channel.close()
+            worker.process.kill()
+            worker.process.wait()
+        self._workers = []
+        os.close(self._memory)
+
+    def read(self, log: ColumnLog, number: int, *, skip_bad_rows: bool, progress: Callable[[int], None]) -> int:
+        """Have a log read; returns how many of its rows were bad. Raises OpLogError, and NotDivisibleError."""
+        self._done, self._bad, self._sent, before = {}, {}, 0, 0
+        for block in log.blocks():
+            if self._bad:
+                break
+            self._hand_out(log, number, block, skip_bad_rows)
+            progress(log.position - before)
+            before = log.position
+        while any(worker.busy for worker in self._workers):
+            self._hear()
+        if self._bad:
+            # Blocks go out in their order, so those before the first one with a bad row are done.
+            first = min(self._bad)
+            bad = self._bad[first]
+            raise OpLogError(f"{log.name}:{self._lines_before(log, first) + bad.line}: {bad.text}")
+        bad_rows = sum(done.bad_rows for done in self._done.values())
+        parser = ColumnParser(log.name, log.columns, bad=log.raise_bad, line=self._lines_before(log, self._sent))
+        columns = log.last(parser)
+        if columns is not None:
+            self.accumulator.add(number, columns)
+        return bad_rows + parser.bad_rows
+
+    def finish(self) -> None:
+        """Take from the workers what they counted."""
+        for worker in self._workers:
+            self._send(worker, None)
+        for worker in self._workers:
+            self.accumulator.merge(self._receive(worker))
+
+    def _hand_out(self, log: ColumnLog, number: int, block: Sequence[Piece], skip_bad_rows: bool) -> None:
+        size = sum(map(len, block))
+        if size > CAPACITY:
+            self._count_here(log, number, block)
+            return
+        while not self._free:
+            self._hear()
+        worker = min(self._workers, key=lambda one: one.busy)
+        place = self._free.pop()
+        self._share.put(place, block)
+        self._send(worker, Work(self._sent, place, size, number, log.columns, skip_bad_rows))
+        worker.busy += 1
+        self._sent += 1
+
+    def _count_here(self, log: ColumnLog, number: int, block: Sequence[Piece]) -> None:
+        """A block with a very long line does not fit into the places."""
+        while any(worker.busy for worker in self._workers):
+            self._hear()
+        line = self._lines_before(log, self._sent)
+        parser = ColumnParser(log.name, log.columns, bad=log.raise_bad, line=line)
+        for columns in parser.parse(self._room.hold(block)):
+            self.accumulator.add(number, columns)
+        if parser.changed:
+            raise NotDivisibleError
+        self._done[self._sent] = Done(self._sent, 0, parser.line - line, parser.bad_rows)
+        self._sent += 1
+
+    def _hear(self) -> None:
+        """Wait for workers to have done something."""
+        channels = {worker.channel: worker for worker in self._workers if worker.busy}
+        for channel in cast("list[Connection]", wait(list(channels))):
+            worker = channels[channel]
+            done = self._receive(worker)
+            worker.busy -= 1
+            if isinstance(done, Failed):
+                raise NotDivisibleError
+            self._done[done.number] = done
+            if done.bad is not None:
+                self._bad[done.number] = done.bad
+            self._free.append(done.place)
+
+    def _lines_before(self, log: ColumnLog, number: int) -> int:
+        return log.header_line + sum(self._done[before].lines for before in range(number))
+
+    def _send(self, worker: _Worker, message: Work | None) -> None:
+        try:
+            worker.channel.send(message)
+        except OSError:
+            raise self._lost(worker) from None
+
+    def _receive(self, worker: _Worker) -> Any:
+        try:
+            return worker.channel.recv()
+        except (EOFError, OSError):
+            raise self._lost(worker) from None
+
+    def _lost(self, worker: _Worker) -> OpLogError:
+        code = worker.process.wait()
+        return OpLogError(f"a process that helped to read the logs ended with code {code}; try fewer workers, or none")
