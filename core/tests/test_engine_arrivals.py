@@ -74,10 +74,12 @@ def test_a_poisson_ramp_follows_its_rate():
     assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected))
 
 
-def test_the_seed_decides():
+def test_the_seed_decides_and_the_number_of_workers_does_not():
     again = [every([Phase(5.0, 90.0, 90.0)], poisson=True, seed=seed) for seed in (1, 1, 2)]
     assert np.array_equal(again[0], again[1])
     assert not np.array_equal(again[0][:50], again[2][:50])
+    long = Phase(60.0, 90.0, 90.0)
+    assert np.array_equal(every([long], poisson=True), every([long], poisson=True, workers=7)[: 60 * 200])
 
 
 def test_a_rate_without_end_goes_on():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from penstock.engine.build import lane_weights
 from penstock.engine.control import Control
 from penstock.engine.lanes import Exhausted, Idle, Lane
-from penstock.engine.pacing import poisson_arrivals, uniform_arrivals
 from penstock.engine.plan import WorkerPlan, make_plans, part_path, share
 from penstock.errors import ObjectNotFoundError, UsageError
 from penstock.records import BufferPool, Recorder
@@ -120,29 +118,3 @@ workload: [{op: stat, path: a, weight: 1, concurrency: 2}, {op: stat, path: b, w
     shares = [[weight / sum(row) for weight in row] for row in weights]
     assert sum(share[0] for share in shares) == pytest.approx(8 / 4)
     assert [share[0] for share in shares[2:]] == [0] * 6
-
-
-@pytest.mark.parametrize("lanes", [1, 3, 8])
-def test_uniform_arrivals_together_are_evenly_spaced(lanes):
-    streams = [uniform_arrivals(1000, 50.0, number, lanes) for number in range(lanes)]
-    times = sorted(next(stream) for stream in streams for _ in range(2000))
-    # Every lane has its share, so all before the earliest end are there.
-    assert times[:6000:1][:2000] == [1000 + round(k * 1e9 / 50) for k in range(2000)]
-
-
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_poisson_arrivals_together_have_the_rate_and_the_spread(lanes):
-    streams = [poisson_arrivals(0, 1000.0, number, lanes, seed=5) for number in range(lanes)]
-    times = sorted(time for stream in streams for time in _until(stream, 60 * 10**9))
-    assert len(times) == pytest.approx(60_000, rel=0.02)
-    per_second = Counter(time // 10**9 for time in times)
-    mean = len(times) / 60
-    variance = sum((per_second[second] - mean) ** 2 for second in range(60)) / 60
-    assert 0.5 < variance / mean < 1.7  # 1 for a Poisson process, 0 for even spacing
-
-
-def _until(stream, end):
-    for time in stream:
-        if time >= end:
-            return
-        yield time

@@ -138,7 +138,8 @@ class _Sweep:
         except PenstockError as error:
             self.runner.say(f"  {error}")
             return -math.inf
-        offered = None if config.rate is None else config.rate.ops_per_second
+        planned = result.outcome.planned
+        offered = None if planned is None else planned.operations / result.outcome.measured_seconds
         trial = make_trial(result.outcome, result.directory, settings=settings, offered=offered)
         judged = judge(result.outcome, trial, self.goals)
         self.judged.append(judged)

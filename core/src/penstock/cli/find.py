@@ -83,7 +83,7 @@ def find(
     """Search the highest rate of arrivals at which WORKLOAD.yaml meets every goal.
 
     Latencies are those a user sees: from when an operation was due, whether or not earlier ones have ended. A rate
-    counts when all goals are met and 98 % of what was offered is done in time, in two trials. Give the workload
+    counts when all goals are met and 98 % of what was due was begun in time, in two trials. Give the workload
     enough concurrency that the storage, and not the number of operations in flight, is the limit.
 
     Exit status: 0 found, 1 no rate met the goals, 2 the configuration can't be used, 130 interrupted.

@@ -2,8 +2,8 @@
 
 The rate over time is a row of phases, each with a rate at its beginning and one at its end. Arrivals are made in the
 time of a process of rate 1 and carried over to real time through the inverse of the sum of the rate, so that ramps
-are exact and the count does not depend on how they are shared out. Workers share a run's arrivals without speaking
-to each other: of uniform ones each takes every n-th; a Poisson process is the sum of independent ones.
+are exact. Workers share a run's arrivals without speaking to each other: each of n takes every n-th, so that the
+arrivals of the whole are the same however many workers there are.
 
 The lanes of a worker take from one queue, for an operation must wait only when all lanes are busy, never behind
 another in the lane that chance gave it.
@@ -20,7 +20,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Arrivals", "Phase", "offered"]
+from penstock.workload.rates import Rate
+
+__all__ = ["Arrivals", "Phase", "offered", "rate_phases"]
 
 _BATCH = 2048
 
@@ -53,6 +55,17 @@ def offered(phases: Sequence[Phase], seconds: float) -> float:
         count += phase.total
         seconds -= phase.seconds
     return count
+
+
+def rate_phases(rate: Rate, warmup: float) -> list[Phase]:
+    """The phases of a run: during the warm-up the rate that the first begins with, at the end that of the last."""
+    planned = [
+        Phase(float("inf") if phase.seconds is None else phase.seconds, phase.ramp.begin, phase.ramp.end)
+        for phase in rate.planned()
+    ]
+    first, last = planned[0].begin, planned[-1].end
+    before = [Phase(warmup, first, first)] if warmup else []
+    return [*before, *planned, Phase(float("inf"), last, last)]
 
 
 class Arrivals:
@@ -126,12 +139,13 @@ def _uniform_steps(rank: int, workers: int) -> Iterator[npt.NDArray[np.float64]]
 
 
 def _poisson_steps(rank: int, workers: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    generator = np.random.Generator(np.random.SFC64([seed & (1 << 64) - 1, rank, 0xA221]))
+    # Every worker draws all of them, so that they are the same ones however many workers there are.
+    generator = np.random.Generator(np.random.SFC64([seed & (1 << 64) - 1, 0xA221]))
     reached = 0.0
     while True:
-        steps = reached + np.cumsum(generator.exponential(workers, _BATCH))
+        steps = reached + np.cumsum(generator.exponential(size=-(-_BATCH // workers) * workers))
         reached = float(steps[-1])
-        yield steps
+        yield steps[rank::workers]
 
 
 def _inverse(phase: Phase, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -6,7 +6,10 @@ import threading
 
 from penstock.clocks import monotonic_ns
 
-__all__ = ["Control"]
+__all__ = ["ENDLESS", "Control"]
+
+#: A deadline that never comes.
+ENDLESS = (1 << 63) - 1
 
 
 class Control:
@@ -22,7 +25,7 @@ class Control:
     ) -> None:
         self.begin = begin
         self.warm = warm
-        self.deadline = deadline if deadline is not None else (1 << 63) - 1
+        self.deadline = deadline if deadline is not None else ENDLESS
         self.stopping = False
         self.reason = ""
         self.fatal: BaseException | None = None

@@ -19,6 +19,7 @@ from penstock.launchers import Launcher, LaunchSpec
 from penstock.report.live import LiveView
 from penstock.report.outcome import Interval, PhaseOutcome, Timeline, join
 from penstock.stats.errors import ErrorTable
+from penstock.stats.machine import DeviceUse, MachineMeter
 from penstock.stats.system import CpuMeter
 from penstock.stats.tally import Tally
 from penstock.stats.verification import Verification
@@ -49,6 +50,8 @@ class Found:
     interrupted: bool = False
     failure: str = ""
     stopped: str = ""
+    disks: Mapping[str, DeviceUse] = attrs.field(factory=dict)
+    links: Mapping[str, DeviceUse] = attrs.field(factory=dict)
 
     def intervals(self) -> list[Interval]:
         """The time series. What came after the last full interval, while calls ended, belongs to that one."""
@@ -97,6 +100,7 @@ class Coordinator:
         self._view = view
         self._meter = CpuMeter(monotonic_ns())
         self._measuring = False
+        self._machine: MachineMeter | None = None
         self._draining = ""
         rate = course.on_error.error_rate
         self._window = None if rate is None else ErrorWindow(rate.window)
@@ -186,6 +190,9 @@ class Coordinator:
                     following.start_soon(self._follow, worker, start_ns)
             tasks.cancel_scope.cancel()
         await self._emit()
+        if self._machine is not None:
+            now = monotonic_ns()
+            found.disks, found.links = self._machine.disks(now), self._machine.links(now)
         for worker in found.workers:
             found.failure = found.failure or worker.failure
             found.stopped = found.stopped or worker.reason
@@ -199,6 +206,8 @@ class Coordinator:
                 reason = self._observer.saw(worker, item) if self._observer is not None else ""
                 if "done" in item:
                     worker.reason, worker.log = str(item["reason"]), item["log"]
+                    worker.missed = int(item.get("missed", 0))
+                    worker.generating_ns = int(item.get("generating_ns", 0))
                     continue
                 self.found.totals.merge(worker.take(item))
                 await self._emit()
@@ -220,6 +229,9 @@ class Coordinator:
                 self._view.phase("run", self._course.total, self._course.duration)
             if not self._measuring or interval.seconds > self._course.live_interval / 2:
                 self._view.interval(interval, self.found.totals)
+            if not self._measuring:
+                # From the first interval's end on, which is close enough: the meter counts from when it is made.
+                self._machine = MachineMeter(monotonic_ns())
             self._measuring = True
             self._judge(interval)
             self.found.timeline.add(interval)

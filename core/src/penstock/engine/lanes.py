@@ -13,7 +13,8 @@ import attrs
 import numpy as np
 
 from penstock.clocks import monotonic_ns
-from penstock.engine.control import Control
+from penstock.engine.arrivals import Arrivals
+from penstock.engine.control import ENDLESS, Control
 from penstock.errors import StoreError
 from penstock.metering import Metered
 from penstock.records import WARMUP, Recorder
@@ -45,7 +46,8 @@ class Step(Protocol):
 
 @attrs.define
 class Lane:
-    """See the module. ``weights`` belong to ``steps``; ``arrivals`` is None for as fast as possible."""
+    """See the module. ``weights`` belong to ``steps``; ``arrivals`` is None for as fast as possible. ``missed`` are
+    operations that it was too late to begin in the measured window."""
 
     number: int
     steps: Sequence[Step]
@@ -54,9 +56,11 @@ class Lane:
     control: Control
     recorder: Recorder
     meters: Sequence[Metered]
-    arrivals: Iterator[int] | None = None
+    arrivals: Arrivals | None = None
     operations: int = 0
+    missed: int = 0
     _idle: int = 0
+    _due: int | None = None
 
     def run(self) -> None:
         """Work until the window closes, the budget is used up, or nothing is left to do."""
@@ -79,7 +83,10 @@ class Lane:
         while not control.stopping:
             if self.arrivals is not None and not self._await_turn(until):
                 return
-            if monotonic_ns() >= until or (counted and not control.take()):
+            if monotonic_ns() >= until:
+                self.missed += counted and self.arrivals is not None
+                return
+            if counted and not control.take():
                 return
             try:
                 while (number := next(order, None)) is not None and not self._run_step(number):
@@ -125,9 +132,14 @@ class Lane:
 
     def _await_turn(self, until: int) -> bool:
         assert self.arrivals is not None
-        due = next(self.arrivals)
-        if due >= until:
+        due = self.arrivals.take() if self._due is None else self._due
+        if due is None or due >= until:
+            # The window ends when it was to end, also where nothing is due any more; what is due later waits.
+            self._due = due
+            if until != ENDLESS:
+                self.control.wait_until(until)
             return False
+        self._due = None
         self.control.wait_until(due)
         for meter in self.meters:
             meter.due = due

@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.clocks import wall_ns
 from penstock.engine import board
+from penstock.engine.arrivals import offered, rate_phases
 from penstock.engine.conduct import (
     EXIT_ERRORS,
     EXIT_FAILED,
@@ -23,6 +24,7 @@ from penstock.engine.conduct import (
 )
 from penstock.engine.coordinator import Coordinator, Found
 from penstock.engine.course import course_of
+from penstock.engine.judging import judge_limit
 from penstock.engine.places import resolve
 from penstock.engine.plan import describe, make_plans
 from penstock.launchers import LaunchSpec
@@ -30,7 +32,7 @@ from penstock.options import resolve as resolve_options
 from penstock.plugins import default_host
 from penstock.report import results_directory, write_results
 from penstock.report.live import LiveView
-from penstock.report.outcome import Outcome
+from penstock.report.outcome import Outcome, Planned
 from penstock.stats.system import environment
 from penstock.urls import strip_scheme
 from penstock.workload.config import Config, Loaded
@@ -80,6 +82,8 @@ def _outcome(loaded: Loaded, command_line: str, started: int, found: Found, log:
     config = loaded.config
     status, exit_code, reason = status_of(config.on_error, found)
     target = config.target or config.workload[0].path
+    planned, path = _planned(config, found), _local_path(config)
+    limit = judge_limit(found, lanes=config.concurrency, planned=planned, path=path)
     return Outcome(
         name=loaded.name,
         version=version("penstock"),
@@ -98,12 +102,24 @@ def _outcome(loaded: Loaded, command_line: str, started: int, found: Found, log:
         workers=[worker.outcome() for worker in found.workers],
         errors=found.errors,
         phases=found.phases,
-        environment=environment(_local_path(config)),
+        environment=environment(path),
         op_log=log,
         notes=[*found.notes, *_doubts(found)],
         endpoints=found.endpoints(),
         verification=found.verification(),
+        planned=planned,
+        verdict=limit.text if limit is not None else "",
+        limit=limit.kind if limit is not None else "",
     )
+
+
+def _planned(config: Config, found: Found) -> Planned | None:
+    if config.rate is None or found.measured_seconds <= 0:
+        return None
+    seconds = config.warmup + found.measured_seconds
+    phases = rate_phases(config.rate, config.warmup)
+    due = offered(phases, seconds) - offered(phases, config.warmup)
+    return Planned(operations=due, missed=sum(worker.missed for worker in found.workers))
 
 
 def _doubts(found: Found) -> list[str]:

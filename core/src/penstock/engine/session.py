@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penstock.clocks import Anchor
+from penstock.engine.arrivals import Arrivals, rate_phases
 from penstock.engine.board import Board
 from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, name_new
 from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.collector import Collector
 from penstock.engine.contents import Contents, Recipe
-from penstock.engine.control import Control
+from penstock.engine.control import ENDLESS, Control
 from penstock.engine.knowing import Knowledge, PreparedContent, put_contents
 from penstock.engine.lanes import Lane
 from penstock.engine.objects import Pool
-from penstock.engine.pacing import poisson_arrivals, uniform_arrivals
 from penstock.engine.places import Places
 from penstock.engine.plan import WorkerPlan, share
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
 from penstock.engine.sets import PreparedSet, prepared_sets
 from penstock.engine.steps import Created
+from penstock.engine.threads import bind
 from penstock.engine.verifying import Verifier, Verifying
 from penstock.errors import RunError
 from penstock.launchers import Body
@@ -67,7 +66,7 @@ class Session:
         """Open every store of the plan, and the log."""
         self.plan = WorkerPlan.from_message(body)
         if self.plan.cpu is not None:
-            _bind(self.plan.cpu)
+            bind(self.plan.cpu)
         self.config = self.plan.load_config()
         self._contents = Contents(self.config.seed)
         self._places = places = Places(self.config)
@@ -119,7 +118,8 @@ class Session:
         if self._stopping:
             control.stop("interrupted")
         collector = Collector(self.plan.first_lane, self.plan.lanes, self._log, endpoints=self._opened().endpoints())
-        lanes = [self._lane(control, index, recorder) for index, recorder in enumerate(collector.recorders)]
+        arrivals = self._arrivals(begin)
+        lanes = [self._lane(control, index, recorder, arrivals) for index, recorder in enumerate(collector.recorders)]
         threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
         for thread in threads:
             thread.start()
@@ -135,7 +135,7 @@ class Session:
         log = self._close_log()
         if control.fatal is not None:
             raise RunError(control.reason) from control.fatal
-        yield {"done": True, "reason": control.reason, "log": log}
+        yield {"done": True, "reason": control.reason, "log": log, "missed": _missed(control, arrivals, lanes)}
 
     def _plan_verifier(self) -> Verifier | None:
         if self.config.verify == "off":
@@ -205,7 +205,7 @@ class Session:
         if directories:
             yield from (key for number, key in self._new_directories if number == store)
 
-    def _lane(self, control: Control, index: int, recorder: Recorder) -> Lane:
+    def _lane(self, control: Control, index: int, recorder: Recorder, arrivals: Arrivals | None) -> Lane:
         plan, config = self.plan, self.config
         number = plan.first_lane + index
         meters = [
@@ -232,16 +232,21 @@ class Session:
             control=control,
             recorder=recorder,
             meters=meters,
-            arrivals=self._arrivals(control.begin, number),
+            arrivals=arrivals,
         )
 
-    def _arrivals(self, begin: int, lane: int) -> Iterator[int] | None:
-        rate, lanes = self.config.rate, self.plan.total_lanes
-        if rate is None:
+    def _arrivals(self, begin: int) -> Arrivals | None:
+        config, plan = self.config, self.plan
+        if config.rate is None:
             return None
-        if rate.arrivals == "uniform":
-            return uniform_arrivals(begin, rate.ops_per_second, lane, lanes)
-        return poisson_arrivals(begin, rate.ops_per_second, lane, lanes, self.config.seed)
+        return Arrivals(
+            rate_phases(config.rate, config.warmup),
+            begin,
+            poisson=config.rate.arrivals == "poisson",
+            rank=plan.rank,
+            workers=plan.workers,
+            seed=config.seed,
+        )
 
     def _checking(self, store: ObjectStore, number: int) -> ObjectStore:
         if self._verifier is None:
@@ -314,12 +319,11 @@ class Session:
         return self._opened().stores
 
 
-def _bind(cpu: int) -> None:
-    """Keep every thread of this process, and those that they start, on one of the usable processors."""
-    usable = sorted(os.sched_getaffinity(0))
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(thread), {usable[cpu % len(usable)]})
+def _missed(control: Control, arrivals: Arrivals | None, lanes: Sequence[Lane]) -> int:
+    """How many operations were due in the window and never begun. None was, if lanes stopped for another reason."""
+    if arrivals is None or control.stopping or control.deadline == ENDLESS or not control.take():
+        return 0
+    return sum(lane.missed for lane in lanes) + arrivals.missed(control.deadline)
 
 
 def _drive(lane: Lane, collector: Collector) -> None:

@@ -36,6 +36,8 @@ class Watched:
     lost: str | None = None
     failure: str = ""
     reason: str = ""
+    missed: int = 0
+    generating_ns: int = 0
     log: Mapping[str, int] | None = None
     verified: Verification | None = None
     first_verified: Verification = attrs.field(factory=Verification)

@@ -120,7 +120,8 @@ class Outcome:
     ``started_ns`` and ``ended_ns`` bound the run with all its phases; ``measured_from_ns`` is when the measured window
     began and ``measured_seconds`` how long it was, by which every rate is divided; 0: nothing was measured.
     ``reason`` says why the status is not ``done``, ``verdict`` in one line whether the figures show the storage or the
-    client, and ``limit`` in one word, of :data:`penstock.stats.limits.KINDS`; both are empty where it is not known. ``op_log`` holds its path and the counts accepted, written and dropped. ``endpoints`` are the totals of each
+    client, and ``limit`` in one word, of :data:`penstock.stats.limits.KINDS`; both are empty where it is not known.
+    ``op_log`` holds its path and the counts accepted, written and dropped. ``endpoints`` are the totals of each
     endpoint by its name, scheme and authority; empty if that is not known. ``replay`` is None but for a replay,
     ``planned`` where arrivals were not planned, ``verification`` where reads were not to be checked.
     """

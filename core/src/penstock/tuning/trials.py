@@ -14,7 +14,7 @@ from penstock.tuning.goals import Goal, latency
 
 __all__ = ["Judged", "Trial", "judge", "make_trial"]
 
-#: A rate counts as kept when at least this share of what was offered was done in the time.
+#: A rate counts as kept when at least this share of what was due in the window was begun in it.
 KEPT = 0.98
 
 
@@ -94,12 +94,11 @@ def make_trial(outcome: Outcome, directory: Path, *, settings: dict[str, Any], o
 
 
 def judge(outcome: Outcome, trial: Trial, goals: Sequence[Goal]) -> Judged:
-    """Hold a run against its goals, and its rate against what was offered."""
+    """Hold a run against its goals, and what it began against what was due."""
     why = [f"{goal.show(outcome.totals)}, not {goal.text}" for goal in goals if not goal.is_met(outcome.totals)]
-    if trial.offered is not None and trial.achieved + trial.errors / (outcome.measured_seconds or 1) < (
-        KEPT * trial.offered
-    ):
-        why.append(f"{trial.achieved:,.0f} of {trial.offered:,.0f} operations per second were done in time")
+    planned = outcome.planned
+    if planned is not None and planned.missed > (1 - KEPT) * planned.operations:
+        why.append(f"{planned.missed:,} of {planned.operations:,.0f} planned operations were never begun")
     if outcome.status not in ("done", "errors") or (outcome.status == "errors" and not goals):
         why.append(f"the run {outcome.status}: {outcome.reason}")
     return Judged(trial, why)
