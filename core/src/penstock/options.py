@@ -44,6 +44,7 @@ class OptionField:
     env: tuple[str, ...]
     query: bool
     help: str
+    secret: bool = False
 
 
 @attrs.frozen(slots=True)
@@ -122,6 +123,7 @@ def describe(cls: type[Any]) -> tuple[OptionField, ...]:
             _meta(field).env,
             _meta(field).query,
             _meta(field).help,
+            _meta(field).secret,
         )
         for field in attrs.fields(cls)
     )

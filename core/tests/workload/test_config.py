@@ -198,7 +198,6 @@ def test_the_forms_of_a_selection(text, expected):
         ("reuse_puts: true", "3:13: reuse_puts: no put with a weight is in this workload"),
         ("multi_endpoint: {}", "3:1: multi_endpoint: multi_endpoint is not supported"),
         ("range_engine: {}", "3:1: range_engine: range_engine is not supported"),
-        ("io_rate: {}", "3:1: io_rate: unknown key; write rate:"),
         ("page_cache_mode: auto", "3:18: page_cache_mode: mem:// has no page cache to set; leave it out"),
         ("page_cache_mode: often", "3:18: page_cache_mode: write auto or sequential or random or dontneed or normal"),
         ("prepare: {key_prefix_shards: 65537}", "3:30: prepare.key_prefix_shards: 65537 is too large"),
@@ -218,7 +217,6 @@ def test_the_forms_of_a_selection(text, expected):
             "on_error: {retries: {base_delay: 2, max_delay: 1}}",
             "3:34: on_error.retries.base_delay: 2 is more than max_d",
         ),
-        ("prepare: {cleanup: true}", "3:11: prepare.cleanup: unknown key; cleanup stands at the top level"),
         ("prepare: {ensure_objects: [{}]}", "3:28: prepare.ensure_objects[0]: count is missing"),
         ("prepare: {ensure_objects: {count: 5}}", "3:27: prepare.ensure_objects: write a list"),
         ("prepare: {ensure_objects: [{count: 5, name: x}]}", "3:45: prepare.ensure_objects[0].name: 'x' has 0 numbers"),
@@ -227,7 +225,10 @@ def test_the_forms_of_a_selection(text, expected):
             "prepare: {ensure_objects: [{count: 5, fill: rand}]}",
             "3:45: prepare.ensure_objects[0].fill: unknown fill 'ra",
         ),
-        ("prepare: {ensure_objects: [{count: 5, dedup_factor: 0.5}]}", "dedup_factor: 0.5 is too small; write 1 or more"),
+        (
+            "prepare: {ensure_objects: [{count: 5, dedup_factor: 0.5}]}",
+            "dedup_factor: 0.5 is too small; write 1 or more",
+        ),
         (
             "prepare: {ensure_objects: [{count: 5, path: a}, {count: 6, path: mem://b/a/}]}",
             "the same names as prepare.en",

@@ -13,6 +13,7 @@ from penstock.errors import ConfigError
 from penstock.workload.config import CONFIG, Config, dump, loads
 from penstock.workload.fields import Record, Variants, fields_of
 from penstock.workload.operations import OPERATION
+from penstock.workload.rates import RATE
 from penstock.workload.schema import json_schema
 from penstock.workload.selection import SELECTION
 from penstock.workload.shapes import Either, Flag, InputFile, ListOf, Optional, Quantity, Table, Text, Word
@@ -33,7 +34,7 @@ def test_it_is_a_schema():
 
 
 def test_every_key_is_there_with_its_text_and_default():
-    assert set(SCHEMA["properties"]) == set(fields_of(Config))
+    assert set(SCHEMA["properties"]) == {*fields_of(Config), "include"}
     assert SCHEMA["properties"]["concurrency"]["default"] == 16
     assert SCHEMA["properties"]["warmup"]["description"] == "run this long first and keep it out of the results"
     for word in OPERATION.records:
@@ -105,8 +106,18 @@ COUNTS = st.one_of(st.integers(0, 2**40), st.sampled_from(["20_000", "1,000", "7
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 
 
+RATES = [
+    "max",
+    {"ops_per_second": 50},
+    {"ops_per_second": "9", "arrivals": "uniform"},
+    [{"for": "30s", "ops_per_second": 5}, {"ops_per_second": {"from": 0, "to": 9}}],
+]
+
+
 def values(shape):
     """What may stand where this shape is expected; some of it the loader will refuse."""
+    if shape is RATE:
+        return st.sampled_from(RATES)
     match shape:
         case Text():
             return st.one_of(st.sampled_from(shape.examples), WORDS) if shape.examples else WORDS

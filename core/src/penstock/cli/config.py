@@ -1,4 +1,4 @@
-"""``penstock config``: check workload files, and print their schema for editors."""
+"""``penstock config``: check workload files, show and rewrite them, and print their schema for editors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.common import json_option, print_json
+from penstock.cli.config_files import convert, show
 
 if TYPE_CHECKING:
     from penstock.workload.config import Config, Loaded
@@ -17,7 +18,11 @@ __all__ = ["config"]
 
 @click.group()
 def config() -> None:
-    """Check workload files; print their schema."""
+    """Check workload files, show what they come to, rewrite old ones, and print their schema."""
+
+
+config.add_command(convert)
+config.add_command(show)
 
 
 @config.command()
@@ -41,8 +46,10 @@ def check(ctx: click.Context, file: str, overrides: tuple[str, ...], as_json: bo
         click.echo("\n".join(error.problems), err=True)
         ctx.exit(2)
     if as_json:
-        print_json({"name": loaded.name, "config": dump(loaded.config)})
+        print_json({"name": loaded.name, "config": dump(loaded.config, secrets=False)})
         return
+    for note in loaded.notes:
+        click.echo(note, err=True)
     click.echo(f"{file}: ok")
     for label, text in _summary(loaded):
         click.echo(f"  {label:<12} {text}")
@@ -88,7 +95,7 @@ def _end(config: Config) -> str:
 def _rate(config: Config) -> str:
     if config.rate is None:
         return "as fast as possible"
-    return f"{config.rate.ops_per_second:g} operations per second ({config.rate.arrivals})"
+    return config.rate.text
 
 
 def _prepared(config: Config) -> list[str]:

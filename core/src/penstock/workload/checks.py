@@ -6,7 +6,7 @@ A check that needs a key which could not be read is left out, for a default stan
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from penstock.workload.shapes import FAILED, Reader
 if TYPE_CHECKING:
     from penstock.workload.config import Config, EnsureObjects
 
-__all__ = ["check"]
+__all__ = ["check", "without_secrets"]
 
 
 def check(config: Config, reader: Reader) -> None:
@@ -317,6 +317,16 @@ def _check_reuse(config: Config, reader: Reader) -> None:
                 key = f"{path}.selection" if operation.selection else "selection"
                 text = "goes in turn over what was there before; with reuse_puts write uniform, zipf or hot_set"
                 reader.note(key, f"{'each_once' if isinstance(policy, EachOnce) else 'sequential'} {text}")
+
+
+def without_secrets(backend: Mapping[str, Mapping[str, str | None]]) -> dict[str, dict[str, str | None]]:
+    """Options of backends with ``***`` for each secret."""
+    shown = {}
+    for scheme, options in backend.items():
+        fields = describe(default_host().store_type(scheme).options)
+        secret = {field.name for field in fields if field.secret}
+        shown[scheme] = {name: "***" if name in secret and value else value for name, value in options.items()}
+    return shown
 
 
 def _try(reader: Reader, path: str, action: Callable[[], object]) -> bool:

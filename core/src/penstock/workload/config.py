@@ -12,12 +12,17 @@ from typing import Any
 
 import attrs
 
+from penstock.errors import ConfigError
 from penstock.urls import join, parse_store
 from penstock.workload import checks
-from penstock.workload.documents import Mark, Node, Problems, from_plain, override, parse, read_text
-from penstock.workload.fields import Record, key
+from penstock.workload.composing import INCLUDE, compose
+from penstock.workload.documents import Mark, Node, Problems, from_plain, override, read_text
+from penstock.workload.fields import Record, fields_of, key
+from penstock.workload.older.convert import convert as rewrite
+from penstock.workload.older.convert import is_older, older_keys
 from penstock.workload.operations import LATER, OPERATION, Operation
 from penstock.workload.prepare import PREPARE, DirectoryStructure, EnsureObjects, Prepare
+from penstock.workload.rates import RATE, Rate
 from penstock.workload.selection import SELECTION, Selection, Uniform
 from penstock.workload.shapes import (
     FAILED,
@@ -32,10 +37,12 @@ from penstock.workload.shapes import (
     Text,
     Word,
 )
+from penstock.workload.writing import write_yaml
 
 __all__ = [
     "CONFIG",
     "Config",
+    "Converted",
     "DirectoryStructure",
     "EnsureObjects",
     "ErrorRate",
@@ -44,6 +51,7 @@ __all__ = [
     "Prepare",
     "Rate",
     "Retries",
+    "convert",
     "dump",
     "load",
     "loads",
@@ -58,23 +66,6 @@ _SOME_TIME = Quantity("duration", above=True)
 
 def _is(*kinds: type[Any]) -> Any:
     return lambda value: type(value) in kinds
-
-
-@attrs.frozen
-class Rate:
-    """Open loop: operations are due at planned times, whether or not earlier ones have ended.
-
-    An operation that starts late is measured from when it was due (response time) and from when it started
-    (service time).
-    """
-
-    ops_per_second: float = key(
-        Quantity("number", above=True),
-        help="operations offered each second by the whole run, whatever the number of processes",
-    )
-    arrivals: str = key(
-        Word(("poisson", "uniform")), "poisson", help="poisson: random gaps, as of many clients; uniform: equal gaps"
-    )
 
 
 @attrs.frozen
@@ -134,7 +125,9 @@ class Config:
     name: str | None = key(
         Optional(Text("a name without /")), None, help="name of the run in its results; none: the file's name"
     )
-    duration: float | None = key(Optional(_SOME_TIME), 60.0, help="how long to measure; none: no limit")
+    duration: float | None = key(
+        Optional(_SOME_TIME), 60.0, help="how long to measure; none: no limit; default with phases of a rate: their sum"
+    )
     total_operations: int | None = key(Optional(_ONE_OR_MORE), None, help="how many to measure; none: no limit")
     warmup: float = key(_SECONDS, 0.0, help="run this long first and keep it out of the results")
     concurrency: int = key(
@@ -152,9 +145,10 @@ class Config:
         "several times the CPU when they wake each other across processors; off: the kernel places them",
     )
     rate: Rate | None = key(
-        Either((Word(("max",)), Record(Rate)), (_is(str), _is(Rate)), means={"max": None}),
+        RATE,
         None,
-        help="max: each thread starts its next operation when the last has ended; or planned arrivals",
+        help="max: each thread starts its next operation when the last has ended; or planned arrivals, at one rate or "
+        "in phases: [{for: 30s, ops_per_second: 1000}, {for: 1m, ops_per_second: {from: 1000, to: 5000}}]",
     )
     seed: int = key(_COUNT, 0, help="every random choice derives from it: same seed, same plan")
     selection: Selection = key(SELECTION, Uniform(), help="how operations choose objects, unless they say so")
@@ -217,6 +211,7 @@ CONFIG = Record(
     Config,
     {
         **{name: f"{name} {LATER}" for name in ("stages", "distributed", "multi_endpoint", "range_engine")},
+        INCLUDE: "include stands at the top of a file, and nowhere else",
         "hot_set": "unknown key; write selection: {hot_set: {fraction: …, probability: …}}",
         "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",
         "warmup_period": "unknown key; write warmup",
@@ -227,13 +222,34 @@ CONFIG = Record(
 )
 
 
+#: Every key at the top of a file.
+_OWN = frozenset(fields_of(Config))
+
+
+@attrs.frozen
+class Converted:
+    """A file of the older tools as one of penstock's, and what became of its keys.
+
+    Without ``older`` there was nothing to rewrite, and the text is as it was.
+    """
+
+    text: str
+    notes: tuple[str, ...]
+    older: bool
+
+
 @attrs.frozen
 class Loaded:
-    """A configuration, the text it was read from, and the name of the run."""
+    """A configuration, the text it was read from, and the name of the run.
+
+    ``files`` are all files it was read from, the first one first. ``notes`` say how keys of older tools were read.
+    """
 
     config: Config
     text: str
     name: str
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load(path: str, *, overrides: Iterable[str] = (), environ: Mapping[str, str]) -> Loaded:
@@ -243,15 +259,56 @@ def load(path: str, *, overrides: Iterable[str] = (), environ: Mapping[str, str]
     """
     text = read_text(path)
     label = "standard input" if path == "-" else path
-    config = loads(text, label=label, overrides=overrides, environ=environ)
+    problems, notes = Problems(), Problems()
+    config = _loads(text, label, overrides, environ, problems, notes)
     stem = "run" if path == "-" else os.path.splitext(os.path.basename(path))[0]
-    return Loaded(config, text, config.name or stem)
+    return Loaded(config, text, config.name or stem, tuple(problems.labels), notes.texts())
 
 
 def loads(text: str, *, label: str, overrides: Iterable[str] = (), environ: Mapping[str, str]) -> Config:
-    """Read a workload from text; ``label`` is what problems are reported under."""
+    """Read a workload from text; ``label`` is what problems are reported under, and what includes lie beside."""
+    return _loads(text, label, overrides, environ, Problems(), Problems())
+
+
+def convert(path: str, *, environ: Mapping[str, str]) -> Converted:
+    """Rewrite a file of the older tools in penstock's keys, with everything that it includes; ``-`` is standard input.
+
+    Variables are kept. Raises ConfigError for what can't be taken over, and for a file that would not load.
+    """
+    text = read_text(path)
+    label = "standard input" if path == "-" else path
     problems = Problems()
-    root = parse(text, label, problems, environ)
+    root = compose(text, label, CONFIG, problems, None)
+    if root is None or root.kind != "mapping":
+        problems.raise_any()
+        raise ConfigError([f"{label}: write a mapping of keys"])
+    if not older_keys(root) and "distributed" not in root.entries:
+        return Converted(text, (), older=False)
+    new, notes, doubts = rewrite(root, _OWN, problems)
+    problems.raise_any()
+    notes.extend(doubts)
+    told = notes.texts()
+    if "${" not in text:
+        _read(new, Problems())
+    heading = [f"Rewritten by penstock config convert from {os.path.basename(label)}. What became of its keys:", *told]
+    return Converted(write_yaml(new, comments=heading), told, older=True)
+
+
+def _loads(
+    text: str,
+    label: str,
+    overrides: Iterable[str],
+    environ: Mapping[str, str],
+    problems: Problems,
+    notes: Problems,
+) -> Config:
+    root = compose(text, label, CONFIG, problems, environ)
+    if root is not None and root.kind == "mapping" and is_older(root, _OWN):
+        root, told, doubts = rewrite(root, _OWN, problems)
+        notes.extend(told)
+        for doubt in doubts:
+            problems.add(doubt.mark, doubt.path, f"{doubt.what}; penstock config convert writes the file without it")
+        problems.raise_any()
     if root is None:
         problems.raise_any()
         raise AssertionError("a file without a tree has a problem")
@@ -263,9 +320,12 @@ def loads(text: str, *, label: str, overrides: Iterable[str] = (), environ: Mapp
     return _read(root, problems)
 
 
-def dump(config: Config) -> dict[str, Any]:
-    """Plain data with every default written out: what a program can read, and :func:`restore` takes."""
-    return CONFIG.dump(config)
+def dump(config: Config, *, secrets: bool = True) -> dict[str, Any]:
+    """Plain data with every default written out: what a program can read, and :func:`restore` takes.
+
+    Without ``secrets`` the values of secret options are ``***``: for people to see.
+    """
+    return CONFIG.dump(config if secrets else attrs.evolve(config, backend=checks.without_secrets(config.backend)))
 
 
 def restore(plain: Mapping[str, Any], *, label: str = "plan") -> Config:
@@ -276,6 +336,8 @@ def restore(plain: Mapping[str, Any], *, label: str = "plan") -> Config:
 def _read(root: Node, problems: Problems) -> Config:
     reader = Reader(problems)
     config = reader.read(CONFIG, root, "")
+    if config is not FAILED and config.rate is not None and "duration" not in reader.marks:
+        config = attrs.evolve(config, duration=config.rate.seconds or config.duration)
     if config is not FAILED:
         checks.check(config, reader)
     problems.raise_any()

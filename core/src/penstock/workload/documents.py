@@ -61,7 +61,11 @@ class Problem:
 
 
 class Problems(list[Problem]):
-    """What was found so far."""
+    """What was found so far; ``labels`` are the files that were read, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: list[str] = []
 
     def add(self, mark: Mark, path: str, what: str) -> None:
         """Note one problem; the same one is noted once."""
@@ -72,8 +76,16 @@ class Problems(list[Problem]):
     def raise_any(self) -> None:
         """Raise ConfigError with all problems, those of a file in its order."""
         if self:
-            ordered = sorted(self, key=lambda problem: (problem.mark.line == 0, problem.mark.line, problem.mark.column))
-            raise ConfigError([str(problem) for problem in ordered])
+            raise ConfigError(self.texts())
+
+    def texts(self) -> tuple[str, ...]:
+        """What there is to say, those of a file in its order."""
+        return tuple(str(problem) for problem in sorted(self, key=self._order))
+
+    def _order(self, problem: Problem) -> tuple[bool, int, int, int]:
+        mark = problem.mark
+        file = self.labels.index(mark.label) if mark.label in self.labels else len(self.labels)
+        return mark.line == 0, file, mark.line, mark.column
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -122,8 +134,13 @@ def read_text(path: str) -> str:
         raise ConfigError([f"{mark}: not UTF-8 (byte 0x{data[error.start]:02x}); save the file as UTF-8"]) from error
 
 
-def parse(text: str, label: str, problems: Problems, environ: Mapping[str, str]) -> Node | None:
-    """The tree of a document, or None when nothing can be read of it; what is wrong goes to ``problems``."""
+def parse(text: str, label: str, problems: Problems, environ: Mapping[str, str] | None) -> Node | None:
+    """The tree of a document, or None when nothing can be read of it; what is wrong goes to ``problems``.
+
+    ``environ`` is None where variables are to be left as they stand.
+    """
+    if label not in problems.labels:
+        problems.labels.append(label)
     root = _compose(text, lambda mark: Mark(label, mark.line + 1, mark.column + 1), Mark(label, 1, 1), problems)
     if root is None:
         return None
@@ -155,7 +172,7 @@ def override(root: Node, assignment: str, problems: Problems) -> Node:
     composed = _compose(text, lambda _: mark, mark, problems, empty_ok=True) if text.strip() else None
     if text.strip() and composed is None:
         return root
-    value = Node("scalar", mark) if composed is None else _Converter(None, problems, {}, mark).convert(composed)
+    value = Node("scalar", mark) if composed is None else _Converter(None, problems, None, mark).convert(composed)
     try:
         return _replace(root, steps, value, mark)
     except LookupError as error:
@@ -208,7 +225,7 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
 
 class _Converter:
     def __init__(
-        self, label: str | None, problems: Problems, environ: Mapping[str, str], mark: Mark | None = None
+        self, label: str | None, problems: Problems, environ: Mapping[str, str] | None, mark: Mark | None = None
     ) -> None:
         self._label = label
         self._problems = problems
@@ -234,7 +251,7 @@ class _Converter:
         if isinstance(node, yaml.ScalarNode):
             if node.tag not in _PLAIN_TAGS:
                 self._problems.add(mark, "", f"the tag {_short(node.tag)} is not supported; write the plain value")
-            text = self._substitute(node.value, mark) if self._label is not None else node.value
+            text = self._substitute(node.value, mark, self._environ) if self._environ is not None else node.value
             return Node("scalar", mark, text, plain=not node.style)
         if isinstance(node, yaml.SequenceNode):
             self._check_tag(node, "seq", mark)
@@ -273,7 +290,7 @@ class _Converter:
         if node.tag != f"{_TAG}{name}":
             self._problems.add(mark, "", f"the tag {_short(node.tag)} is not supported; write the plain value")
 
-    def _substitute(self, text: str, mark: Mark) -> str:
+    def _substitute(self, text: str, mark: Mark, environ: Mapping[str, str]) -> str:
         def value(match: re.Match[str]) -> str:
             name, default = match[1], match[2]
             if match[0] == "$${":
@@ -281,8 +298,8 @@ class _Converter:
             if name is None:
                 self._problems.add(mark, "", f"{text!r}: write ${{NAME}}, ${{NAME:-default}}, or $${{ for a plain ${{")
                 return ""
-            found = self._environ.get(name, "")
-            if not found and default is None and name not in self._environ:
+            found = environ.get(name, "")
+            if not found and default is None and name not in environ:
                 self._problems.add(mark, "", f"the environment has no {name}; set it, or write ${{{name}:-default}}")
             return found or default or ""
 

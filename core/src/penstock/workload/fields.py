@@ -73,8 +73,12 @@ class Record:
             alias: name for name, (entry, _) in fields.items() for alias in entry.aliases
         }
         values: dict[str, Any] = {}
+        # What an option says wins over the same key under its other name.
+        given = [name for name in node.entries if not node.keys[name].line]
+        chosen = {names.get(name, name): name for name in given} if len(given) < len(node.entries) else {}
         for written, inner in node.entries.items():
-            self._take(written, inner, names, values, node, path, reader)
+            if written in given or names.get(written, written) not in chosen:
+                self._take(written, inner, names, values, node, path, reader)
         missing = [name for name, (_, default) in fields.items() if name not in values and default is attrs.NOTHING]
         for name in missing:
             names_text = " or ".join((name, *fields[name][0].aliases))
