@@ -140,7 +140,7 @@ def _see_that_they_overlap(
     early = next(names[number] for number, (_, end) in spans.items() if end == end_ns)
     raise OpLogError(
         f"the logs have no time in common: {late} begins {(begin_ns - end_ns) / 1e9:.3f} s after the end of {early}; "
-        "analyze them one by one, or without restricting them to a common window"
+        "analyze them one by one, or all the time that any of them covers (--union)"
     )
 
 

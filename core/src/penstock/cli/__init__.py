@@ -18,8 +18,12 @@ COMMANDS = {
     "find": Entry("penstock.cli.find:find", "Search the highest rate that meets a service goal.", _BENCH),
     "autotune": Entry("penstock.cli.autotune:autotune", "Try settings and print the best.", _BENCH),
     "config": Entry("penstock.cli.config:config", "Check workload files; print their schema.", _BENCH),
+    "replay": Entry("penstock.cli.replay:replay", "Replay an operation log against any backend.", _BENCH),
     "capture": Entry("penstock.cli.capture:capture", "Run a program and record its calls in an operation log.", _BENCH),
     "oplog": Entry("penstock.cli.oplog:oplog", "Read, sort, merge, convert and check operation logs.", _BENCH),
+    "analyze": Entry("penstock.cli.analyze:analyze", "Say what operation logs hold: rates, latencies, errors.", _BENCH),
+    "compare": Entry("penstock.cli.compare:compare", "Compare two runs or logs, or several of each.", _BENCH),
+    "report": Entry("penstock.cli.report:report", "Draw the report of results, or of operation logs.", _BENCH),
     "ls": Entry("penstock.cli.listing:ls", "List objects and common prefixes, or the buckets of a service.", _DATA),
     "stat": Entry("penstock.cli.listing:stat", "Show what a store knows of an object.", _DATA),
     "count": Entry("penstock.cli.listing:count", "Count objects and their bytes.", _DATA),
@@ -58,7 +62,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done; 1 failed; 2 configuration or usage; 3 errors above the limit; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 failed; 2 configuration or usage; 3 errors above the limit; "
+    "4 compare found a regression; 130 interrupted.",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."

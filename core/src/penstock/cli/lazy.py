@@ -1,6 +1,7 @@
 """A click group that imports a command when it is called, and turns every failure into an exit code.
 
-Exit codes: 0 done; 1 failed; 2 configuration or usage; 3 finished with errors above the limit; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 configuration or usage; 3 finished with errors above the limit; 4 a comparison found
+what it was told to fail on; 130 interrupted.
 A command may return its exit code, call ``ctx.exit``, or raise.
 """
 
@@ -19,11 +20,12 @@ from click.shell_completion import CompletionItem
 from penstock.errors import PenstockError, PluginError, StoreError, UsageError, redact
 from penstock.options import nearest
 
-__all__ = ["FAILED", "INTERRUPTED", "OVER_LIMIT", "USAGE", "Entry", "LazyGroup", "State"]
+__all__ = ["FAILED", "INTERRUPTED", "OVER_LIMIT", "REGRESSION", "USAGE", "Entry", "LazyGroup", "State"]
 
 FAILED = 1
 USAGE = 2
 OVER_LIMIT = 3
+REGRESSION = 4
 INTERRUPTED = 130
 
 _PLUGINS = "From plugins"

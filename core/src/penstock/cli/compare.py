@@ -1,0 +1,182 @@
+"""``penstock compare``: is B slower than A, by how much, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from penstock.cli.analyze_options import Outputs, check_outputs, selecting, write_outputs, writing
+from penstock.cli.common import verbose_option, warn
+from penstock.cli.lazy import REGRESSION
+from penstock.errors import UsageError
+
+if TYPE_CHECKING:
+    from penstock.analysis.comparing_rules import Finding, Rule
+    from penstock.analysis.comparing_values import Comparison, Run
+    from penstock.analysis.values import Analysis, Selection
+
+__all__ = ["compare"]
+
+
+@click.command(short_help="Compare two runs or logs, or several of each.")
+@click.argument("runs", metavar="A B", nargs=-1)
+@click.option("--baseline", "baselines", multiple=True, metavar="RUN", help="One of several runs of A. Repeatable.")
+@click.option("--candidate", "candidates", multiple=True, metavar="RUN", help="One of several runs of B. Repeatable.")
+@click.option(
+    "--fail-if",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="Exit with status 4 when it holds, such as 'p99 > +10%'. Repeatable.",
+)
+@click.option(
+    "--fail-when",
+    "mode",
+    type=click.Choice(["shown", "certain", "estimate"]),
+    default="shown",
+    show_default=True,
+    help="Which changes count: those beyond the threshold whose interval shows a change at all; those whose whole "
+    "interval is beyond it; all that are beyond it as estimated.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(50, 99.9),
+    default=95.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="How sure the intervals are.",
+)
+@click.option(
+    "--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True, help="Draws of the bootstrap."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
+@selecting
+@click.option("--skip-bad-rows", is_flag=True, help="Go on after a malformed row of a log; they are counted.")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Processes that read a log.")
+@writing
+@verbose_option
+def compare(
+    runs: tuple[str, ...],
+    baselines: tuple[str, ...],
+    candidates: tuple[str, ...],
+    conditions: tuple[str, ...],
+    mode: str,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    chosen: Selection,
+    skip_bad_rows: bool,
+    workers: int | None,
+    outputs: Outputs,
+) -> int:
+    """Compare B with the baseline A: result directories of `penstock run` or `replay`, or operation logs.
+
+    For every operation and size: ops/s, MiB/s, mean, p50, p90, p99, p99.9 and the share of failed calls, how much each
+    changed, and an interval of that change. With one run of each side the intervals come from how the figures vary
+    over time within it; what differs from run to run is not in them. Give several runs of a side to see that too:
+    penstock compare --baseline A1 --baseline A2 B1 B2. Without --candidate the arguments are runs of B, without
+    --baseline runs of A. Warm-up and failed calls stay out of rates and latencies.
+
+    A CONDITION is [OPERATION[.SIZE].]METRIC, then > or <, and +10% or -5% for a change, or 20ms, 500 or 0.5% for a
+    figure of B: 'GET.p99 > +10%', 'ops/s < -5%', 'GET.4MiB-32MiB.p99 > 20ms', 'errors > 0'. OPERATION may be META or
+    ALL, SIZE may be *; without them each operation over all sizes is meant. Figures of B are taken as measured.
+
+    Exit status: 0 compared, 1 a log can't be read, 2 usage, 4 a condition holds.
+    """
+    from penstock.analysis.comparing import compare as compare_sides
+    from penstock.analysis.comparing_rules import parse_rule
+    from penstock.analysis.comparing_values import Side
+    from penstock.cli.compare_runs import check_runs, hints
+
+    a, b = _sides(runs, baselines, candidates)
+    check_runs(a, b)
+    check_outputs(outputs, (*a, *b))
+    rules = [parse_rule(text) for text in conditions]
+    sides = [
+        Side(runs=[_load(path, chosen, workers=workers, skip_bad_rows=skip_bad_rows) for path in each])
+        for each in (a, b)
+    ]
+    comparison = compare_sides(
+        sides[0], sides[1], level=confidence / 100, replicates=resamples, seed=seed, notes=list(hints(sides))
+    )
+    return _report(comparison, rules, mode, outputs)
+
+
+def _sides(
+    runs: Sequence[str], baselines: Sequence[str], candidates: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The paths of A and of B."""
+    if baselines and candidates:
+        if runs:
+            raise UsageError(f"{runs[0]} belongs to neither side; name it with --baseline or --candidate")
+        return baselines, candidates
+    if not (baselines or candidates):
+        if len(runs) != 2:
+            raise UsageError(
+                "name two runs, A and B; for several of a side write --baseline A1 --baseline A2 --candidate B1 …"
+            )
+        return runs[:1], runs[1:]
+    if not runs:
+        raise UsageError("name the runs of the other side too, as arguments")
+    return (baselines, runs) if baselines else (runs, candidates)
+
+
+def _load(path: str, chosen: Selection, *, workers: int | None, skip_bad_rows: bool) -> Run:
+    from penstock.cli.compare_runs import load_run
+
+    def analyse(log: str) -> Analysis:
+        from penstock.cli.analyze_logs import read_logs
+
+        return read_logs([log], chosen, workers=workers, skip_bad_rows=skip_bad_rows)
+
+    run = load_run(path, chosen, analyse)
+    if not run.tally.cells:
+        raise UsageError(f"{path} has no call that was selected; there is nothing to compare")
+    return run
+
+
+def _report(comparison: Comparison, rules: Sequence[Rule], mode: Any, outputs: Outputs) -> int:
+    from penstock.analysis.comparing_rules import check
+    from penstock.analysis.exporting.tables import comparison_tables
+
+    findings = check(comparison, rules, mode)
+    if not outputs.to_stdout:
+        from penstock.cli.compare_view import print_comparison
+
+        print_comparison(comparison, findings)
+    elif rules:
+        for finding in findings:
+            warn(f"{'undecided' if finding.undecided else 'failed'}: {finding.text}")
+    tables = comparison_tables(comparison)
+    write_outputs(outputs, _facts(comparison, rules, findings), tables, tables[0], lambda: _html(comparison))
+    return REGRESSION if any(not finding.undecided for finding in findings) else 0
+
+
+def _html(comparison: Comparison) -> str:
+    from penstock.report.compared import render_comparison
+
+    return render_comparison(comparison)
+
+
+def _facts(comparison: Comparison, rules: Sequence[Rule], findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
+        "schema": "penstock.comparison/1",
+        "verdict": comparison.verdict,
+        "sentence": comparison.sentence,
+        "confidence_pct": round(100 * comparison.level, 6),
+        "resamples": comparison.replicates,
+        "seed": comparison.seed,
+        "conditions": [_outcome(rule, findings) for rule in rules],
+    }
+
+
+def _outcome(rule: Rule, findings: Sequence[Finding]) -> dict[str, Any]:
+    about = [finding for finding in findings if finding.rule == rule]
+    met = [finding.text for finding in about if not finding.undecided]
+    return {
+        "condition": rule.text,
+        "holds": bool(met) or (None if about else False),
+        "found": met or [finding.text for finding in about],
+    }
