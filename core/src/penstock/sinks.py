@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.buffers import aligned_buffer
+from penstock.buffers import aligned_buffer, equal, first_difference
 from penstock.errors import ChecksumMismatchError, LengthMismatchError
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class Into:
 
 class Verify:
     """Compares what arrives with a payload and raises ChecksumMismatchError, with the offset, at the first
-    difference. ``nbytes`` were right so far.
+    difference. ``nbytes`` were right so far; ``difference`` is that offset, None before one was found.
     """
 
-    __slots__ = ("_expected", "_obj", "_offset", "_payload", "_room", "nbytes")
+    __slots__ = ("_expected", "_obj", "_offset", "_payload", "_room", "difference", "nbytes")
 
     def __init__(self, payload: Payload, obj: int, *, offset: int = 0, room: int = _ROOM) -> None:
         """``offset`` is where in object number ``obj`` the read begins."""
@@ -132,6 +132,7 @@ class Verify:
         self._room = aligned_buffer(room)
         self._expected = aligned_buffer(room)
         self.nbytes = 0
+        self.difference: int | None = None
 
     def write(self, data: Buffer, /) -> None:
         source = _flat(data)
@@ -149,9 +150,9 @@ class Verify:
         expected = self._expected[: got.nbytes]
         offset = self._offset + self.nbytes
         self._payload.fill(expected, obj=self._obj, offset=offset)
-        if got != expected:
-            first = next(i for i in range(got.nbytes) if got[i] != expected[i])
-            raise ChecksumMismatchError(f"object {self._obj} differs from what was written at byte {offset + first}")
+        if not equal(got, expected):
+            self.difference = offset + (first_difference(got, expected) or 0)
+            raise ChecksumMismatchError(f"object {self._obj} differs from what was written at byte {self.difference}")
         self.nbytes += got.nbytes
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from penstock.buffers import equal, first_difference
 from penstock.payloads.checksums import CHUNK, Checksums, Summing, crc32c
-from penstock.payloads.comparing import Comparison, Finding, Version, equal, first_difference
+from penstock.payloads.comparing import Comparison, Finding, Version
 from penstock.payloads.pooled import PooledPayload
 from penstock.payloads.shaping import shaped
 from penstock.payloads.zero import ZeroPayload

@@ -7,7 +7,6 @@ must be one version's whole, and only the sector in which the read changes over 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,38 +14,16 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.buffers import aligned_buffer
+from penstock.buffers import aligned_buffer, equal
 from penstock.payload import Payload
 
-__all__ = ["Comparison", "Finding", "Version", "equal", "first_difference"]
+__all__ = ["Comparison", "Finding", "Version"]
 
 #: Pieces of this size stay in the processor's cache from making to comparing.
 _PIECE = 256 * 1024
 _SECTOR = 512
 #: So many bytes of a version don't come about by chance.
 _CHANCE = 16
-
-# A plain call through ctypes lets other threads run meanwhile.
-_memcmp = ctypes.CDLL(None).memcmp
-_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_memcmp.restype = ctypes.c_int
-
-
-def equal(one: memoryview, other: memoryview) -> bool:
-    """Whether two views of bytes are the same, at the speed of memory and without Python's lock."""
-    if one.nbytes != other.nbytes:
-        return False
-    return not one.nbytes or not _memcmp(_address(one), _address(other), one.nbytes)
-
-
-def first_difference(one: memoryview, other: memoryview) -> int | None:
-    """Where two views of bytes begin to differ; where the shorter one ends, at the latest. None: nowhere."""
-    nbytes = min(one.nbytes, other.nbytes)
-    for begin in range(0, nbytes, _PIECE):
-        end = min(begin + _PIECE, nbytes)
-        if not equal(one[begin:end], other[begin:end]):
-            return begin + int(np.argmax(_array(one[begin:end]) != _array(other[begin:end])))
-    return None if one.nbytes == other.nbytes else nbytes
 
 
 @attrs.frozen
@@ -175,8 +152,3 @@ class Comparison:
 
 def _array(view: memoryview) -> NDArray[np.uint8]:
     return np.frombuffer(view, dtype=np.uint8)
-
-
-def _address(view: memoryview) -> int:
-    address: int = _array(view).__array_interface__["data"][0]
-    return address
