@@ -14,6 +14,7 @@ from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.collector import Collector
 from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import ENDLESS, Control
+from penstock.engine.generating import Generating
 from penstock.engine.knowing import Knowledge, PreparedContent, put_contents
 from penstock.engine.lanes import Lane
 from penstock.engine.objects import Pool
@@ -56,6 +57,7 @@ class Session:
         self._created: list[tuple[int, Created]] = []
         self._pools: dict[int, Pool] = {}
         self._contents = Contents(0)
+        self._generating: list[Generating] = []
         self._verifier: Verifier | None = None
         self._verifying: list[Verifying] = []
         self._new_directories: list[tuple[int, str]] = []
@@ -135,7 +137,13 @@ class Session:
         log = self._close_log()
         if control.fatal is not None:
             raise RunError(control.reason) from control.fatal
-        yield {"done": True, "reason": control.reason, "log": log, "missed": _missed(control, arrivals, lanes)}
+        yield {
+            "done": True,
+            "reason": control.reason,
+            "log": log,
+            "missed": _missed(control, arrivals, lanes),
+            "generating_ns": sum(each.spent for each in self._generating),
+        }
 
     def _plan_verifier(self) -> Verifier | None:
         if self.config.verify == "off":
@@ -207,6 +215,8 @@ class Session:
 
     def _lane(self, control: Control, index: int, recorder: Recorder, arrivals: Arrivals | None) -> Lane:
         plan, config = self.plan, self.config
+        generating = Generating(self._payload, control.warm)
+        self._generating.append(generating)
         number = plan.first_lane + index
         meters = [
             Metered(self._checking(self._retrying(store, recorder), endpoint), OneRecorder(recorder), endpoint)
@@ -216,7 +226,7 @@ class Session:
             config=config,
             places=self._opened(),
             pools=self._pools,
-            payload=self._payload,
+            payload=generating.open,
             run_id=plan.run_id,
             lane=number,
             lanes=plan.total_lanes,
