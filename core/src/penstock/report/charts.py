@@ -228,8 +228,10 @@ def time_chart(
         lines.append(line)
     if all(value is None for line in lines for value in line["values"]):
         return None
-    middles = [round(interval.start_s + interval.seconds / 2, 3) for interval in joined]
-    end = round(joined[-1].start_s + joined[-1].seconds, 3)
+    end = joined[-1].start_s + joined[-1].seconds
+    digits = 3 if end > 10 else 7
+    middles = [round(interval.start_s + interval.seconds / 2, digits) for interval in joined]
+    end = round(end, digits)
     return line_chart(name, title, unit, middles, end, lines, log=log, joined=most)
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from penstock.quantities import format_duration
 from penstock.report.shapes import Shape, shape_of
-from penstock.report.words import figure
+from penstock.report.words import figure, many
 from penstock.stats.histogram import Histogram
 
 __all__ = [
@@ -47,13 +47,18 @@ def time_finding(chart: Mapping[str, Any], *, rising: Literal["good", "bad", ""]
     """What the lines of a chart over time do. ``rising`` says whether more is better; ``""``: neither."""
     show = _shower(chart["unit"])
     told: list[tuple[int, str, Mark]] = []
+    few, longest = False, 0
     for line in chart["lines"]:
         shape = shape_of(chart["x"], line["values"], dips=rising == "good")
         if shape is not None:
             rank, text, mark = describe_level(shape, show, rising)
             told.append((rank, f"{line['label']} {text}", mark))
+            few = few or shape.kind == "few"
+            longest = max(longest, shape.points)
     if not told:
         return None
+    if few and all(rank == 0 for rank, _, _ in told):
+        return Finding("plain", f"only {many(longest, 'point')}: too few to see a trend.")
     told.sort(key=lambda each: -each[0])
     marks = [mark for _, _, mark in told]
     worst: Mark = "warn" if "warn" in marks else "good" if "good" in marks else "plain"
@@ -103,7 +108,7 @@ def distribution_finding(histograms: Sequence[tuple[str, Histogram]]) -> Finding
             continue
         middle, p99, p999 = histogram.percentiles((50, 99, 99.9))
         if histogram.count < 100:
-            told.append((0, f"{name}: {histogram.count} calls are too few for a p99", "plain"))
+            told.append((0, f"{name}: {many(histogram.count, 'call')}, too few for a p99", "plain"))
             continue
         tail = p99 / max(middle, 1)
         kind = "a short tail" if tail <= _SHORT_TAIL else "a tail" if tail <= _LONG_TAIL else "a long tail"

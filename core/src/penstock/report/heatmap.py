@@ -143,7 +143,10 @@ def _plain(nanoseconds: float) -> str:
     return f"{figure(nanoseconds)} ns"
 
 
-_STEPS: Final = (.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)  # fmt: skip
+_STEPS: Final = (
+    *(1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400),
+)
 
 
 def _times(drawn: _Map) -> str:
@@ -174,6 +177,8 @@ def _when(times: Sequence[float], columns: Sequence[Interval]) -> str:
 
 def _clock(seconds: float) -> str:
     """As the other charts have it."""
+    if 0 < seconds < 0.1:
+        return _plain(seconds * 1e9)
     if seconds < 120:
         return f"{figure(seconds)} s"
     whole = round(seconds)

@@ -42,7 +42,7 @@ def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: st
             charts_section("On schedule", charts, ("lag",)),
             _distribution(outcome, charts),
             buckets_section(summary),
-            errors_section(outcome, chart_grid(charts, ("errors",))),
+            errors_section(outcome.errors, outcome.totals.count, chart_grid(charts, ("errors",))),
             parties_section("By endpoint", "endpoint", outcome.endpoints, outcome.measured_seconds),
             _clients(outcome),
             workers_section(summary),

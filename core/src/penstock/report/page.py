@@ -22,7 +22,7 @@ _HOW: Final = (
     "<p class='note'>Drag over a chart to zoom in, double-click to zoom out, click a name to hide its line.</p>"
 )
 #: What the script needs of a chart; the rest stands in the page already.
-_DRAWN: Final = ("id", "unit", "axis", "kind", "log", "end", "x", "lines")
+_DRAWN: Final = ("id", "unit", "axis", "kind", "log", "end", "gaps", "x", "lines")
 
 
 def needs_script(charts: Sequence[object]) -> str:
@@ -59,7 +59,7 @@ def document(name: str, body: str, charts: Sequence[Mapping[str, Any]]) -> str:
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
     )
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {hashes or chr(39) + 'none' + chr(39)}"
-    drawn = [{key: chart[key] for key in _DRAWN} for chart in charts]
+    drawn = [{key: chart[key] for key in _DRAWN if key in chart} for chart in charts]
     data = f'<script type="application/json" id="charts">{embed(drawn)}</script>' if charts else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

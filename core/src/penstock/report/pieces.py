@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from penstock.report.findings import Finding
+from penstock.stats.histogram import Histogram
 
 __all__ = [
     "badge",
@@ -19,6 +20,7 @@ __all__ = [
     "facts_table",
     "finding_line",
     "microseconds",
+    "microseconds_of",
     "number",
     "section",
     "table",
@@ -92,6 +94,11 @@ def microseconds(latency: Mapping[str, float] | None, name: str) -> str:
 
 
 _MARKS: Final = {"good": ("\N{CHECK MARK}", "good: "), "warn": ("!", "look at this: "), "plain": ("\N{BULLET}", "")}
+
+
+def microseconds_of(histogram: Histogram, percent: float) -> str:
+    """A percentile of a histogram, or a dash."""
+    return number(histogram.percentile(percent) / 1000 if histogram.count else None)
 
 
 def finding_line(finding: Finding | None) -> str:

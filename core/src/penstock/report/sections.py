@@ -12,6 +12,7 @@ from penstock.report.pieces import badge, bar, error_count, microseconds, number
 from penstock.report.summary import format_wall
 from penstock.report.verified import describe_verification
 from penstock.report.words import many
+from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import ALL
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "headline",
     "operations_section",
     "phases_section",
+    "total_tiles",
     "workers_section",
 ]
 
@@ -77,21 +79,26 @@ def _tiles(outcome: Outcome, summary: Mapping[str, Any]) -> str:
     total = summary["totals"].get(ALL)
     if total is None:
         return "<p class='banner warn'>Nothing was measured.</p>"
-    calls = total["count"] + total["errors"]
-    failed = f"{100 * total['errors'] / calls:.3g} % of all calls" if total["errors"] else ""
     warmup = outcome.warmup_operations
-    tiles = [
-        tile("Operations per second", number(total["ops_per_sec"]), "ops/s"),
-        tile("Throughput", number(total["mib_per_sec"]), "MiB/s"),
-        tile("Operations", number(total["count"]), hint=f"after {number(warmup)} of warm-up" if warmup else ""),
-        tile("Moved", *format_bytes(total["bytes"]).split(" ")),
-        tile("Errors", number(total["errors"]), hint=failed),
-    ]
+    tiles = total_tiles(total, hint=f"after {number(warmup)} of warm-up" if warmup else "")
     if total["retries"]:
         tiles.append(tile("Retries", number(total["retries"]), hint="attempts beyond the first"))
     if summary["client"]["cpu_us_per_operation"] is not None:
         tiles.append(tile("Client CPU", number(summary["client"]["cpu_us_per_operation"]), "µs/op"))
     return f"<div class='tiles'>{''.join(tiles)}</div>"
+
+
+def total_tiles(total: Mapping[str, Any], hint: str = "") -> list[str]:
+    """The headline figures of a sum; ``hint`` stands below the number of operations."""
+    calls = total["count"] + total["errors"]
+    failed = f"{100 * total['errors'] / calls:.3g} % of all calls" if total["errors"] else ""
+    return [
+        tile("Operations per second", number(total["ops_per_sec"]), "ops/s"),
+        tile("Throughput", number(total["mib_per_sec"]), "MiB/s"),
+        tile("Operations", number(total["count"]), hint=hint),
+        tile("Moved", *format_bytes(total["bytes"]).split(" ")),
+        tile("Errors", number(total["errors"]), hint=failed),
+    ]
 
 
 def operations_section(summary: Mapping[str, Any]) -> str:
@@ -162,11 +169,11 @@ def buckets_section(summary: Mapping[str, Any]) -> str:
     return section("By object size", table([*columns, ("Errors", "")], rows, words=3))
 
 
-def errors_section(outcome: Outcome, chart: str) -> str:
-    """Errors over time, and how often each occurred."""
-    entries = outcome.errors.most_frequent()
+def errors_section(errors: ErrorTable, calls: int, chart: str) -> str:
+    """Errors over time, and how often each occurred, among so many ``calls`` that succeeded."""
+    entries = errors.most_frequent()
     if not entries:
-        return section("Errors", "<p class='note'>No operation failed.</p>") if outcome.totals.count else ""
+        return section("Errors", "<p class='note'>No operation failed.</p>") if calls else ""
     rows = [
         (escape(entry.operation), f"<span class='long'>{escape(entry.text)}</span>",
          f"<code class='long'>{escape(entry.example)}</code>", number(entry.count))

@@ -57,7 +57,7 @@ from penstock.stats.buckets import LABELS
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell, Tally
 
-__all__ = ["SCHEMA", "format_wall", "parse_wall", "summarise"]
+__all__ = ["SCHEMA", "format_wall", "parse_wall", "summarise", "sums"]
 
 SCHEMA: Final = "penstock.result/1"
 _PERCENTS: Final[Mapping[str, float]] = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9}
@@ -82,9 +82,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "ended": format_wall(outcome.ended_ns),
         "window": _window(outcome),
         "warmup": {"operations": outcome.warmup_operations, "errors": outcome.totals.warmup_errors},
-        "totals": _families(outcome.totals, seconds),
-        "operations": _operations(outcome.totals, seconds),
-        "size_buckets": _buckets(outcome.totals, seconds),
+        **sums(outcome.totals, seconds),
         "endpoints": {
             name: {"operations": _without_nulls(_operations(tally, seconds))}
             for name, tally in outcome.endpoints.items()
@@ -103,6 +101,15 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "replay": None if outcome.replay is None else _replay(outcome.replay),
         "environment": dict(outcome.environment),
         "notes": list(outcome.notes),
+    }
+
+
+def sums(tally: Tally, seconds: float) -> dict[str, Any]:
+    """``totals``, ``operations`` and ``size_buckets`` of a tally, with rates over ``seconds``."""
+    return {
+        "totals": _families(tally, seconds),
+        "operations": _operations(tally, seconds),
+        "size_buckets": _buckets(tally, seconds),
     }
 
 

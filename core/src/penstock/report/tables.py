@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from penstock.oplog.columns import escape
 from penstock.report.outcome import Interval, Outcome
 from penstock.stats.buckets import LABELS
 from penstock.stats.tally import ALL, Cell, Tally
@@ -47,7 +48,6 @@ ENDPOINT_COLUMNS: Final = (
     "endpoint", "operation", "count", "errors", "bytes", "retries", "ops_per_sec", "throughput_mibps", "mean_us",
     "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us",
 )  # fmt: skip
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PERCENTS: Final = (50, 90, 95, 99, 99.9)
 _ROLL_UPS: Final = (("META", 97), ("GET", 98), ("PUT", 99))
 
@@ -114,7 +114,7 @@ def endpoint_lines(outcome: Outcome) -> Iterator[str]:
             cell = tally.operation(operation)
             yield _line(
                 (
-                    *(name.translate(_ESCAPES), operation),
+                    *(escape(name), operation),
                     *(str(cell.count), str(cell.errors), str(cell.nbytes), str(cell.retries)),
                     *_rates(cell, outcome.measured_seconds),
                     *_latencies(cell),

@@ -43,6 +43,7 @@
   };
   const two = number => String(number).padStart(2, "0");
   const clock = seconds => {
+    if (seconds > 0 && seconds < 0.1) return duration(seconds * 1e6);
     if (seconds < 120) return +seconds.toFixed(2) + " s";
     const whole = Math.round(seconds);
     if (whole < 3600) return Math.floor(whole / 60) + (whole % 60 ? "m" + two(whole % 60) : " min");
@@ -150,7 +151,7 @@
           size: 28,
           ...(nines
             ? { splits: u => nineSplits(chart.end, u.width), filter: (u, splits) => splits }
-            : { incrs: [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400] }),
+            : { incrs: [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400] }),
           values: (u, splits) => splits.map(nines ? percentile : clock),
         },
         {
@@ -169,7 +170,7 @@
           fill: undefined,
           width: 1.75,
           dash: dash(line.label, place),
-          spanGaps: false,
+          spanGaps: chart.kind === "time" && chart.gaps,
           points: nines ? { show: false } : { size: 5 },
           value: (u, value) => value === null || value === undefined ? "–" : shown(value),
         })),
