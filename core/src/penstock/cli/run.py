@@ -51,6 +51,8 @@ def run(
     130 interrupted.
     """
     loaded = load(workload, overrides=overrides, environ=os.environ)
+    if loaded.notes and not quiet:
+        click.echo("\n".join((f"{workload}: a file of s3-bench or sai3-bench, read so:", *loaded.notes)), err=True)
     config = loaded.config
     if results_dir is not None:
         config = attrs.evolve(config, results_dir=results_dir)
