@@ -60,7 +60,7 @@ def _known_operations(_: object, field: object, value: Collection[str]) -> None:
 
 def _known_buckets(_: object, field: object, value: Collection[int]) -> None:
     if unknown := sorted(set(value) - set(range(len(LABELS)))):
-        raise ValueError(f"no size bucket has the number {unknown[0]}; they are 0 to {len(LABELS) - 1}")
+        raise ValueError(f"no size bucket has number {unknown[0]}; they are 0 to {len(LABELS) - 1}")
 
 
 def _as_operations(names: Collection[str]) -> frozenset[str]:
