@@ -112,6 +112,14 @@ class Answer:
 
     def read(self, limit: int = _MIB) -> bytes:
         """The body, of at most ``limit`` bytes. Raises StoreConnectionError for a longer one, and as ``into`` does."""
+        connection = self._connection
+        if connection is not None and 0 < self._left <= min(limit, connection.end - connection.begin):
+            # All of it came with the head, as short answers do.
+            begin = connection.begin
+            connection.begin = begin + self._left
+            data = bytes(connection.view[begin : connection.begin])
+            self._finish()
+            return data
         sink = _Bounded(limit)
         self.into(sink)
         return bytes(sink.data)

@@ -143,8 +143,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _parts(body: Buffer | Sequence[Buffer]) -> Sequence[bytes | memoryview]:
     if isinstance(body, (list, tuple)):
-        views = [_flat(part) for part in body]
-        return [view for view in views if len(view)]
+        return [view for part in body if len(view := _flat(part))]
     view = _flat(body)  # type: ignore[arg-type]
     return (view,) if len(view) else ()
 

@@ -28,19 +28,30 @@ _LOOKED_AT = 256
 class Form:
     """``match`` takes a text that begins with such a head, and its end is the head's; its groups are the fields'
     values, by the numbers of ``names``. ``length`` is that of Content-Length, which says a plain number; 0 where the
-    status allows no body.
+    status allows no body. ``repeated`` has the numbers of each field that comes more than once.
     """
 
-    __slots__ = ("length", "match", "names", "status")
+    __slots__ = ("length", "match", "names", "repeated", "status")
 
     def __init__(self, status: int, lines: list[str]) -> None:
         """``lines`` are those of a head, without its empty line."""
         self.status = status
         fields = [line.partition(":") for line in lines[1:]]
+        numbers: dict[str, list[int]] = {}
+        for number, (name, _, _) in enumerate(fields, 1):
+            numbers.setdefault(name.lower(), []).append(number)
+        self.repeated = [found for found in numbers.values() if len(found) > 1]
         self.names = Names((name.lower() for name, _, _ in fields), 1)
         self.length = self.names.get("content-length", 0)
         pattern = "".join(f"\r\n{re.escape(name)}:{_value_of(name, value)}" for name, _, value in fields)
         self.match: Callable[[str], re.Match[str] | None] = re.compile(f"{re.escape(lines[0])}{pattern}\r\n\r\n").match
+
+    def joined(self, match: re.Match[str]) -> list[str]:
+        """The values, those of a repeated field in one, at the last one's place."""
+        values = ["", *match.groups()]
+        for first, *others in self.repeated:
+            values[others[-1]] = ", ".join([values[first], *(values[number].strip() for number in others)])
+        return values
 
 
 class Forms:
@@ -61,7 +72,8 @@ class Forms:
             match = form.match(text)
             if match is not None:
                 length = int(match[form.length]) if form.length else None if bodiless else 0
-                return (form.status, form.names, match, length, 0 if bodiless else length or 0, True), match.end()
+                values = form.joined(match) if form.repeated else match
+                return (form.status, form.names, values, length, 0 if bodiless else length or 0, True), match.end()
         return None
 
     def learn(self, text: str, head: Head) -> None:
@@ -83,8 +95,7 @@ def _is_plain(text: str, head: Head) -> bool:
     status, names, values, _, _, persists = head
     if not (persists and text.startswith("HTTP/1.1 ") and len(text) + 4 <= USUAL_HEAD):
         return False
-    lines = text.split("\r\n")
-    if len(lines) != 1 + len(names) or not all(line.isascii() and line.isprintable() for line in lines):
+    if not all(line.isascii() and line.isprintable() for line in text.split("\r\n")):
         return False
     if "connection" in names and values[names["connection"]].strip().lower() != "keep-alive":
         return False
