@@ -30,6 +30,8 @@ FIELDS = "name,size,generation,updated,contentType,metadata,storageClass,crc32c"
 _PLAIN = re.compile(r"[A-Za-z0-9\-_~/][A-Za-z0-9\-._~/]{0,1023}").fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_JSON = 64 * 1024 * 1024
+#: As ``json.loads``, which looks at its other arguments each time.
+_decode = json.JSONDecoder().decode
 
 
 def resource_of(key: str, metadata: Mapping[str, str] | None, content_type: str | None) -> str:
@@ -55,7 +57,7 @@ def check_name(key: str) -> None:
 def read_json(answer: Answer) -> dict[str, Any]:
     """The object in an answer's body. Raises StoreConnectionError for anything else."""
     try:
-        found = json.loads(answer.read(_MAX_JSON).decode())
+        found = _decode(answer.read(_MAX_JSON).decode())
     except ValueError as error:
         raise StoreConnectionError("the service's answer is no JSON") from error
     if not isinstance(found, dict):
