@@ -162,8 +162,8 @@ def test_generated_objects_all_differ(mem):
 
 def test_generated_objects_can_be_made_again_in_any_way(mem, monkeypatch):
     run("put", "-s", "1MiB", "--seed", "7", "-t", "a{}", mem)
-    monkeypatch.setattr("penstock.cli.putting._WHOLE", 1000)
-    monkeypatch.setattr("penstock.cli.putting._PART", 65536 + 4096)
+    monkeypatch.setattr("penstock.cli.generated._WHOLE", 1000)
+    monkeypatch.setattr("penstock.cli.generated._PART", 65536 + 4096)
     run("put", "-s", "1MiB", "--seed", "7", "-t", "b{}", "-m", "who=me", "--if-absent", mem)
     assert penstock.get(f"{mem}a0") == penstock.get(f"{mem}b0")
     assert penstock.stat(f"{mem}b0").metadata == {"who": "me"}
