@@ -52,10 +52,11 @@ class Rooms:
 class StandIns:
     """Objects that copies are taken from where the log does not hold the source. They are made when first needed."""
 
-    def __init__(self, roots: Roots, payload: Payload, run_id: str) -> None:
+    def __init__(self, roots: Roots, payload: Payload, name: str) -> None:
+        """``name`` is part of theirs, so that no other worker has the same."""
         self._roots = roots
         self._payload = payload
-        self._run_id = run_id
+        self._name = name
         self._lock = threading.Lock()
         self._keys: dict[tuple[int, int], str] = {}
 
@@ -68,7 +69,7 @@ class StandIns:
         with self._lock:
             if (store, size) not in self._keys:
                 parent = beside.rpartition("/")[0]
-                key = f"{parent}{'/' if parent else ''}penstock-replay-{self._run_id}-source-{size}"
+                key = f"{parent}{'/' if parent else ''}penstock-replay-{self._name}-source-{size}"
                 room = aligned_buffer(min(max(size, 1), 1 << 20))
                 write_object(self._roots.store(store), key, self._payload, 0, size, room, room.nbytes, 8 << 20)
                 self._keys[store, size] = key

@@ -85,7 +85,9 @@ class Names:
             return self._guess(scheme, endpoint, whole)
         except InvalidURIError:
             return Base(scheme, endpoint, "", endpoint, relative=True)
-        return Base(scheme, endpoint, address.bucket or "", address.base, service=address.bucket == "")
+        # Where a backend knows no buckets, what stands in their place serves as one, but for the working directory.
+        bucket = url.authority.removeprefix(".") if address.bucket is None else address.bucket
+        return Base(scheme, endpoint, bucket, address.base, service=address.bucket == "")
 
     def _guess(self, scheme: str, endpoint: str, whole: str) -> Base:
         rest = endpoint.partition("://")[2]

@@ -119,10 +119,12 @@ class Rule:
     map_to_many: Many | None = key(Optional(Record(Many)), None, help="several places and a strategy")
     replace: str | None = key(Optional(Text("text with $1, $2, …")), None, help="what the regex's match becomes")
 
-    def __attrs_post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise InvalidFieldError where the fields do not go together."""
         matchers = [name for name in ("match", "match_any", "regex") if getattr(self, name) is not None]
         if len(matchers) != 1:
-            raise ValueError(f"a rule has one of match, match_any and regex, not {' and '.join(matchers) or 'none'}")
+            text = f"a rule has one of match, match_any and regex, not {' and '.join(matchers) or 'none'}"
+            raise InvalidFieldError("", text)
         if self.regex is not None:
             if self.replace is None or self.map_to is not None or self.map_to_many is not None:
                 raise InvalidFieldError("regex", "regex goes with replace, and with nothing else")
@@ -130,7 +132,7 @@ class Rule:
         elif self.replace is not None:
             raise InvalidFieldError("replace", f"replace goes with regex, not with {matchers[0]}")
         elif (self.map_to is None) == (self.map_to_many is None):
-            raise ValueError("write map_to or map_to_many, one of them")
+            raise InvalidFieldError("", "write map_to or map_to_many, one of them")
 
     def matches(self) -> tuple[Match, ...]:
         """What it matches, other than by a regular expression."""
@@ -176,7 +178,9 @@ def _pieces(pattern: re.Pattern[str], replace: str) -> list[str | int]:
 class Rules:
     """A file of rules, in their order."""
 
-    rules: tuple[Rule, ...] = key(ListOf(Record(Rule), minimum=1), help="the first one that matches decides")
+    rules: tuple[Rule, ...] = key(
+        ListOf(Record(Rule), minimum=1, partial=True), help="the first one that matches decides"
+    )
 
 
 _RULES = Record(Rules)
@@ -203,8 +207,17 @@ def restore_rules(plain: Any) -> tuple[Rule, ...]:
 
 
 def _read(root: Any, problems: Problems) -> tuple[Rule, ...]:
-    rules = Reader(problems).read(_RULES, root, "")
+    reader = Reader(problems)
+    read = reader.read(_RULES, root, "")
+    for number, rule in enumerate(read.rules if read is not FAILED else ()):
+        path = f"rules[{number}]"
+        # What could not be read has been said; more of it would only puzzle.
+        if rule is FAILED or any(failed.startswith(path) for failed in reader.failed):
+            continue
+        try:
+            rule.check()
+        except InvalidFieldError as error:
+            reader.note(f"{path}.{error.field}".rstrip("."), str(error))
     problems.raise_any()
-    assert rules is not FAILED
-    assert isinstance(rules, Rules)
-    return rules.rules
+    assert isinstance(read, Rules)
+    return read.rules

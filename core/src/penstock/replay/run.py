@@ -239,7 +239,7 @@ def _remarks(prepared: Prepared, observer: ReplayObserver) -> list[str]:
     ]
     if observer.outcomes["failed_anew"] and prepared.settings.speed is not None:
         remarks.append(
-            "operations are due whether or not earlier ones have ended, so one that needs what another makes fails when "
+            "operations are due whether or not earlier ones have ended: one that needs what another makes fails if "
             "that takes longer than it did; a --speed below 1 leaves time, --as-fast-as-possible keeps threads in order"
         )
     texts = {

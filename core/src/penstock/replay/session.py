@@ -11,13 +11,13 @@ import numpy as np
 
 from penstock.clocks import Anchor, monotonic_ns, sleep
 from penstock.engine.collector import Collector
+from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import Control
 from penstock.engine.threads import bind
 from penstock.errors import RunError
 from penstock.launchers import Body
 from penstock.oplog import OpLogWriter
 from penstock.payload import Payload
-from penstock.plugins import default_host
 from penstock.records import Recorder, record_dtype
 from penstock.replay.calls import Calls, Rooms, StandIns
 from penstock.replay.lanes import Crew
@@ -118,7 +118,7 @@ class ReplaySession:
             endpoints=self._opened().endpoints,
             more=self._more,
         )
-        stand_ins = StandIns(self._opened(), self._payload(), self.part.run_id)
+        stand_ins = StandIns(self._opened(), self._payload(), f"{self.part.run_id}-{self.part.rank}")
         self._crew = crew = Crew(
             most=self.part.lanes,
             control=control,
@@ -273,7 +273,9 @@ class ReplaySession:
         )
 
     def _payload(self) -> Payload:
-        return default_host().payload_type(self.settings.fill).open(self.settings.seed)
+        settings = self.settings
+        recipe = Recipe(settings.fill, settings.dedup_factor, settings.compress_factor)
+        return Contents(settings.seed).open(recipe)
 
     def _opened(self) -> Roots:
         if self._roots is None:

@@ -58,7 +58,8 @@ class Settings:
 
     ``speed`` is None for as fast as possible. ``operations`` that are replayed, empty: all. ``begin`` (inclusive) and
     ``end`` (exclusive) bound the recorded starts, ``limit`` the rows that these leave. ``in_place`` allows names
-    that no rule and no target moves, ``options`` go to the stores. Puts above ``multipart_above`` bytes are sent in
+    that no rule and no target moves, ``options`` go to the stores. ``fill`` is a payload, to which the
+    factors are applied within each object. Puts above ``multipart_above`` bytes are sent in
     parts of ``part_size``. More than ``max_errors`` failures end it; None: none do. ``processes`` is None for as many
     as needed.
     """
@@ -78,6 +79,8 @@ class Settings:
     prepare: bool = False
     cleanup: bool = False
     fill: str = "random"
+    dedup_factor: float = 1.0
+    compress_factor: float = 1.0
     multipart_above: int = 32 << 20
     part_size: int = 16 << 20
     backpressure: Backpressure = Backpressure()
