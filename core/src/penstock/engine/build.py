@@ -100,8 +100,10 @@ class LaneBuilder:
                 return steps.Delete(meter, pool, taker)
             return steps.Delete(meter, pool, takes)
         policy = item.selection or self.config.selection
-        chooser = objects.chooser(pool, policy, number, store, among) if pool.count else None
-        if self.config.reuse_puts:
+        reuse = self.config.reuse_puts
+        # A lane may own nothing of a small pool: with nothing to reuse its chooser says so when it is asked.
+        chooser = objects.chooser(pool, policy, number, store, among) if pool.count or not reuse else None
+        if reuse:
             pool, chooser = self._grown(number, item.path, pool, chooser, objects, 1 if objects.deletes else among)
         assert chooser is not None
         match item:
