@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from pathlib import Path
 
 import attrs
 import click
 
+from penstock.cli.conducting import conduct, prometheus_option
 from penstock.engine.run import execute
-from penstock.report.live import LiveView, open_view, print_summary, several
-from penstock.report.prometheus import open_exporter
 from penstock.workload.config import load
 
 __all__ = ["run"]
@@ -24,11 +22,7 @@ __all__ = ["run"]
 @click.option("--results-dir", metavar="DIR", help="Where to make the result directory; default: as the file says.")
 @click.option("--op-log", metavar="FILE", help="Log every operation to FILE (.tsv.zst or .tsv).")
 @click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
-@click.option(
-    "--prometheus",
-    metavar="[HOST:]PORT",
-    help="Serve metrics to Prometheus at http://HOST:PORT/metrics while it runs; HOST is 127.0.0.1 unless named.",
-)
+@prometheus_option
 @click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end, and nothing else, on stdout.")
 @click.pass_context
@@ -59,29 +53,12 @@ def run(
     if op_log is not None:
         config = attrs.evolve(config, op_log=op_log)
     loaded = attrs.evolve(loaded, config=config)
-    views: list[LiveView] = []
-    if prometheus is not None:
-        exporter = open_exporter(prometheus)
-        views.append(exporter)
-
-    def view(directory: Path) -> LiveView:
-        views.append(open_view(directory / "console.log", quiet=quiet or as_json))
-        if prometheus is not None:
-            views[-1].note(f"metrics for Prometheus at {exporter.url}")
-        return several(views)
-
-    try:
-        result = execute(loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), launcher=launcher, view=view)
-    finally:
-        for each in views:
-            each.close()
-    told = False
-    if as_json:
-        click.echo((result.directory / "result.json").read_text(), nl=False)
-    elif not result.outcome.did_nothing:
-        print_summary(result.outcome, result.report)
-        # The summary says why; who sees both streams at once is not told twice.
-        told = sys.stdout.isatty() and sys.stderr.isatty()
-    if result.outcome.reason and not told:
-        click.echo(f"penstock: {result.outcome.status}: {result.outcome.reason}", err=True)
-    context.exit(result.outcome.exit_code)
+    code = conduct(
+        lambda view: execute(
+            loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), launcher=launcher, view=view
+        ),
+        prometheus=prometheus,
+        quiet=quiet,
+        as_json=as_json,
+    )
+    context.exit(code)

@@ -23,17 +23,19 @@ _WRITES: Final = (Op.PUT, Op.COPY, Op.MKDIR)
 
 _TABLE: Final = """
 create table names (
-    store integer, key blob, size integer, wanted integer, written integer, since integer, state integer default 0,
+    store integer, key blob, size integer, wanted integer, written integer, since integer,
+    touched integer, state integer default 0,
     primary key (store, key)) without rowid
 """
 # A read wants the object as it was before the log's first write ended.
 _NOTE: Final = """
-insert into names (store, key, size, wanted, written, since) values (?1, ?2, ?3, ?4, ?5, ?6)
+insert into names (store, key, size, wanted, written, since, touched) values (?1, ?2, ?3, ?4, ?5, ?6, ?8)
 on conflict (store, key) do update set
     size = case when ?4 and (written = 0 or ?7 < since) then max(size, ?3) else size end,
     wanted = wanted or (?4 and (written = 0 or ?7 < since)),
     since = case when written = 0 then ?6 else since end,
-    written = written or ?5
+    written = written or ?5,
+    touched = touched or ?8
 """
 
 #: What :meth:`Catalogue.mark` notes of a name: it was there already, or this replay made it.
@@ -42,13 +44,16 @@ MADE: Final = 2
 
 
 class Name(NamedTuple):
-    """One name. ``size`` is the largest that the log read of it. ``wanted``: read before it was ever written."""
+    """One name. ``size`` is the largest that the log read of it. ``wanted``: read before it was ever written.
+
+    ``touched``: the log writes it, or tried to; what failed then may succeed in the replay.
+    """
 
     store: int
     key: str
     size: int
     wanted: bool
-    written: bool
+    touched: bool
 
 
 class Catalogue:
@@ -78,14 +83,14 @@ class Catalogue:
         """The names of which an SQL condition holds, by store and key. Marking some meanwhile is harmless."""
         place: tuple[int, bytes] = (-1, b"")
         query = (
-            f"select store, key, size, wanted, written from names where (store, key) > (?, ?) and ({condition}) "  # noqa: S608 - our own words
+            f"select store, key, size, wanted, touched from names where (store, key) > (?, ?) and ({condition}) "  # noqa: S608 - our own words
             f"order by store, key limit {_PAGE}"
         )
         while True:
             with self._lock:
                 rows = self._base.execute(query, place).fetchall()
-            for store, key, size, wanted, written in rows:
-                yield Name(store, key.decode("utf-8", "surrogatepass"), size, bool(wanted), bool(written))
+            for store, key, size, wanted, touched in rows:
+                yield Name(store, key.decode("utf-8", "surrogatepass"), size, bool(wanted), bool(touched))
             if len(rows) < _PAGE:
                 return
             place = rows[-1][:2]
@@ -114,9 +119,10 @@ def _blob(key: str) -> bytes:
 
 def _note(task: Task) -> tuple[object, ...] | None:
     entry = task.entry
-    if entry.failed or task.op not in (*_READS, *_WRITES):
+    read, touched = task.op in _READS, task.op in _WRITES
+    if not touched and (not read or entry.failed):
         return None
-    read = task.op in _READS
+    written = touched and not entry.failed
     key = task.key if task.op != Op.MKDIR or task.key.endswith("/") else f"{task.key}/"
     size = max(entry.offset, 0) + entry.nbytes if read else 0
-    return task.store, _blob(key), size, read, not read, 0 if read else entry.start + entry.duration, entry.start
+    return task.store, _blob(key), size, read, written, entry.start + entry.duration, entry.start, touched

@@ -62,7 +62,7 @@ class Objects:
         for _ in self._catalogue.note(self._mine()):
             yield self.progress
         if self.settings.cleanup:
-            yield from self._each("written", self._look)
+            yield from self._each("touched", self._look)
             if self.rank == 0:
                 self._look_at_directories()
         if self.settings.prepare:
@@ -151,7 +151,7 @@ class Objects:
             return None
 
     def _keys(self, store: int) -> Iterator[str]:
-        for name in self._catalogue.names(f"(state = {MADE} or (written and state = 0)) and store = {store}"):
+        for name in self._catalogue.names(f"(state = {MADE} or (touched and state = 0)) and store = {store}"):
             if not name.key.endswith("/"):
                 yield name.key
 
@@ -166,13 +166,13 @@ class Objects:
 
     def _look_at_directories(self) -> None:
         for store, key in self._directories:
-            missing = self._size(Name(store, key, 0, wanted=False, written=True)) is None
+            missing = self._size(Name(store, key, 0, wanted=False, touched=True)) is None
             self._directories[store, key] = missing
 
     def _made(self, number: int) -> Iterator[str]:
         """Directories that were missing before."""
         yield from (key for (store, key), missing in self._directories.items() if store == number and missing)
-        for name in self._catalogue.names(f"written and state = 0 and store = {number}"):
+        for name in self._catalogue.names(f"touched and state = 0 and store = {number}"):
             if name.key.endswith("/") and (number, name.key) not in self._directories:
                 yield name.key
 
