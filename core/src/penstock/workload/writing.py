@@ -38,6 +38,8 @@ def _key(name: str) -> yaml.ScalarNode:
 
 
 def _scalar(node: Node) -> yaml.ScalarNode:
+    if node.empty:
+        return yaml.ScalarNode("tag:yaml.org,2002:null", "null")
     if not node.plain:
         return yaml.ScalarNode("tag:yaml.org,2002:str", node.text)
     return yaml.ScalarNode(_RESOLVER.resolve(yaml.ScalarNode, node.text, (True, False)), node.text)
