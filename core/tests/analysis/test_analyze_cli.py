@@ -207,6 +207,15 @@ def test_every_form_has_the_same_rows(log, tmp_path):
         assert [dict(zip(head, line, strict=True)) for line in lines] == found[title]
 
 
+def test_the_page_has_the_counts(log, tmp_path):
+    page = tmp_path / "a.html"
+    assert analyze(log, "--html", page).exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    calls = whole(document(log))["count"]
+    assert f"{calls:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") in text
+
+
 def test_per_client_and_endpoint(log):
     found = document(log, "--per-client", "--per-endpoint")
     for title, word, key in (("clients", "client", "client_id"), ("endpoints", "endpoint", "endpoint")):

@@ -139,6 +139,15 @@ def test_files_hold_the_same(result, tmp_path):
     assert len(list(openpyxl.load_workbook(files["xlsx"])["changes"].values)) == len(document["changes"]) + 1
 
 
+def test_the_page_shows_the_verdict(result, tmp_path):
+    page = tmp_path / "c.html"
+    done = compare(result("a", 1), result("b", 2, scale=1.12), "--html", page)
+    assert done.exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert done.stdout.splitlines()[-1].rstrip(".").split(" (")[0] in text
+
+
 def test_several_runs_of_each_side(result):
     a = [result(f"a{seed}", seed) for seed in (1, 2, 3)]
     b = [result(f"b{seed}", seed, scale=1.3) for seed in (4, 5, 6)]

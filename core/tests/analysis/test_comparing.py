@@ -309,7 +309,7 @@ def test_too_few_data():
     verdicts = {one.metric: one for one in compare(rare, many).changes}
     assert verdicts["p50"].verdict != "too few data"
     assert verdicts["p99"].verdict == "too few data"
-    assert verdicts["p99"].reason == "600 calls, and at least 1,000 are needed for p99"
+    assert verdicts["p99"].reason == "fewer than 1,000 calls that succeeded"
     assert verdicts["p99"].change is not None
     assert verdicts["p99"].low is None
 

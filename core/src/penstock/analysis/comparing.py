@@ -162,11 +162,11 @@ def _figures(cell: Cell, seconds: float) -> dict[str, float]:
 def _too_few(metric: str, a: Cell, b: Cell) -> str:
     if metric == "errors":
         calls = min(a.count + a.errors, b.count + b.errors)
-        return "" if calls >= FEWEST_CALLS else f"{calls} calls, and at least {FEWEST_CALLS} are needed"
+        return "" if calls >= FEWEST_CALLS else f"fewer than {FEWEST_CALLS} calls"
     count, needed = min(a.count, b.count), FEWEST_CALLS
     if metric in PERCENTS:
         needed = max(needed, math.ceil(FEWEST_BEYOND / (1 - PERCENTS[metric] / 100) - 1e-6))
-    return "" if count >= needed else f"{count} calls, and at least {needed:,} are needed for {metric}"
+    return "" if count >= needed else f"fewer than {needed:,} calls that succeeded"
 
 
 def _interval(

@@ -140,15 +140,17 @@ def _load(path: str, chosen: Selection, *, workers: int | None, skip_bad_rows: b
 def _report(comparison: Comparison, rules: Sequence[Rule], mode: Any, outputs: Outputs) -> int:
     from penstock.analysis.comparing_rules import check
     from penstock.analysis.exporting.tables import comparison_tables
+    from penstock.cli.compare_view import print_comparison, undecided
 
     findings = check(comparison, rules, mode)
     if not outputs.to_stdout:
-        from penstock.cli.compare_view import print_comparison
-
         print_comparison(comparison, findings)
-    elif rules:
+    else:
+        for text in undecided(findings):
+            warn(f"undecided: {text}")
         for finding in findings:
-            warn(f"{'undecided' if finding.undecided else 'failed'}: {finding.text}")
+            if not finding.undecided:
+                warn(f"failed: {finding.text}")
     tables = comparison_tables(comparison)
     write_outputs(outputs, _facts(comparison, rules, findings), tables, tables[0], lambda: _html(comparison))
     return REGRESSION if any(not finding.undecided for finding in findings) else 0

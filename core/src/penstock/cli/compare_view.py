@@ -16,7 +16,7 @@ from penstock.cli.analyze_view import plain_width
 from penstock.quantities import format_duration
 from penstock.report.text import printable
 
-__all__ = ["print_comparison"]
+__all__ = ["print_comparison", "undecided"]
 
 _STYLES: Final = {"better": "green", "worse": "bold red", "too few data": "dim"}
 _GAP: Final = "  "
@@ -36,9 +36,11 @@ def print_comparison(comparison: Comparison, findings: Sequence[Finding], stream
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
     for text in (*_reasons(comparison.changes), *comparison.notes):
         console.print(Text(f"note: {printable(text)}", style="dim"))
+    for text in undecided(findings):
+        console.print(Text(f"undecided: {text}", style="yellow"))
     for finding in findings:
-        kind, style = ("undecided", "yellow") if finding.undecided else ("FAILED", "bold red")
-        console.print(Text(f"{kind}: {finding.text}", style=style))
+        if not finding.undecided:
+            console.print(Text(f"FAILED: {finding.text}", style="bold red"))
     console.print(Text(comparison.sentence, style="bold"))
 
 
@@ -76,16 +78,20 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _reasons(changes: Sequence[Change]) -> Iterator[str]:
-    """Why figures have no interval."""
+    """Why figures have no interval, the most frequent reasons."""
     labels: dict[str, list[str]] = {}
     for change in changes:
         if change.reason:
             labels.setdefault(change.reason, []).append(change.label)
-    for reason, found in list(labels.items())[:_MOST_REASONS]:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        yield f"too few data for {found[0]}{more}: {reason}"
-    if len(labels) > _MOST_REASONS:
-        yield f"too few data for others too, for {len(labels) - _MOST_REASONS} more reasons (see --json)"
+    ordered = sorted(labels.items(), key=lambda item: -len(item[1]))
+    for reason, found in ordered[:_MOST_REASONS]:
+        yield f"too few data for {_first_of(found)}: {reason}"
+    if len(ordered) > _MOST_REASONS:
+        yield f"too few data for others too, for {len(ordered) - _MOST_REASONS} more reasons (see --json)"
+
+
+def _first_of(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def _cells(change: Change) -> tuple[str, ...]:
@@ -107,3 +113,13 @@ def _figure(metric: str, value: float) -> str:
     if metric == "errors":
         return f"{value:.3g} %"
     return rate_text(value) if metric in ("ops/s", "MiB/s") else format_duration(value / 1e6)
+
+
+def undecided(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for each condition that can't be told and each reason."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        if finding.undecided:
+            labels.setdefault((finding.rule.text, finding.change.reason), []).append(finding.change.label)
+    for (rule, reason), found in labels.items():
+        yield f"{rule}: {_first_of(found)} can't be judged: {reason}"
