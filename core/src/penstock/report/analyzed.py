@@ -151,7 +151,7 @@ def _logs(analysis: Analysis) -> str:
 def _log_row(log: LogFacts) -> list[str]:
     began = "\N{EN DASH}" if log.first_start_ns is None else format_wall(log.first_start_ns, 3)
     return [
-        f"<span class='long'>{escape(log.path)}</span>",
+        f"<span class='long path'>{escape(log.path)}</span>",
         f"<span class='long'>{escape(' '.join(log.columns))}</span>",
         began,
         number(log.rows),

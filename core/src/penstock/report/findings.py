@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from penstock.quantities import format_duration
+from penstock.report.outcome import Planned
 from penstock.report.shapes import Shape, shape_of
 from penstock.report.words import figure, many
 from penstock.stats.histogram import Histogram
@@ -20,6 +21,7 @@ __all__ = [
     "distribution_finding",
     "error_finding",
     "first_byte_finding",
+    "planned_finding",
     "time_finding",
 ]
 
@@ -207,6 +209,15 @@ def describe_lag(lag: Histogram, service: Histogram, shape: Shape | None) -> Fin
     if p99 > max(10 * _LATE_NS, service.percentile(99)):
         return Finding("plain", f"{words}: on time but for single stalls.")
     return Finding("good", f"{words}: the schedule was kept.")
+
+
+def planned_finding(planned: Planned) -> Finding:
+    """Whether everything that was offered was begun."""
+    offered = f"{planned.operations:,.0f} operations were due in the measured window"
+    if not planned.missed:
+        return Finding("good", f"{offered}, and every one was begun in it.")
+    share = figure(100 * planned.missed / max(planned.operations, planned.missed, 1))
+    return Finding("warn", f"{offered}; {planned.missed:,} ({share} %) were never begun, for no lane was free in time.")
 
 
 def describe_used(values: Sequence[float | None], limit: float | None, what: str) -> Finding | None:

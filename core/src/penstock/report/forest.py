@@ -28,9 +28,9 @@ def forest_table(changes: Sequence[Change], level: float, *, sizes: bool = False
     span = _span(changes)
     unit = changes[0].change_unit
     head = "<th class='word'>Operation</th>" + ("<th class='word'>Size</th>" if sizes else "")
-    head += "<th class='word'>Figure</th><th>A</th><th>B</th>"
+    head += f"<th class='word'>Figure</th><th class='forest'>{_axis(span)}</th>"
     head += f"<th>Change <small>{escape(unit)}</small></th><th>{100 * level:g} % interval</th>"
-    head += f"<th class='forest'>{_axis(span)}</th><th class='word'>B is</th>"
+    head += "<th class='word'>B is</th><th>A</th><th>B</th>"
     rows = "".join(_row(change, span, sizes=sizes) for change in changes)
     return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
@@ -59,15 +59,15 @@ def _row(change: Change, span: Span, *, sizes: bool) -> str:
         cells.append(f"<td class='word'>{escape(change.size)}</td>")
     unit = f" <small>{escape(change.unit)}</small>" if change.unit not in ("1/s", change.metric) else ""
     cells.append(f"<td class='word'>{escape(change.metric)}{unit}</td>")
-    cells += [f"<td>{number(value)}</td>" for value in (change.a, change.b)]
+    cells.append(f"<td class='forest'>{_plot(change, span)}</td>")
     cells.append(f"<td>{escape(change_text(change.change))}</td>")
     known = change.low is not None and change.high is not None
     ends = f"{change_text(change.low)} to {change_text(change.high)}" if known else "\N{EN DASH}"
     cells.append(f"<td>{escape(ends)}</td>")
-    cells.append(f"<td class='forest'>{_plot(change, span)}</td>")
     words = badge(change.verdict, _KINDS[change.verdict])
     reason = f"<span class='why'>{escape(change.reason)}</span>" if change.reason else ""
     cells.append(f"<td class='word'>{words}{reason}</td>")
+    cells += [f"<td>{number(value)}</td>" for value in (change.a, change.b)]
     return f"<tr>{''.join(cells)}</tr>"
 
 

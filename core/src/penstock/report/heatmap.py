@@ -24,6 +24,7 @@ __all__ = ["heat_cards"]
 _MOST_COLUMNS: Final = 100
 _MOST_ROWS: Final = 44
 _MOST_MAPS: Final = 4
+_FEWEST: Final = 20  # calls, for a map to show anything
 _FINEST: Final = 20  # rows per decade
 _SHADES: Final = 8
 _WIDTH: Final = 1000
@@ -46,21 +47,24 @@ class _Map:
 
 
 def heat_cards(measured: Measured) -> list[str]:
-    """A card for each of the most frequent operations; none where there are fewer than two intervals."""
+    """A card for each of the most frequent operations; none where there are fewer than two intervals,
+    or hardly a call."""
     if len(measured.intervals) < 2:
         return []
     totals = measured.totals
     cells = {name: totals.operation(name).service for name in totals.operations()}
-    names = sorted((name for name in cells if cells[name].count), key=lambda name: -cells[name].count)
+    names = sorted((name for name in cells if cells[name].count >= _FEWEST), key=lambda name: -cells[name].count)
     columns = [whole for _, whole in group(measured.intervals, _MOST_COLUMNS)]
-    return [_card(name, cells[name], columns) for name in names[:_MOST_MAPS]]
+    return [
+        _card(name, cells[name], columns, "" if place else _MEANING) for place, name in enumerate(names[:_MOST_MAPS])
+    ]
 
 
-def _card(operation: str, total: Histogram, columns: Sequence[Interval]) -> str:
+def _card(operation: str, total: Histogram, columns: Sequence[Interval], meaning: str) -> str:
     drawn = _map(operation, total, columns)
     title = f"Latency of {operation} over time"
     picture = f"<div class='heat'>{_ticks(drawn)}{_plane(drawn, title)}{_times(drawn)}</div>{_legend(drawn)}"
-    return card(title, "latency by time, counts of calls", picture, _MEANING, _finding(operation, total, columns))
+    return card(title, "latency by time, counts of calls", picture, meaning, _finding(operation, total, columns))
 
 
 def _map(operation: str, total: Histogram, columns: Sequence[Interval]) -> _Map:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from penstock.report.charts import Chart, build_charts
+from penstock.report.findings import planned_finding
 from penstock.report.heatmap import heat_cards
 from penstock.report.outcome import Outcome
 from penstock.report.page import chart_grid, charts_section, document, grid, needs_script
 from penstock.report.parties import parties_section
-from penstock.report.pieces import code_block, facts_table, section
+from penstock.report.pieces import code_block, facts_table, finding_line, section
 from penstock.report.replayed import replay_charts, replay_section
 from penstock.report.sections import (
     buckets_section,
@@ -39,7 +40,7 @@ def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: st
             needs_script(charts),
             replay_section(outcome, replay),
             charts_section("Over time", charts, _TIME_CHARTS, how=True),
-            charts_section("On schedule", charts, ("lag",)),
+            _schedule(outcome, charts),
             _distribution(outcome, charts),
             buckets_section(summary),
             errors_section(outcome.errors, outcome.totals.count, chart_grid(charts, ("errors",))),
@@ -61,6 +62,12 @@ def processors_of(outcome: Outcome) -> float | None:
     limits = [outcome.environment.get(name) for name in ("cpus_usable", "cpu_limit")]
     known = [float(limit) for limit in limits if isinstance(limit, int | float) and limit > 0]
     return min(known, default=None)
+
+
+def _schedule(outcome: Outcome, charts: Sequence[Chart]) -> str:
+    cards = chart_grid(charts, ("lag",))
+    told = "" if outcome.planned is None else finding_line(planned_finding(outcome.planned))
+    return section("On schedule", told + cards) if cards or told else ""
 
 
 def _distribution(outcome: Outcome, charts: Sequence[Chart]) -> str:

@@ -44,7 +44,7 @@ def replay_charts(outcome: Outcome) -> list[Chart]:
         chart = distribution_chart(f"replay-{name}", f"{name}: recorded against replayed", lines)
         if chart is not None:
             finding = _against(name, recorded.operation(name).service, mine.service)
-            charts.append(chart | {"meaning": _MEANING, "finding": finding})
+            charts.append(chart | {"meaning": "" if charts else _MEANING, "finding": finding})
     return charts
 
 
@@ -106,9 +106,16 @@ def _cells(recorded: Cell, replayed: Cell) -> Iterator[str]:
 
 
 def _facts(replay: Replayed) -> str:
-    counts = table([("Rows of the log", ""), ("Count", "")], [(escape(k), number(v)) for k, v in replay.counts.items()])
-    settings = f"<details><summary>Settings of the replay</summary>{facts_table(replay.settings)}</details>"
-    return (counts if replay.counts else "") + (settings if replay.settings else "")
+    counts = facts_table({name: number(count) for name, count in replay.counts.items()})
+    settings = facts_table(replay.settings)
+    return "".join(
+        f"<details{opened}><summary>{title}</summary>{content}</details>"
+        for title, content, facts, opened in (
+            ("Rows of the log, and what became of them", counts, replay.counts, " open"),
+            ("Settings of the replay", settings, replay.settings, ""),
+        )
+        if facts
+    )
 
 
 def _against(name: str, recorded: Histogram, replayed: Histogram) -> Finding | None:
