@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import random
+import subprocess
+import sys
 
 import attrs
 import openpyxl
@@ -289,6 +291,14 @@ def test_a_log_that_was_cut_off(log, tmp_path):
     assert f"{path} is cut off; its 49 whole rows were read" in done.stderr
 
 
+def test_standard_input(log):
+    with open(log, "rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "penstock", "analyze", "-", "--json"], stdin=file, capture_output=True, check=True
+        )
+    assert json.loads(done.stdout)["operations"] == document(log)["operations"]
+
+
 def test_a_result_directory_stands_for_its_log(log, tmp_path):
     folder = tmp_path / "result"
     folder.mkdir()
@@ -338,7 +348,7 @@ def test_wrong_input(log, tmp_path):
 
 
 def test_without_xlsxwriter_nothing_is_read(log, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "xlsxwriter", None)
+    monkeypatch.setitem(sys.modules, "xlsxwriter", None)
     done = analyze(tmp_path / "none.tsv", "--xlsx", tmp_path / "a.xlsx")
     assert (done.exit_code, "pip install 'penstock[xlsx]'" in done.stderr) == (2, True)
 

@@ -132,8 +132,12 @@ def rate_text(value: float) -> str:
 
 
 def change_text(value: float | None) -> str:
-    """``+12.1``, ``-0.4``, ``+250``; a dash for None."""
+    """``+12.1``, ``-0.4``, ``+250``, ``+31.7k``; a dash for None."""
     if value is None:
         return "-"
-    text = f"{value:+.0f}" if abs(value) >= 99.95 else f"{value:+.2f}" if abs(value) < 0.995 else f"{value:+.1f}"
+    size = abs(value)
+    for scale, letter in ((1e6, "M"), (1e3, "k")):
+        if size >= 9.9995 * scale:
+            return f"{value / scale:+.3g}{letter}" if size < 999.5 * scale else f"{value / scale:+.0f}{letter}"
+    text = f"{value:+.0f}" if size >= 99.95 else f"{value:+.2f}" if size < 0.995 else f"{value:+.1f}"
     return "0" if float(text) == 0 else text

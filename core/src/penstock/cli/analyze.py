@@ -44,7 +44,8 @@ def analyze(
 ) -> None:
     """Say what operation logs hold: for each operation and size of object how many calls, how fast, how long each took.
 
-    LOG is an operation log in any form that penstock reads, or a result directory that has one. Failed calls are
+    LOG is an operation log in any form that penstock reads, - for standard input, or a result directory that has one.
+    Failed calls are
     counted as errors and stay out of rates and latencies; a run's warm-up stays out of everything. Rates are over the
     time that is looked at, from the first start to the last end; of several logs, that is the time that all of them
     cover. Latencies are from start to end of a call, TTFB is the time to the first byte of a read.

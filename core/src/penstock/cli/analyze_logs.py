@@ -22,14 +22,15 @@ _LOG: Final = "op-log.tsv.zst"
 
 
 def find_logs(path: str) -> list[str]:
-    """A log as it is; of a result directory its op-log, or the parts of one that was never joined.
+    """A log as it is, ``-`` being standard input; of a result directory its op-log, or the parts of one that was never
+    joined.
 
     Raises UsageError where there is none.
     """
     from penstock.oplog import part_paths
 
     if not os.path.isdir(path):
-        return [path]
+        return ["/dev/stdin" if path == "-" else path]
     named = _named_log(path)
     inside = os.path.join(path, _LOG)
     for candidate in (inside, named):
@@ -75,10 +76,10 @@ def _shown() -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
 

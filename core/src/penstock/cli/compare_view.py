@@ -87,7 +87,7 @@ def _reasons(changes: Sequence[Change]) -> Iterator[str]:
     for reason, found in ordered[:_MOST_REASONS]:
         yield f"too few data for {_first_of(found)}: {reason}"
     if len(ordered) > _MOST_REASONS:
-        yield f"too few data for others too, for {len(ordered) - _MOST_REASONS} more reasons (see --json)"
+        yield f"too few data for others too, for other reasons ({len(ordered) - _MOST_REASONS}; --json has them all)"
 
 
 def _first_of(labels: Sequence[str]) -> str:
