@@ -15,11 +15,13 @@ from penstock.clocks import wall_ns
 from penstock.engine.conduct import EXIT_ERRORS, OP_LOG, RunResult, carry_out, join_log, status_of
 from penstock.engine.coordinator import Coordinator, Found
 from penstock.engine.course import Course
+from penstock.engine.judging import judge_limit
 from penstock.errors import UsageError, redact
 from penstock.launchers import LaunchSpec
 from penstock.opening import resolve_place
 from penstock.options import resolve as resolve_options
 from penstock.plugins import default_host
+from penstock.quantities import format_duration
 from penstock.replay.part import Outlook, ReplayPart, look_ahead, make_parts
 from penstock.replay.planning import APPROXIMATIONS, LEFT_OUT
 from penstock.replay.rows import Extent, measure
@@ -27,14 +29,18 @@ from penstock.replay.settings import Settings
 from penstock.replay.watching import ReplayObserver
 from penstock.report import results_directory, write_results
 from penstock.report.live import LiveView
-from penstock.report.outcome import Outcome, Replayed
+from penstock.report.outcome import Outcome, Planned, Replayed
+from penstock.stats.histogram import Histogram
 from penstock.stats.system import environment
+from penstock.stats.tally import ALL
 from penstock.urls import strip_scheme
 from penstock.workload.config import OnError
 
 __all__ = ["Prepared", "check", "execute_replay"]
 
 _WORKER: Final = "penstock.replay.worker"
+#: A schedule was kept when 99 of 100 operations started no later than so many nanoseconds after they were due.
+_KEPT_NS: Final = 100_000_000
 
 
 @attrs.frozen
@@ -155,7 +161,11 @@ def _outcome(
 ) -> Outcome:
     settings = prepared.settings
     status, exit_code, reason = status_of(_course(prepared).on_error, found)
-    totals = found.totals
+    totals, path = found.totals, _local_path(settings)
+    lag = totals.roll_up(ALL).lag
+    kept = bool(lag.count) and lag.percentile(99) < _KEPT_NS
+    planned = Planned(operations=observer.started, missed=0) if kept else None
+    limit = judge_limit(found, lanes=max(observer.lanes, 1), planned=planned, path=path)
     if status == "done" and totals.errors and not totals.count:
         status, exit_code, reason = "errors", EXIT_ERRORS, f"each of the {totals.errors:,} operations failed"
     return Outcome(
@@ -170,17 +180,26 @@ def _outcome(
         status=status,
         reason=reason,
         exit_code=exit_code,
+        verdict=" ".join(filter(None, (_punctuality(lag), limit.text if limit is not None else ""))),
         totals=totals,
         intervals=found.intervals(),
         workers=[worker.outcome() for worker in found.workers],
         errors=found.errors,
         phases=found.phases,
-        environment=environment(_local_path(settings)),
+        environment=environment(path),
         op_log=log,
         notes=found.notes,
         endpoints=found.endpoints(),
         replay=_replayed(prepared, found, observer),
     )
+
+
+def _punctuality(lag: Histogram) -> str:
+    """How well the schedule was kept, in a sentence."""
+    if not lag.count:
+        return ""
+    half, most, worst = (format_duration(value / 1e9) for value in (*lag.percentiles((50, 99)), lag.maximum))
+    return f"Operations started {half} (p50) and {most} (p99) after they were due, at most {worst}."
 
 
 def _replayed(prepared: Prepared, found: Found, observer: ReplayObserver) -> Replayed:
