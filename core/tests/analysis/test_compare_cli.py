@@ -188,6 +188,30 @@ def test_a_run_and_itself_are_refused(result, tmp_path, same):
     assert "A and B are the same" in done.stderr
 
 
+def test_a_result_and_its_own_log_are_refused(result, tmp_path):
+    path = result("a", 1)
+    log = write_log(tmp_path / "a" / "op-log.tsv.zst", 1)
+    done = compare(path, log)
+    assert (done.exit_code, "A and B are the same" in done.stderr) == (2, True)
+
+
+def test_a_result_and_a_log(result, tmp_path):
+    done = compare(result("a", 1), write_log(tmp_path / "b.tsv", 1))
+    assert done.exit_code == 0
+    assert "note: results and logs are compared: " in done.stdout
+    done = compare(write_log(tmp_path / "a.tsv", 1), write_log(tmp_path / "c.tsv", 2, scale=1.5))
+    assert "results and logs" not in done.stdout
+    assert "B is worse than A" in done.stdout.splitlines()[-1]
+
+
+def test_short_results_point_to_their_logs(result, tmp_path):
+    paths = [result(name, seed, intervals=3) for name, seed in (("a", 1), ("b", 2))]
+    log = write_log(tmp_path / "b" / "op-log.tsv.zst", 1)
+    lines = compare(*paths).stdout.splitlines()
+    assert f"note: {paths[1]} has an op-log, whose intervals are shorter: compare {log}" in lines
+    assert not any(line.startswith(f"note: {paths[0]} has an op-log") for line in lines)
+
+
 def test_a_copy_is_told(result):
     done = compare(result("a", 1), result("b", 1))
     assert done.stdout.splitlines()[-1].startswith("A and B hold the very same calls")

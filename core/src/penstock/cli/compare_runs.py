@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from penstock.analysis.comparing import FEWEST_STRETCHES
@@ -23,18 +24,30 @@ _OF_HOST: Final = ("cpu_model", "cpus_usable", "kernel", "python")
 
 
 def check_runs(a: Sequence[str], b: Sequence[str]) -> None:
-    """Raises UsageError when a run is given twice, or is not there."""
+    """Raises UsageError when a run is given twice, also as a result and its op-log, or is not there."""
     seen: dict[tuple[int, int], tuple[str, str]] = {}
     for side, paths in (("A", a), ("B", b)):
         for path in paths:
-            try:
-                found = os.stat(os.path.dirname(path) or "." if os.path.basename(path) == "result.json" else path)
-            except OSError as error:
-                raise UsageError(f"{path} can't be read: {error.strerror}") from error
-            where = (found.st_dev, found.st_ino)
-            if where in seen:
-                raise UsageError(_twice(seen[where], (side, path)))
-            seen[where] = (side, path)
+            places = set(_places(path))
+            for place in places & seen.keys():
+                raise UsageError(_twice(seen[place], (side, path)))
+            seen |= dict.fromkeys(places, (side, path))
+
+
+def _places(path: str) -> Iterator[tuple[int, int]]:
+    """What tells a log or a result directory from others; of a result, of its op-log too."""
+    paths = [path]
+    if is_result(path):
+        folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
+        paths = [folder]
+        with contextlib.suppress(UsageError):
+            paths += find_logs(folder)
+    for each in paths:
+        try:
+            found = os.stat(each)
+        except OSError as error:
+            raise UsageError(f"{each} can't be read: {error.strerror}") from error
+        yield found.st_dev, found.st_ino
 
 
 def _twice(first: tuple[str, str], second: tuple[str, str]) -> str:
@@ -65,8 +78,14 @@ def load_run(path: str, selection: Selection, analyse: Callable[[str], Analysis]
     )
 
 
-def hints(sides: Iterable[Side]) -> Iterator[str]:
-    """What would tell more of short results: their op-logs, which hold every call."""
+def hints(sides: Sequence[Side]) -> Iterator[str]:
+    """That windows differ in kind; and what tells more of short results: their op-logs, which hold every call."""
+    kinds = {is_result(run.name) for side in sides for run in side.runs}
+    if len(kinds) == 2:
+        yield (
+            "results and logs are compared: rates of a result are over the time that was measured, those of a log from "
+            "its first start to its last end, which is a little shorter"
+        )
     for side in sides:
         run = side.runs[0]
         if len(side.runs) == 1 and is_result(run.name) and len(run.stretches) < FEWEST_STRETCHES:
