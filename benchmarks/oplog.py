@@ -1,15 +1,18 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["attrs", "polars", "s3dlio"]
+# dependencies = ["attrs", "duckdb", "numpy", "polars", "s3dlio", "zstandard"]
 # ///
 """What an op-log costs: µs of CPU per row, of each step and all in, against other ways to write one.
 
-    python benchmarks/oplog.py            the table
+    python benchmarks/oplog.py            both tables: writing, row by row; and analyzing and sorting a large log
+    python benchmarks/oplog.py --quick    the same with fewer rows, once
+    python benchmarks/oplog.py --only reading --reading-rows 100000000
     python benchmarks/oplog.py --soak     10,000,000 metered operations through one log, and what became of the rows
 
 Rows have 13 columns and about 150 bytes. Compression is zstd level 1 everywhere. Peers: a loop over f-strings with the
 second cached, polars (columns made from the records, then write_csv), and s3dlio (its file reads with its log on and
-off). Peers that are not installed are left out, and named.
+off). To read them: polars (lazy) and duckdb, which group the same rows in the same way. Peers that are not installed
+are left out, and named.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import zstandard
+from reading import table as reading_table
 
 from penstock.clocks import Anchor, monotonic_ns
 from penstock.memory import MemoryOptions, MemoryStore
@@ -41,6 +45,7 @@ from penstock.sinks import Discard
 ROWS = 200_000
 ENDPOINTS = [Endpoint("s3://bucket/", "s3://")]
 SOAK = 10_000_000
+READING_ROWS = 10_000_000
 
 
 def calls(count: int) -> list[tuple[int, str, int, int, int, int]]:
@@ -303,6 +308,9 @@ def main() -> None:
     parser.add_argument("--dir", default=".", help="where to write; what is made there is removed")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("writing", "reading"), help="one of the tables")
+    parser.add_argument("--reading-rows", type=int, default=READING_ROWS, help="of the log that is read")
+    parser.add_argument("--quick", action="store_true", help="few rows, one round")
     parser.add_argument("--soak", action="store_true", help="the proof that no row is lost")
     parser.add_argument("--operations", type=int, default=SOAK, help="of the soak")
     parser.add_argument("--threads", type=int, default=8, help="of the soak")
@@ -310,8 +318,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="penstock-bench-", dir=arguments.dir) as directory:
         if arguments.soak:
             soak(Path(directory), arguments.operations, arguments.threads)
-        else:
+            return
+        if arguments.quick:
+            arguments.rows, arguments.reading_rows, arguments.rounds = 20_000, 1_000_000, 1
+        if arguments.only != "reading":
             table(arguments.rows, arguments.rounds, Path(directory))
+        if arguments.only != "writing":
+            reading_table(Path(directory), arguments.reading_rows, arguments.rounds)
 
 
 if __name__ == "__main__":

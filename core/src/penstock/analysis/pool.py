@@ -33,7 +33,7 @@ class NotDivisibleError(Exception):
 
 
 class _Worker:
-    def __init__(self, memory: int, start: Start) -> None:
+    def __init__(self, memory: int) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603 - this program
@@ -45,7 +45,6 @@ class _Worker:
             )
         self.channel = Connection(ours.detach())
         self.busy = 0
-        self.channel.send(start)
 
 
 class Pool:
@@ -69,7 +68,9 @@ class Pool:
         """Start the workers."""
         try:
             for _ in range(self._count):
-                self._workers.append(_Worker(self._memory, self._start))
+                worker = _Worker(self._memory)
+                self._workers.append(worker)
+                self._send(worker, self._start)
         except BaseException:
             self._stop()
             raise
@@ -162,7 +163,7 @@ class Pool:
     def _lines_before(self, log: ColumnLog, number: int) -> int:
         return log.header_line + sum(self._done[before].lines for before in range(number))
 
-    def _send(self, worker: _Worker, message: Work | None) -> None:
+    def _send(self, worker: _Worker, message: Start | Work | None) -> None:
         try:
             worker.channel.send(message)
         except OSError:

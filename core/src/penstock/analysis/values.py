@@ -209,8 +209,8 @@ class Analysis:
 
     ``tally`` holds counts, bytes, errors and latencies by operation and size bucket; of its latencies ``service`` is
     what the logs call duration. ``spans`` has the same keys. ``by_client`` and ``by_endpoint`` tell the same apart by
-    the texts of those columns, at most MOST_NAMES of each. ``series`` covers the window; it is empty when nothing was
-    selected.
+    the texts of those columns, at most MOST_NAMES of each. ``series`` covers the selected calls from the first start to
+    the last end; it is empty when there are none.
     """
 
     selection: Selection
