@@ -117,6 +117,31 @@ def test_what_is_hard_is_never_made_a_form_of(text):
     assert taught(text, times=10).read(text, False) is None
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("keep-alive", "close"),
+        ("keep-alive", "Keep-Alive"),
+        ("11", "1" * 18),
+        ("11", "1" * 19),
+        ("11", ""),
+        ("11", "1 1"),
+    ],
+)
+@pytest.mark.parametrize("bodiless", [False, True])
+def test_what_delimits_a_body_is_taken_only_as_the_strict_reader_takes_it(old, new, bodiless):
+    agrees(taught(OBJECT), OBJECT.replace(old, new), bodiless)
+
+
+def test_an_answer_to_head_teaches_nothing_that_is_wrong_for_a_get():
+    both = OBJECT.replace("ETag", "Transfer-Encoding").replace('"9bb5"', "chunked")
+    forms = Forms()
+    for _ in range(5):
+        forms.learn(both[:-4], strictly(both, True))
+    assert strictly(both, False) is None
+    assert forms.read(both, False) is None
+
+
 def test_a_head_that_is_not_whole_is_not_taken():
     forms = taught(OBJECT)
     assert not any(forms.read(OBJECT[:end], False) for end in range(len(OBJECT)))

@@ -390,6 +390,13 @@ def test_a_buffer_that_is_too_small_is_a_mismatch_and_one_that_fits_is_filled(ch
     assert client.send("/").into(Into(bytearray(100_000))) == 100_000
 
 
+def test_a_small_read_refuses_a_body_that_came_with_the_head(channel, outcome):
+    server, client = channel(lambda peer, head: peer.send(OK))
+    assert type(outcome(client.send("/").read, 1)) is StoreConnectionError
+    assert client.send("/").read(2) == b"ok"
+    assert server.connections == 2
+
+
 def test_a_small_read_refuses_a_large_body(channel, outcome):
     def answer(peer, head):
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
