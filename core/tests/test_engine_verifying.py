@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.engine.board import MOST_VERSIONS, Board, remove
 from penstock.engine.contents import Contents
-from penstock.engine.knowing import Knowledge, PreparedContent, put_contents
+from penstock.engine.knowing import Knowledge, PreparedContent, copy_names, put_contents
 from penstock.engine.places import Places
 from penstock.engine.sets import prepared_sets
 from penstock.engine.steps import write_object
@@ -62,7 +62,8 @@ class Run:
         self.puts = put_contents(self.config, self.places, contents.open, "abcd1234")
         self.plain = MemoryStore(MemoryOptions(name=uuid.uuid4().hex))
         families = [*map(PreparedContent, self.sets), *self.puts]
-        self.verifier = Verifier(mode, Knowledge(families), board or Board(slots=1024))
+        knowledge = Knowledge(families, copy_names(self.config, self.places, "abcd1234"))
+        self.verifier = Verifier(mode, knowledge, board or Board(slots=1024))
         self.faulty = Faulty(self.plain, Faults(rules=tuple(faults), seed=1))
         self.store = Verifying(self.faulty, self.verifier, 0)
 
@@ -340,6 +341,17 @@ def test_what_nobody_knows_is_counted_and_named_and_not_passed_as_right(mode):
     if mode != "size":
         with pytest.raises(ChecksumMismatchError):
             run.get("own/object-abcd1234-3-00000001.dat")
+
+
+@MODES
+def test_what_copies_of_this_run_may_have_replaced_is_not_known(mode):
+    copies = '  - {op: copy, path: "a/*", to: "b/o-{:04d}"}\n'
+    run = Run(mode, text=f"{CONFIG.rstrip()}\n{copies}").prepare()
+    run.plain.copy("a/o-1001", "b/o-0003")
+    run.get("b/o-0003")
+    assert run.counts == (0, 0, 0, 0, 0, 1)
+    run.get("a/o-1001")
+    assert run.counts == (1, 0, 0, 0, 0, 1)
 
 
 @BYTES

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import UsageError
-from penstock.payloads import aes, parallel
-from penstock.payloads.generator import Generator
+from penstock.payloads import Generator, aes, parallel
 from penstock.payloads.pooled import PooledPayload
 from penstock.payloads.random import RandomPayload
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 
 from penstock.engine.board import MOST_VERSIONS
-from penstock.engine.build import name_new, put_size
+from penstock.engine.build import NewNames, name_new, put_size
 from penstock.engine.contents import Recipe, put_number, put_recipe
 from penstock.engine.places import Places
 from penstock.engine.sets import PreparedSet
@@ -16,9 +16,9 @@ from penstock.errors import UsageError
 from penstock.payload import Payload
 from penstock.payloads.comparing import Version
 from penstock.workload.config import Config
-from penstock.workload.operations import Put
+from penstock.workload.operations import Copy, Put
 
-__all__ = ["Knowledge", "Known", "NamedContent", "PreparedContent", "PutContent", "put_contents"]
+__all__ = ["Knowledge", "Known", "NamedContent", "PreparedContent", "PutContent", "copy_names", "put_contents"]
 
 #: Names whose answer is kept: an object is read again and again.
 _KEPT = 65_536
@@ -97,20 +97,28 @@ class PutContent:
 class Knowledge:
     """Finds what an object may hold. Any thread may ask."""
 
-    def __init__(self, families: Sequence[NamedContent]) -> None:
+    def __init__(self, families: Sequence[NamedContent], copies: Sequence[NewNames] = ()) -> None:
+        """``copies`` are the names that copies give: what an object of such a name holds is not known."""
         self._families = families
+        self._copies = copies
         self._kept: dict[tuple[int, str], tuple[Known, ...]] = {}
 
     def of(self, store: int, key: str) -> tuple[Known, ...]:
         """Every version that the object can have, those of this run's puts last. Empty: its content is not known."""
         found = self._kept.get((store, key))
         if found is None:
-            families = (family for family in self._families if family.store == store)
-            found = tuple(known for family in families if (known := family.find(key)) is not None)
+            found = () if self._is_copy(store, key) else self._find(store, key)
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             self._kept[store, key] = found
         return found
+
+    def _is_copy(self, store: int, key: str) -> bool:
+        return any(names.store == store and names.index(key) is not None for names in self._copies)
+
+    def _find(self, store: int, key: str) -> tuple[Known, ...]:
+        families = (family for family in self._families if family.store == store)
+        return tuple(known for family in families if (known := family.find(key)) is not None)
 
 
 def put_contents(config: Config, places: Places, payload: Callable[[Recipe], Payload], run_id: str) -> list[PutContent]:
@@ -134,3 +142,9 @@ def put_contents(config: Config, places: Places, payload: Callable[[Recipe], Pay
             )
         )
     return contents
+
+
+def copy_names(config: Config, places: Places, run_id: str) -> list[NewNames]:
+    """The names that each copy of the workload gives."""
+    copies = [(number, item) for number, item in enumerate(config.workload) if isinstance(item, Copy)]
+    return [name_new(places, item.to, run_id, number) for number, item in copies]

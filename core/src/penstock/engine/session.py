@@ -15,7 +15,7 @@ from penstock.engine.collector import Collector
 from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import ENDLESS, Control
 from penstock.engine.generating import Generating
-from penstock.engine.knowing import Knowledge, PreparedContent, put_contents
+from penstock.engine.knowing import Knowledge, PreparedContent, copy_names, put_contents
 from penstock.engine.lanes import Lane
 from penstock.engine.objects import Pool
 from penstock.engine.places import Places
@@ -152,7 +152,8 @@ class Session:
         prepared = [PreparedContent(each) for each in self._sets]
         replaces = any(not put.own for put in puts)
         board = Board(self.plan.run_id if self.plan.workers > 1 else None) if replaces else None
-        return Verifier(self.config.verify, Knowledge([*prepared, *puts]), board)
+        copies = copy_names(self.config, self._opened(), self.plan.run_id)
+        return Verifier(self.config.verify, Knowledge([*prepared, *puts], copies), board)
 
     def _verified(self) -> dict[str, Any]:
         """What was checked so far, where anything is."""
