@@ -69,6 +69,9 @@ workload:
   - {op: copy, path: a/*, to: copies/}
   - {op: mkdir, path: made/}
   - {op: rmdir, path: made/*}
+stages:
+  - {name: load, workload: [{op: put, path: n4/, size: 1}], total_operations: 100, barrier: majority}
+  - {name: steady, duration: 1m, warmup: 5s, concurrency: 8, rate: {ops_per_second: 5}}
 prepare:
   ensure_objects:
     - {path: a, count: 1_000, size: {fixed: 4KiB}, fill: zero, name: "o-%05d"}
@@ -179,8 +182,8 @@ def test_the_forms_of_a_selection(text, expected):
         ("seed: 99999999999999999999", "3:7: seed: 99999999999999999999 is too large"),
         ("processes: many", "3:12: processes: write auto or a whole number, not 'many'"),
         ("processes: 17", "3:12: processes: 17 processes can't share 16 operations in flight"),
-        ("rate: 500", "3:7: rate: write max or a mapping with ops_per_second, arrivals, not '500'"),
-        ("rate: {}", "3:7: rate: ops_per_second is missing"),
+        ("rate: 500", "3:7: rate: write max, a mapping such as {ops_per_second: 1000}, or a list of phases, not '500'"),
+        ("rate: {}", "3:7: rate: write either ops_per_second or phases"),
         ("rate: {ops_per_second: 0}", "3:24: rate.ops_per_second: 0 is too small; write more than 0"),
         ("rate: {ops_per_second: 5, arrivals: often}", "3:37: rate.arrivals: write poisson or uniform, not 'often'"),
         ("selection: zipff", "3:12: selection: write one of uniform, sequential, each_once, zipf, hot_set, not"),
@@ -193,7 +196,23 @@ def test_the_forms_of_a_selection(text, expected):
         ("selection: {hot_set: {probability: 1}}", "3:36: selection.hot_set.probability: 1 is too large; write less"),
         ("verify: everything", "3:9: verify: write off or size or checksum or content, not 'everything'"),
         ("verify: true", "3:9: verify: write off or size or checksum or content, not 'true'"),
-        ("stages: []", "3:1: stages: stages is not supported by this version"),
+        ("stages: [{}]", "3:10: stages[0]: name is missing"),
+        ("stages: [{name: a/b}]", "3:17: stages[0].name: 'a/b' can't be part of a file's name"),
+        ("stages: [{name: a, barrier: none}]", "3:29: stages[0].barrier: write all or majority or best_effort"),
+        ("stages: [{name: a}, {name: a}]", "3:28: stages[1].name: a stage before it is named a too"),
+        ("stages: [{name: a, order: 1}]", "3:20: stages[0].order: unknown key; stages run in the order of the list"),
+        ("stages: [{name: a, concurency: 1}]", "3:20: stages[0].concurency: unknown key, did you mean concurrency?"),
+        ("stages: [{name: a, concurrency: 1}]\nprocesses: 2", "3:10: stages[0].processes: 2 processes can't share 1"),
+        ("stages: [{name: a, workload: [{op: gte, path: x}]}]", "3:36: stages[0].workload[0].op: unknown op 'gte'"),
+        (
+            "stages: [{name: a, workload: [{op: put, path: x*, size: 1}]}]",
+            "3:47: stages[0].workload[0].path: 'x*' names",
+        ),
+        ("stages: [{name: a, workload: [{op: get, path: x, weight: 0}]}]", "3:30: stages[0].workload: the weights sum"),
+        (
+            "stages: [{name: a, workload: [{op: get, path: 'mme://x/y'}]}]",
+            "3:47: stages[0].workload[0].path: unknown scheme mme",
+        ),
         ("distributed: {}", "3:1: distributed: distributed is not supported by this version"),
         ("reuse_puts: true", "3:13: reuse_puts: no put with a weight is in this workload"),
         ("multi_endpoint: {}", "3:1: multi_endpoint: multi_endpoint is not supported"),

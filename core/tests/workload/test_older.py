@@ -626,3 +626,15 @@ def test_paths_of_this_host_and_stars_at_the_end(write):
     }
     found = plan(write(data))
     assert [item["path"] for item in found["workload"]] == ["a/**", "file:///mnt/other/p/", "new/", "a/"]
+
+
+def test_several_measured_stages_become_stages_in_their_order(write):
+    stages = [
+        {"name": "two", "order": 2, "type": "execute", "duration": "2m"},
+        {"name": "one", "order": 1, "type": "hybrid", "max_duration": "1m", "expected_tasks": 50},
+    ]
+    text = convert(write(BASE | {"distributed": {"stages": stages}}), environ={}).text
+    assert yaml.safe_load(text)["stages"] == [
+        {"name": "one", "duration": "1m", "total_operations": 50},
+        {"name": "two", "duration": "2m"},
+    ]

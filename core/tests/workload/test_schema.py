@@ -69,7 +69,9 @@ def test_every_key_is_there_with_its_text_and_default():
         {"cleanup": "maybe"},
         {"verify": "everything"},
         {"prepare": {"ensure_objects": [{"path": "a"}]}},
-        {"stages": []},
+        {"stages": [{}]},
+        {"stages": [{"name": "a", "barrier": "some"}]},
+        {"workload": [], "stages": []},
     ],
 )
 def test_mistakes_are_invalid(keys):

@@ -11,7 +11,7 @@ from penstock.cli.common import json_option, print_json
 from penstock.cli.config_files import convert, show
 
 if TYPE_CHECKING:
-    from penstock.workload.config import Config, Loaded
+    from penstock.workload.config import Config, Loaded, Stage
 
 __all__ = ["config"]
 
@@ -71,10 +71,11 @@ def schema() -> None:
 
 def _summary(loaded: Loaded) -> list[tuple[str, str]]:
     config = loaded.config
-    total = sum(operation.weight for operation in config.workload)
+    total = sum(operation.weight for operation in config.workload) or 1.0
     rows = [("name", loaded.name), ("target", config.target or "none; every path is a URI"), ("ends", _end(config))]
     rows.append(("concurrency", f"{config.concurrency} in flight, processes: {config.processes}, {_rate(config)}"))
     rows += [(operation.op, f"{operation.weight / total:6.1%}  {operation.path}") for operation in config.workload]
+    rows += [("stage", _stage(config, stage)) for stage in config.stages]
     rows += [("prepare", text) for text in _prepared(config)]
     rows.append(("cleanup", "what the run created" if config.cleanup else "nothing"))
     return rows
@@ -90,6 +91,12 @@ def _end(config: Config) -> str:
         ends.append(f"after {config.total_operations} operations")
     text = " or ".join(ends) or "when every object was taken once"
     return f"{text}, after a warm-up of {format_duration(config.warmup)}" if config.warmup else text
+
+
+def _stage(config: Config, stage: Stage) -> str:
+    whole = config.of_stage(stage)
+    operations = ", ".join(operation.op for operation in whole.workload)
+    return f"{stage.name}: {operations}; ends {_end(whole)} (checked; this version does not run stages)"
 
 
 def _rate(config: Config) -> str:

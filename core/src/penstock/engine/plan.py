@@ -58,8 +58,14 @@ class WorkerPlan:
 def make_plans(config: Config, *, run_id: str) -> list[WorkerPlan]:
     """Split a configuration over worker processes, lanes and operations as evenly as whole numbers allow.
 
-    Raises UsageError where the configuration asks for several processes on a store that lives in one.
+    Raises UsageError where the configuration asks for several processes on a store that lives in one, and for stages,
+    of which each is planned by itself: ``config.of_stage``.
     """
+    if config.stages:
+        raise UsageError(
+            f"stages: this version checks stages and does not carry them out; run them one by one, each in a file of "
+            f"its own that includes what they share: {', '.join(stage.name for stage in config.stages)}"
+        )
     workers = _processes(config)
     # With fewer workers than processors each may use several: large transfers leave Python's lock alone.
     bound = config.cpu_binding == "auto" and workers >= len(os.sched_getaffinity(0))

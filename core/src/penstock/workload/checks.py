@@ -19,14 +19,16 @@ from penstock.options import check_value, describe
 from penstock.plugins import default_host
 from penstock.store import StoreType
 from penstock.urls import parse_object, parse_store
-from penstock.workload.content import check_content, check_verify
+from penstock.workload.content import check_content
 from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
+from penstock.workload.prepare import EnsureObjects, Prepare
 from penstock.workload.selection import EachOnce, Sequential
 from penstock.workload.shapes import FAILED, Reader
 
 if TYPE_CHECKING:
-    from penstock.workload.config import Config, EnsureObjects
+    from penstock.workload.config import Config
+    from penstock.workload.stages import Stage
 
 __all__ = ["check", "without_secrets"]
 
@@ -36,23 +38,63 @@ def check(config: Config, reader: Reader) -> None:
     if not _check_target(config, reader):
         config = attrs.evolve(config, target=None)
         reader.failed.add("target")
+    if not _check_what_to_do(config, reader):
+        return
     for one in (
-        _check_weights,
-        _check_end,
-        _check_processes,
+        *_ON_WORKLOADS,
         _check_relative,
-        _check_operations,
-        _check_masks,
         _check_objects,
         _check_tree,
         _check_prepare,
         _check_local_paths,
         _check_backend,
         _check_page_cache,
-        _check_reuse,
     ):
         one(config, reader)
-    check_verify(config.verify, reader)
+    for number, stage in enumerate(config.stages):
+        if stage is not FAILED:
+            _check_stage(config, stage, number, reader)
+
+
+def _check_what_to_do(config: Config, reader: Reader) -> bool:
+    """Whether there is an operation anywhere."""
+    known = {"workload", "stages"} & {path.partition("[")[0] for path in reader.failed}
+    need = [stage for stage in config.stages if stage is not FAILED and not stage.workload]
+    if config.workload or known or (config.stages and not need):
+        return True
+    if "workload" in reader.marks and not config.stages:
+        reader.note("workload", "the list is empty")
+        return False
+    names = f" (the stage {need[0].name} has none of its own)" if need else ""
+    reader.note("", f"workload is missing: the operations, each with its weight{names}")
+    return False
+
+
+@attrs.define
+class _Within(Reader):
+    """Notes under a stage what checks say of a workload."""
+
+    prefix: str = ""
+
+    @classmethod
+    def stage(cls, reader: Reader, prefix: str) -> _Within:
+        own = {path.removeprefix(prefix) for path in reader.failed if path.startswith(prefix)}
+        shared = {path for path in reader.failed if not path.startswith(("workload", "stages"))}
+        return cls(reader.problems, reader.marks, own | shared, prefix)
+
+    def note(self, path: str, text: str) -> None:
+        Reader.note(self, f"{self.prefix}{path}", text)
+
+
+def _check_stage(config: Config, stage: Stage, number: int, reader: Reader) -> None:
+    path = f"stages[{number}]"
+    if not stage.name.strip("./") or "/" in stage.name or not stage.name.isprintable():
+        reader.note(f"{path}.name", f"{stage.name!r} can't be part of a file's name")
+    if stage.name in [other.name for other in config.stages[:number] if other is not FAILED]:
+        reader.note(f"{path}.name", f"a stage before it is named {stage.name} too; give each its own name")
+    whole, within = config.of_stage(stage), _Within.stage(reader, f"{path}.")
+    for one in _ON_WORKLOADS if stage.workload else (_check_end, _check_processes):
+        one(whole, within)
 
 
 def _operations(config: Config) -> Iterator[tuple[str, Operation]]:
@@ -75,13 +117,17 @@ def _places(config: Config) -> Iterator[tuple[str, str]]:
             yield f"{path}.to", operation.to
     for path, objects in _objects(config):
         yield f"{path}.path", objects.path
+    for number, stage in enumerate(config.stages):
+        if stage is not FAILED:
+            for place, text in _places(attrs.evolve(config, workload=stage.workload, stages=(), prepare=Prepare())):
+                yield f"stages[{number}].{place}", text
     if config.prepare.directory_structure is not None:
         yield "prepare.directory_structure.path", config.prepare.directory_structure.path
 
 
 def _check_weights(config: Config, reader: Reader) -> None:
     failed = any(path.startswith("workload[") for path in reader.failed)
-    if not failed and not sum(operation.weight for _, operation in _operations(config)) > 0:
+    if config.workload and not failed and not sum(operation.weight for _, operation in _operations(config)) > 0:
         reader.note("workload", "the weights sum to 0; give at least one operation a weight above 0")
 
 
@@ -305,7 +351,7 @@ def _check_parts(path: str, operation: Put, config: Config, reader: Reader) -> N
 
 
 def _check_reuse(config: Config, reader: Reader) -> None:
-    if not config.reuse_puts:
+    if not config.reuse_puts or not config.workload:
         return
     puts = any(isinstance(operation, Put) and operation.weight for _, operation in _operations(config))
     if not puts and not any(path.startswith("workload[") for path in reader.failed):
@@ -327,6 +373,10 @@ def without_secrets(backend: Mapping[str, Mapping[str, str | None]]) -> dict[str
         secret = {field.name for field in fields if field.secret}
         shown[scheme] = {name: "***" if name in secret and value else value for name, value in options.items()}
     return shown
+
+
+#: What has to be right of each workload, the run's and each stage's.
+_ON_WORKLOADS = (_check_weights, _check_end, _check_processes, _check_operations, _check_masks, _check_reuse)
 
 
 def _try(reader: Reader, path: str, action: Callable[[], object]) -> bool:

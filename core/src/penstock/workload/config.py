@@ -37,6 +37,7 @@ from penstock.workload.shapes import (
     Text,
     Word,
 )
+from penstock.workload.stages import STAGE, Stage
 from penstock.workload.writing import write_yaml
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Prepare",
     "Rate",
     "Retries",
+    "Stage",
     "convert",
     "dump",
     "load",
@@ -166,7 +168,12 @@ class Config:
         "that the run knows nothing of is counted as not checked. Latencies include the check",
     )
     workload: tuple[Operation, ...] = key(
-        ListOf(OPERATION, minimum=1, partial=True), help="the operations, each with its weight"
+        ListOf(OPERATION, partial=True),
+        (),
+        help="the operations, each with its weight; needed unless every stage has its own",
+    )
+    stages: tuple[Stage, ...] = key(
+        ListOf(STAGE, partial=True), (), help="parts of the run that follow each other; empty: the run is one"
     )
     prepare: Prepare = key(
         PREPARE,
@@ -194,6 +201,22 @@ class Config:
         Table(), attrs.Factory(dict), help="options of backends by scheme, as penstock plugins show lists them"
     )
 
+    def of_stage(self, stage: Stage) -> Config:
+        """The configuration of one stage as that of a run without stages."""
+        ends = (stage.duration, stage.total_operations)
+        duration, total = (self.duration, self.total_operations) if ends == (None, None) else ends
+        return attrs.evolve(
+            self,
+            name=stage.name,
+            stages=(),
+            workload=stage.workload or self.workload,
+            duration=duration,
+            total_operations=total,
+            warmup=stage.warmup,
+            concurrency=stage.concurrency or self.concurrency,
+            rate=stage.rate or self.rate,
+        )
+
     def options(self, scheme: str) -> dict[str, str | None]:
         """The options of a scheme's stores that this configuration gives."""
         mode = {} if self.page_cache_mode is None else {"page_cache": self.page_cache_mode}
@@ -210,7 +233,7 @@ class Config:
 CONFIG = Record(
     Config,
     {
-        **{name: f"{name} {LATER}" for name in ("stages", "distributed", "multi_endpoint", "range_engine")},
+        **{name: f"{name} {LATER}" for name in ("distributed", "multi_endpoint", "range_engine")},
         INCLUDE: "include stands at the top of a file, and nowhere else",
         "hot_set": "unknown key; write selection: {hot_set: {fraction: …, probability: …}}",
         "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",

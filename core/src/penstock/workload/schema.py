@@ -27,7 +27,8 @@ def json_schema() -> dict[str, Any]:
         "description": "files that lie under this one, relative to it: what it says itself wins, and a later one wins "
         "over an earlier one",
     }
-    needed = {"required": ["workload"]}
-    body["allOf"] = [one for one in body["allOf"] if one != needed]
-    body["allOf"].append({"anyOf": [needed, {"required": [INCLUDE]}]})
+    some = {"minItems": 1}
+    needed = [{"required": [name], "properties": {name: some}} for name in ("workload", "stages")]
+    needed.append({"required": [INCLUDE]})
+    body["allOf"] = [*body.get("allOf", ()), {"anyOf": needed}]
     return {"$schema": _DIALECT, "title": "penstock workload", **body, "$defs": definitions}
