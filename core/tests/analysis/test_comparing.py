@@ -296,6 +296,49 @@ def test_sizes_and_roll_ups():
     assert found.find("GET", 1, "p50").label == "GET 1B-8KiB p50"
 
 
+def test_better_in_one_operation_and_worse_in_another():
+    generator = np.random.default_rng(12)
+    sides = []
+    for place, (gets, puts) in enumerate(((1.0, 1.0), (1.2, 0.8))):
+        stretches = []
+        for _ in range(30):
+            tally = Tally()
+            stretch(generator, calls=100, scale=gets, tally=tally)
+            stretch(generator, calls=100, scale=puts, operation="PUT", tally=tally)
+            stretches.append(Stretch(seconds=1.0, tally=tally))
+        sides.append(side(run(str(place), stretches, place)))
+    found = compare(*sides)
+    assert found.verdict == "mixed"
+    worse, better = found.sentence.split("; but better in ")
+    assert worse.startswith("B is worse than A in GET ")
+    assert "PUT" not in worse
+    assert better.startswith("PUT ")
+    assert "GET" not in better
+
+
+def test_what_differs_alone_may_be_chance():
+    """A small change of one figure, among so many that it is no wonder."""
+    generator = np.random.default_rng(21)
+    sides = []
+    for place in range(2):
+        stretches = []
+        for _ in range(40):
+            tally = Tally()
+            for operation in ("GET", "PUT", "STAT", "LIST", "DELETE", "COPY"):
+                scale = 1.075 if (operation, place) == ("GET", 1) else 1.0
+                stretch(generator, calls=60, scale=scale, operation=operation, tally=tally)
+            stretches.append(Stretch(seconds=1.0, tally=tally))
+        sides.append(side(run(str(place), stretches, place)))
+    found = compare(*sides)
+    singly = [
+        one for one in found.changes if one.verdict in ("better", "worse") and one.operation not in ("ALL", "META")
+    ]
+    assert singly
+    assert found.verdict == "no difference shown"
+    assert f": {len(singly)} of " in found.sentence
+    assert found.sentence.endswith("figures differ by themselves, which may well be chance.")
+
+
 def test_too_few_data():
     generator = np.random.default_rng(1)
     few = side(run("a", series(generator, count=FEWEST_STRETCHES - 1), 1))
