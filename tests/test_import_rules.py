@@ -79,7 +79,13 @@ BACKEND_NAMES = re.compile(
     r"\b(?:file|direct|s3|az|gs|gcs)(?:\+[a-z]+)?://|\bpenstock[-_](?:file|direct|s3|azure|gcs)\b"
     r"|\A(?:direct|s3|az|azure|gs|gcs|boto3)\Z"
 )
-MAY_NAME_BACKENDS = {"plugins": "PACKAGES", "urls": "*", "workload/config": "*", "workload/checks": "*"}
+MAY_NAME_BACKENDS = {
+    "plugins": "PACKAGES",
+    "urls": "*",
+    "workload/config": "*",
+    "workload/checks": "*",
+    "workload/older/places": "_BUCKETS",
+}
 
 #: Public functions that take ``**kwargs`` because the method of another library that they override does.
 MAY_TAKE_KWARGS = {"cli/lazy": "main"}

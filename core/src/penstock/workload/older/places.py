@@ -8,11 +8,13 @@ from penstock.urls import join, parse_store
 from penstock.workload.documents import Mark, Node
 from penstock.workload.older.drafts import Draft, scalar
 
-__all__ = ["PLACE_KEYS", "below_target", "glob", "place_of", "stem"]
+__all__ = ["PLACE_KEYS", "below_target", "glob", "place_of", "stem", "whole"]
 
 #: The keys of a put that say where, apart from ``path`` and ``uri``.
 PLACE_KEYS = ("bucket", "base_uri", "prefix")
 _STARS = re.compile(r"\*+")
+#: Whose buckets the bare name of a bucket means.
+_BUCKETS = "s3://"
 
 
 def place_of(draft: Draft, node: Node, path: str) -> Node | None:
@@ -40,7 +42,7 @@ def whole(text: str, *, bucket: bool = False) -> str:
     """A path of this host as a URI; the name of a bucket as one of S3's, which is what a bare name means."""
     if text.startswith("/"):
         return str(parse_store(text))
-    return f"s3://{text}/" if bucket and "://" not in text else text
+    return f"{_BUCKETS}{text}/" if bucket and "://" not in text else text
 
 
 def below_target(draft: Draft, text: str) -> str:

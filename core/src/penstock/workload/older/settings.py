@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from penstock.errors import PenstockError
+from penstock.options import describe
+from penstock.plugins import default_host
 from penstock.workload.documents import Mark, Node
 from penstock.workload.older.drafts import Draft, Handler, keep, leave, number, scalar, section
 
@@ -16,6 +19,7 @@ __all__ = [
     "finish_errors",
     "finish_ranges",
     "finish_rate",
+    "optimization",
     "processes",
 ]
 
@@ -146,12 +150,21 @@ def _mebibytes(to: str) -> Handler:
 
 
 def _project(draft: Draft, node: Node, mark: Mark, path: str) -> None:
-    scheme = next((scheme for scheme in ("gs", "gcs") if draft.target.startswith(f"{scheme}://")), "")
-    if scheme:
+    scheme, found, _ = draft.target.partition("://")
+    if found and _has_project(scheme):
         draft.root.put(f"backend.{scheme}.project", node, mark)
         draft.note(mark, path, f"became backend.{scheme}.project")
     else:
         draft.note(mark, path, "left out: target is not on the store that has projects")
+
+
+def _has_project(scheme: str) -> bool:
+    try:
+        kind = default_host().store_type(scheme)
+    except PenstockError:
+        # What is no backend is told where the target stands.
+        return False
+    return any(field.name == "project" for field in describe(kind.options))
 
 
 def _ranges(draft: Draft, node: Node, mark: Mark, path: str) -> None:
