@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from penstock.errors import InvalidURIError
+from penstock.errors import InvalidURIError, UsageError
 from penstock.layers.prefix import Prefixed
 from penstock.options import Resolved, resolve
 from penstock.plugins import PluginHost, default_host
 from penstock.store import Address, ObjectStore, StoreType
 from penstock.urls import StoreURL, parse_object, parse_store
 
-__all__ = ["Target", "open_store", "require_bucket", "resolve_object", "resolve_place", "resolve_store"]
+if TYPE_CHECKING:
+    from penstock.layers.stack import Layers, Stack
+
+__all__ = [
+    "Target",
+    "open_stack",
+    "open_store",
+    "require_bucket",
+    "resolve_endpoints",
+    "resolve_object",
+    "resolve_place",
+    "resolve_store",
+]
 
 
 @attrs.frozen(slots=True)
@@ -78,13 +90,63 @@ def resolve_store(uri: str, *, options: Mapping[str, Any] | None = None, host: P
 
 
 def open_store(
-    uri: str, *, options: Mapping[str, Any] | None = None, threads: int = 1, host: PluginHost | None = None
+    uri: str | Sequence[str],
+    *,
+    options: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    layers: Layers | None = None,
+    host: PluginHost | None = None,
 ) -> ObjectStore:
     """Open a store rooted at ``uri``: keys are relative to it. ``threads`` is how many will call it at once.
 
-    Raises as :func:`resolve_object` does, and what the backend raises when it opens.
+    Several URIs are endpoints of one namespace, as in :mod:`penstock.layers.endpoints`. ``layers`` are put on the
+    store as :mod:`penstock.layers` says. Raises as :func:`resolve_object` does, and what the backend raises when it
+    opens.
     """
-    target = resolve_store(uri, options=options, host=host)
+    if isinstance(uri, str) and layers is None:
+        return _rooted(resolve_store(uri, options=options, host=host), threads)
+    uris = [uri] if isinstance(uri, str) else uri
+    return open_stack(resolve_endpoints(uris, options=options, host=host), layers, threads=threads).store
+
+
+def resolve_endpoints(
+    uris: Sequence[str], *, options: Mapping[str, Any] | None = None, host: PluginHost | None = None
+) -> list[Target]:
+    """Understand the URIs of endpoints, which have one scheme. Raises as :func:`resolve_store` does."""
+    targets = [resolve_store(uri, options=options, host=host) for uri in uris]
+    kinds = {target.kind.schemes[0] for target in targets}
+    if len(kinds) != 1:
+        raise UsageError(f"endpoints are one or more URIs of one scheme, not of {', '.join(sorted(kinds)) or 'none'}")
+    return targets
+
+
+def open_stack(
+    targets: Sequence[Target],
+    layers: Layers | None,
+    *,
+    threads: int = 1,
+    wrap: Callable[[ObjectStore], ObjectStore] | None = None,
+) -> Stack:
+    """Open stores that are endpoints of one namespace, or a single one, and put layers on them.
+
+    The stack gives access to what the layers count; ``wrap`` is that of :func:`penstock.layers.stack.apply`. A store
+    that was opened is closed again if another, or a layer, fails.
+    """
+    # Only who asks for layers pays for importing them.
+    from penstock.layers.stack import Layers, apply
+
+    members: list[tuple[str, ObjectStore]] = []
+    try:
+        for target in targets:
+            members.append((target.address.base + target.address.key, _rooted(target, threads)))
+        return apply(members, layers or Layers(), wrap=wrap)
+    except BaseException:
+        for _, store in members:
+            store.close()
+        raise
+
+
+def _rooted(target: Target, threads: int) -> ObjectStore:
     store = target.open(threads)
     return Prefixed(store, target.address.key) if target.address.key else store
 

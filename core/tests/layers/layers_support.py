@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
+from contextlib import closing
+
+import pytest
 
 from penstock.layers.timing import Timing
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.sinks import Collect
+from penstock.testing import StoreContract
 
 
 class Time:
@@ -89,3 +94,20 @@ class Spy:
     def close(self):
         self.closed += 1
         self.inner.close()
+
+
+class LayerContract(StoreContract):
+    """The kit over what ``opens`` makes, a function of a module that gets the name of a store in memory."""
+
+    # Half of them: the store itself has all.
+    histories = 100
+    opens = None
+
+    @pytest.fixture
+    def opener(self):
+        return functools.partial(self.opens, uuid.uuid4().hex)
+
+    @pytest.fixture
+    def store(self, opener):
+        with closing(opener()) as store:
+            yield store

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import uuid
-from contextlib import closing
 
 import attrs
 import pytest
-from layers_support import keys, memory, read
+from layers_support import LayerContract, keys, memory, read
 
 from penstock.errors import ChecksumMismatchError, LengthMismatchError, UsageError
 from penstock.layers.checksums import Checksummed, Checksums
 from penstock.layers.digests import new_digest
 from penstock.layers.faults import Corrupt, Faults, Faulty, Rule, Stale, Torn, Truncate
 from penstock.memory import MemoryOptions, MemoryStore
-from penstock.testing import StoreContract
+from penstock.payloads import checksums
 from penstock.testing.tools import noise
 from penstock.writers import GuardedWriter
 
@@ -27,15 +25,8 @@ def open_checksummed(name):
     return Checksummed(MemoryStore(MemoryOptions(name=name)), Checksums())
 
 
-class TestChecksummed(StoreContract):
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_checksummed, uuid.uuid4().hex)
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestChecksummed(LayerContract):
+    opens = staticmethod(open_checksummed)
 
 
 def checksummed(*rules, algorithm="crc32c", inner=None):
@@ -175,10 +166,13 @@ def test_without_metadata_nothing_is_stored():
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "google_crc32c", None)
-    with pytest.raises(UsageError, match=r"pip install 'penstock\[checksums\]'"):
+    for package in ("awscrt.checksums", "crc32c", "google_crc32c"):
+        monkeypatch.setitem(sys.modules, package, None)
+    checksums._implementation.cache_clear()
+    with pytest.raises(UsageError, match=r"pip install 'penstock\[checksum\]'"):
         Checksummed(memory(), Checksums())
     Checksummed(memory(), Checksums(algorithm="crc32"))
+    checksums._implementation.cache_clear()
 
 
 def test_an_unknown_algorithm_is_refused():

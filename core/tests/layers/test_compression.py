@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import shutil
 import subprocess
 import tracemalloc
-import uuid
-from contextlib import closing
 
 import attrs
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from layers_support import Spy, keys, memory, read
+from layers_support import LayerContract, Spy, keys, memory, read
 
 from penstock.errors import (
     ChecksumMismatchError,
@@ -30,7 +27,6 @@ from penstock.layers.faults import Corrupt, Fail, Faults, Faulty, Rule, Truncate
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.sinks import Collect, Discard, Into
-from penstock.testing import StoreContract
 from penstock.testing.tools import noise
 from penstock.writers import GuardedWriter
 
@@ -43,15 +39,8 @@ def open_compressed(name):
     return Compressed(MemoryStore(MemoryOptions(name=name)), SMALL, base_uri=f"mem://{name}/")
 
 
-class TestCompressed(StoreContract):
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_compressed, uuid.uuid4().hex)
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestCompressed(LayerContract):
+    opens = staticmethod(open_compressed)
 
 
 def compressed(inner=None, config=SMALL):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import threading
 import uuid
 from collections import Counter
-from contextlib import closing
 
 import attrs
 import pytest
-from layers_support import Spy, Time, keys, memory, read
+from layers_support import LayerContract, Spy, Time, keys, memory, read
 
 from penstock.errors import (
     AlreadyExistsError,
@@ -25,24 +23,16 @@ from penstock.layers.endpoints import POLICIES, Balanced, Endpoints, expand, rea
 from penstock.layers.faults import Delay, Fail, Faults, Faulty, Rule
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.sinks import Collect
-from penstock.testing import StoreContract
 from penstock.testing.sinks import CheckedSink, SinkError
 
 
-def open_balanced(name, policy):
+def open_balanced(name):
     stores = [(f"mem://{number}/", MemoryStore(MemoryOptions(name=name))) for number in range(3)]
-    return Balanced(stores, Endpoints(policy=policy))
+    return Balanced(stores, Endpoints())
 
 
-class TestBalanced(StoreContract):
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_balanced, uuid.uuid4().hex, "round_robin")
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestBalanced(LayerContract):
+    opens = staticmethod(open_balanced)
 
 
 class Gateways:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import pickle
 import threading
-import uuid
-from contextlib import closing
 
 import pytest
-from layers_support import Time, keys, memory, read
+from layers_support import LayerContract, Time, keys, memory, read
 
 from penstock import errors
 from penstock.errors import (
@@ -39,7 +36,6 @@ from penstock.layers.faults.rules import wait_until
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.sinks import Collect, Discard, Into
-from penstock.testing import StoreContract
 from penstock.writers import GuardedWriter
 
 DATA = bytes(range(256)) * 40
@@ -58,19 +54,12 @@ HARMLESS = Faults(
 )
 
 
-def open_faulty(name, faults):
-    return Faulty(MemoryStore(MemoryOptions(name=name)), faults, base_uri=f"mem://{name}/")
+def open_faulty(name):
+    return Faulty(MemoryStore(MemoryOptions(name=name)), HARMLESS, base_uri=f"mem://{name}/")
 
 
-class TestFaulty(StoreContract):
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_faulty, uuid.uuid4().hex, HARMLESS)
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestFaulty(LayerContract):
+    opens = staticmethod(open_faulty)
 
 
 def faulty(*rules, seed=0, time=None, history=64 * 2**20):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import uuid
-from contextlib import closing
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layers_support import Spy, memory, read
+from layers_support import LayerContract, Spy, memory, read
 
 from penstock.errors import (
     LengthMismatchError,
@@ -26,7 +24,6 @@ from penstock.layers.ranges import Ranged, Ranges
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.sinks import Collect, Discard, Into
-from penstock.testing import StoreContract
 from penstock.testing.sinks import CheckedSink, Room
 from penstock.testing.tools import noise
 
@@ -34,22 +31,14 @@ DATA = noise(10_000)
 SMALL = Ranges(threshold=1_000, part_size=700, concurrency=4, memory=2**20)
 
 
-def open_ranged(name, ranges):
+def open_ranged(name):
+    # Every other read of the kit is one of several ranges.
+    ranges = Ranges(threshold=999, part_size=30_011, concurrency=3, memory=2**20)
     return Ranged(MemoryStore(MemoryOptions(name=name)), ranges, base_uri=f"mem://{name}/")
 
 
-class TestRanged(StoreContract):
-    # Every other read of the kit is one of several ranges.
-    ranges = Ranges(threshold=999, part_size=30_011, concurrency=3, memory=2**20)
-
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_ranged, uuid.uuid4().hex, self.ranges)
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestRanged(LayerContract):
+    opens = staticmethod(open_ranged)
 
 
 def ranged(spy, split=SMALL, **how):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import uuid
-from contextlib import closing
 
 import pytest
-from layers_support import Spy, Time, memory, read
+from layers_support import LayerContract, Spy, Time, memory, read
 
 from penstock.client.store import Store
 from penstock.errors import AccessDeniedError, ObjectNotFoundError, PreconditionFailedError, StoreConnectionError
@@ -17,7 +15,6 @@ from penstock.layers.ranges import Ranged, Ranges
 from penstock.layers.sizes import Sized, Sizes
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.sinks import Collect
-from penstock.testing import StoreContract
 from penstock.testing.tools import noise
 from penstock.writers import GuardedWriter
 
@@ -28,15 +25,8 @@ def open_sized(name):
     return Sized(MemoryStore(MemoryOptions(name=name)), Sizes())
 
 
-class TestSized(StoreContract):
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_sized, uuid.uuid4().hex)
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestSized(LayerContract):
+    opens = staticmethod(open_sized)
 
 
 def sized(time=None, **how):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import uuid
-from contextlib import closing
 
 import attrs
 import pytest
-from layers_support import Spy, memory, read
+from layers_support import LayerContract, Spy, memory, read
 
 from penstock.errors import ChecksumMismatchError, LengthMismatchError, StoreError
 from penstock.layers.digests import ALGORITHMS, Digesting, matches, new_digest
 from penstock.layers.faults import Corrupt, Faults, Faulty, Lose, Rule, Torn, Truncate
 from penstock.layers.verify import Verified, VerifyWrites
 from penstock.memory import MemoryOptions, MemoryStore
-from penstock.testing import StoreContract
 from penstock.testing.tools import noise
 from penstock.writers import GuardedWriter
 
@@ -28,15 +25,8 @@ def open_verified(name):
     return Verified(inner, VerifyWrites(by="stat"))
 
 
-class TestVerified(StoreContract):
-    @pytest.fixture
-    def opener(self):
-        return functools.partial(open_verified, uuid.uuid4().hex)
-
-    @pytest.fixture
-    def store(self, opener):
-        with closing(opener()) as store:
-            yield store
+class TestVerified(LayerContract):
+    opens = staticmethod(open_verified)
 
 
 def verified(effect, by="stat", attempts=1, store=None, **how):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from penstock.layers.stack import Stack
+
 __all__ = ["Store"]
 
 _MIB = 1024 * 1024
@@ -41,6 +43,8 @@ class Store:
         self.raw = store
         self.uri = uri
         self.threads = threads
+        #: The layers that :func:`penstock.connect` has put on it, with what they count; None without any.
+        self.stack: Stack | None = None
         self._close = weakref.finalize(self, _close_here, store, os.getpid())
 
     @property

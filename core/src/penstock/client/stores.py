@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -15,7 +15,11 @@ from penstock.errors import StoreError
 from penstock.layers.prefix import Prefixed
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.layers.switch import note_retry, switched
-from penstock.opening import Target, resolve_object, resolve_store
+from penstock.opening import Target, open_stack, resolve_endpoints, resolve_object, resolve_store
+from penstock.store import ObjectStore
+
+if TYPE_CHECKING:
+    from penstock.layers.stack import Layers
 
 __all__ = ["Found", "StoreCache", "close_stores", "connect", "default_cache"]
 
@@ -87,22 +91,46 @@ class StoreCache:
 
 
 def connect(
-    uri: str,
+    uri: str | Sequence[str],
     *,
     options: Mapping[str, Any] | None = None,
     threads: int = 16,
     retries: RetryPolicy | None = _RETRIES,
+    layers: Layers | None = None,
 ) -> Store:
     """Open a store rooted at ``uri``: keys are relative to it. The caller closes it, or uses it in ``with``.
 
     ``threads`` is how many work at once on trees and batches. Failed calls that are safe to repeat are repeated as
-    ``retries`` says; None: never. Raises InvalidURIError, UnknownSchemeError, UnknownOptionError, PluginError.
+    ``retries`` says; None: never. Several URIs are endpoints of one namespace; ``layers`` are put on the store as
+    :mod:`penstock.layers` says, and what they count is in :attr:`Store.stack`. Raises InvalidURIError,
+    UnknownSchemeError, UnknownOptionError, PluginError, UsageError.
     """
+    if layers is not None or not isinstance(uri, str):
+        return _layered([uri] if isinstance(uri, str) else uri, options, threads, retries, layers)
     target = resolve_store(uri, options=options)
     store = _opened(target, threads, retries)
     if not target.address.key:
         return store
     return Store(Prefixed(store.detach(), target.address.key), store.uri + target.address.key, threads=threads)
+
+
+def _layered(
+    uris: Sequence[str],
+    options: Mapping[str, Any] | None,
+    threads: int,
+    retries: RetryPolicy | None,
+    layers: Layers | None,
+) -> Store:
+    targets = resolve_endpoints(uris, options=options)
+
+    def repeat(store: ObjectStore) -> ObjectStore:
+        return store if retries is None else Retrying(store, retries, on_retry=_noting(None))
+
+    stack = open_stack(targets, layers, threads=threads, wrap=repeat)
+    base = targets[0].address.base + targets[0].address.key
+    store = Store(switched(stack.store, base, targets[0].endpoint()), base, threads=threads)
+    store.stack = stack
+    return store
 
 
 def default_cache() -> StoreCache:

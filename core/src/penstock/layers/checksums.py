@@ -32,7 +32,7 @@ __all__ = ["Checksummed", "Checksums"]
 
 @attrs.frozen(kw_only=True)
 class Checksums:
-    """Which checksum is computed: crc32c (which needs the extra ``penstock[checksums]``), crc32, md5, sha1, sha256."""
+    """Which checksum is computed: crc32c (which needs the extra ``penstock[checksum]``), crc32, md5, sha1, sha256."""
 
     algorithm: str = attrs.field(default="crc32c", validator=attrs.validators.in_(ALGORITHMS))
 

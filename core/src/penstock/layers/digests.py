@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
 
 from penstock.errors import UsageError
 from penstock.layers.forwarding import flat
@@ -15,10 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ALGORITHMS", "Digest", "Digesting", "matches", "new_digest"]
 
-#: Those that can be computed here; crc32c with the extra ``penstock[checksums]``.
+#: Those that can be computed here; crc32c with the extra ``penstock[checksum]``.
 ALGORITHMS: Final = ("crc32c", "crc32", "md5", "sha1", "sha256")
 
-_BLOCK: Final = 256 * 1024
 _TEXT = re.compile(r"([a-z0-9]+):([0-9a-f]+)\Z")
 
 
@@ -32,30 +32,19 @@ class Digest(Protocol):
         """The algorithm, a colon and lower-case hex."""
 
 
-class _Crc32:
-    def __init__(self) -> None:
+class _Sum:
+    """A checksum that goes on from its value so far."""
+
+    def __init__(self, name: str, add: Callable[[Buffer, int], int]) -> None:
+        self._name = name
+        self._add = add
         self._value = 0
 
     def update(self, data: Buffer, /) -> None:
-        self._value = zlib.crc32(data, self._value)
+        self._value = self._add(data, self._value)
 
     def text(self) -> str:
-        return f"crc32:{self._value:08x}"
-
-
-class _Crc32c:
-    def __init__(self, extend: Any) -> None:
-        self._extend = extend
-        self._value = 0
-
-    def update(self, data: Buffer, /) -> None:
-        # It takes bytes alone; a block that stays in the cache is copied faster than it is summed.
-        view = memoryview(data)
-        for begin in range(0, view.nbytes, _BLOCK):
-            self._value = self._extend(self._value, view[begin : begin + _BLOCK].tobytes())
-
-    def text(self) -> str:
-        return f"crc32c:{self._value:08x}"
+        return f"{self._name}:{self._value:08x}"
 
 
 class _Hashed:
@@ -73,13 +62,15 @@ class _Hashed:
 def new_digest(algorithm: str) -> Digest:
     """A checksum of no bytes yet. Raises UsageError for one that is not known, or whose package is missing."""
     if algorithm == "crc32":
-        return _Crc32()
+        return _Sum(algorithm, zlib.crc32)
     if algorithm == "crc32c":
+        from penstock.payloads.checksums import crc32c
+
         try:
-            from google_crc32c import extend
-        except ImportError as error:
-            raise UsageError("crc32c needs a package more: pip install 'penstock[checksums]'") from error
-        return _Crc32c(extend)
+            crc32c(b"")
+        except UsageError as error:
+            raise UsageError("crc32c needs a package more: pip install 'penstock[checksum]'") from error
+        return _Sum(algorithm, crc32c)
     if algorithm not in ALGORITHMS:
         raise UsageError(f"the checksum {algorithm!r} is not known; known: {', '.join(ALGORITHMS)}")
     return _Hashed(algorithm)

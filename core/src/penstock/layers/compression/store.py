@@ -25,7 +25,7 @@ _SUFFIX: Final = ".zst"
 _TAIL: Final = 64 * 1024
 #: How often an object that changes between two requests is looked at again, before it is read in a single one.
 _LOOKS: Final = 3
-#: Tables that a listing asks for at once.
+#: Tables that a listing asks for at once, where there are more of them.
 _AT_ONCE: Final = 16
 
 
@@ -241,7 +241,7 @@ class Compressed(Forwarding):
         """What a page shows of these stored objects; those that are gone by now it does not."""
         if self.compression.list_sizes == "stored":
             return [_shown(info, key, info.size) for info, key in found]
-        if len(found) < 2:
+        if len(found) <= _AT_ONCE:
             shown = [self._list_one(one) for one in found]
         else:
             from concurrent.futures import ThreadPoolExecutor

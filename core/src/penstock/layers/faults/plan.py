@@ -203,8 +203,9 @@ class Rule:
     """One effect and the calls that it happens to: ``operations`` (none: all that the effect acts on) on keys that
     match the glob ``keys``.
 
-    Of these calls, counted from 1, the first ``after`` are spared; of the others each ``every``-th is taken, or only
-    the ``nth`` of all; of those each with ``probability``; and no more than ``limit`` of them.
+    Of these calls, counted from 1 (a batch of deletes is one call; for effects on single keys each key is one), the
+    first ``after`` are spared; of the others each ``every``-th is taken, or only the ``nth`` of all; of those each with
+    ``probability``; and no more than ``limit`` of them.
     """
 
     effect: Effect

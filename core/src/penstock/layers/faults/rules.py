@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import attrs
 
-from penstock.layers.faults.plan import Delay, Effect, Faults, Rule, Service, Stall
+from penstock.layers.faults.plan import Delay, Effect, Fail, Faults, Lose, Rule, Service, Stall
 
 __all__ = ["Hit", "RuleCount", "Rules", "wait_until"]
 
@@ -34,8 +34,6 @@ class Hit:
 
     effect: Effect
     number: int
-    #: The place of its rule among all.
-    place: int
     _state: _State
 
     def draw(self, salt: int = 1) -> float:
@@ -52,7 +50,6 @@ class _State:
 
     def __init__(self, rule: Rule, seed: int, place: int) -> None:
         self.rule = rule
-        self.place = place
         self.covered = 0
         self.taken = 0
         self.injected = 0
@@ -81,7 +78,7 @@ class _State:
             if rule.probability < 1.0 and self.draw(number, 0) >= rule.probability:
                 return None
             self.taken += 1
-        return Hit(rule.effect, number, self.place, self)
+        return Hit(rule.effect, number, self)
 
     def note(self) -> None:
         with self.lock:
@@ -142,6 +139,22 @@ class Rules:
                 hits.append(hit)
         return hits
 
+    def meet_batch(self, keys: Sequence[str]) -> Sequence[tuple[Hit, str]]:
+        """Count a batch of deletes, which is one call, and say which rules take it, and for which key's sake."""
+        hits = []
+        for state in self._states:
+            if _by_key(state.rule.effect):
+                continue
+            key = next((key for key in keys if state.rule.covers("delete", key)), None)
+            if key is not None and (hit := state.take()) is not None:
+                hits.append((hit, key))
+        return hits
+
+    def meet_key(self, key: str) -> Sequence[Hit]:
+        """Count one key of a batch of deletes for the rules whose effects are on keys, and say which take it."""
+        states = [state for state in self._states if _by_key(state.rule.effect) and state.rule.covers("delete", key)]
+        return [hit for state in states if (hit := state.take()) is not None]
+
     def covering(self, kinds: tuple[type[Effect], ...], key: str) -> bool:
         """Whether a read of the key could meet one of these effects."""
         rules = (state.rule for state in self._states if isinstance(state.rule.effect, kinds))
@@ -158,6 +171,10 @@ def wait_until(hits: Sequence[Hit], now: int) -> int:
     for hit in hits:
         end = hit._state.until(hit, end)
     return end
+
+
+def _by_key(effect: Effect) -> bool:
+    return isinstance(effect, Lose) or (isinstance(effect, Fail) and effect.when == "within")
 
 
 def _duration(effect: Delay | Service, hit: Hit) -> int:

@@ -136,13 +136,14 @@ class Faulty(Forwarding):
             yield page
 
     def delete(self, keys: Sequence[str], /) -> Sequence[StoreError]:
+        batch = self._rules.meet_batch(keys)
+        self._wait([hit for hit, _ in batch])
+        for hit, key in batch:
+            self._fail([hit], "before", "delete", key)
         refused: list[StoreError] = []
         left: list[str] = []
-        # A batch is one request, which each rule delays or fails once, whatever the number of its keys.
-        whole: dict[int, tuple[Hit, str]] = {}
         for key in keys:
-            hits = self._rules.meet("delete", key)
-            whole.update({hit.place: (hit, key) for hit in hits if hit.place not in whole})
+            hits = self._rules.meet_key(key)
             fail, lost = _failing(hits, "within"), _first(hits, Lose)
             if fail is not None:
                 refused.append(self._error(fail, "delete", key))
@@ -150,13 +151,10 @@ class Faulty(Forwarding):
                 lost.done()
             else:
                 left.append(key)
-        self._wait([hit for hit, _ in whole.values()])
-        for hit, key in whole.values():
-            self._fail([hit], "before", "delete", key)
         for key in left:
             self._keep(key)
         failed = self._store.delete(left) if left else ()
-        for hit, key in whole.values():
+        for hit, key in batch:
             self._fail([hit], "after", "delete", key)
         return [*refused, *failed]
 
