@@ -88,3 +88,28 @@ def test_the_trees_are_as_large_as_the_comments_say():
         "metadata": (8 + 64 + 512, 584 * 8),
         "small-files": (110, 50_000),
     }
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_editor_sees_every_mistake_in_an_example(path):
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for broken in mistakes(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        assert not validator.is_valid(broken), broken
+
+
+def mistakes(data):
+    """The file with one key misspelt, one value of another kind, one key that is needed left out."""
+    for name in data:
+        yield {(f"{key}x" if key == name else key): value for key, value in data.items()}
+    yield data | {"concurrency": [1]}
+    yield data | {"prepare": 5}
+    yield {key: value for key, value in data.items() if key != "workload"}
+    for number, item in enumerate(data["workload"]):
+        for broken in (
+            {key: value for key, value in item.items() if key != "op"},
+            item | {"op": "fetch"},
+            item | {"weigth": 1},
+            item | {"weight": "often"},
+            [item],
+        ):
+            yield data | {"workload": [*data["workload"][:number], broken, *data["workload"][number + 1 :]]}

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
+import anyio
+import attrs
 import pytest
 
 from penstock.clocks import wall_ns
+from penstock.engine.build import name_new
+from penstock.engine.coordinator import Coordinator
+from penstock.engine.course import course_of
+from penstock.engine.places import Places, resolve
 from penstock.engine.plan import make_plans
 from penstock.engine.reusing import OwnPuts, Source
 from penstock.engine.session import Session
 from penstock.globs import compile_glob
+from penstock.launchers import LaunchSpec
 from penstock.memory import MemoryOptions, MemoryStore
+from penstock.report.live import open_view
 from penstock.workload.config import loads
 
 
@@ -161,3 +170,123 @@ def test_keys_are_spread_over_prefixes_and_found_again(calls, store):
     assert session._preparation.progress.made == 210
     again, _ = work(text)
     assert (again._preparation.progress.made, again._preparation.progress.found) == (0, 210)
+
+
+class FakeWorker:
+    """A worker that does what the coordinator asks at once, and notes when."""
+
+    rank, host = 0, "here"
+
+    def __init__(self, made, seen):
+        self._made = made
+        self._seen = seen
+
+    async def call(self, method, body):
+        self._seen.append(method)
+        return {}
+
+    async def stream(self, method, body):
+        self._seen.append(method)
+        if method == "prepare":
+            yield {"made": self._made, "found": 5 - self._made, "total": 5, "nbytes": 0, "failed": 0, "example": ""}
+        elif method == "run":
+            yield {"done": True, "reason": "", "log": None}
+
+
+@attrs.define
+class FakeLauncher:
+    worker: FakeWorker
+
+    async def start(self, workers, spec):
+        return [self.worker]
+
+    async def stop(self):
+        pass
+
+
+@pytest.mark.parametrize(("made", "delay", "waits"), [(3, 7.5, [7.5]), (0, 7.5, []), (3, 0, [])])
+def test_the_delay_after_a_preparation_is_kept_when_something_was_made(made, delay, waits, monkeypatch):
+    config = loads(
+        "target: mem://keys/\nworkload: [{op: get, path: '*'}]\n"
+        f"prepare: {{ensure_objects: [{{count: 5}}], post_prepare_delay: {delay}}}\n",
+        label="test",
+        environ={},
+    )
+    seen = []
+    sleep = anyio.sleep
+
+    async def noted(seconds):
+        if seconds == 7.5:
+            seen.append(seconds)
+        else:
+            await sleep(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", noted)
+    worker = FakeWorker(made, seen)
+    plans = make_plans(config, run_id="run")[:1]
+    coordinator = Coordinator(course_of(config), plans, FakeLauncher(worker), open_view(quiet=True))
+    anyio.run(coordinator.run, LaunchSpec())
+    assert coordinator.found.failure == ""
+    assert seen == ["open", "prepare", *waits, "resolve", "run"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "lanes", "threads"), [("concurrency: 7, ", 2, 7), ("", 3, 3), ("concurrency: 1, ", 4, 1)]
+)
+def test_a_preparation_has_its_own_concurrency(prepare, lanes, threads, store, monkeypatch):
+    barrier = threading.Barrier(threads)
+    at_once, most, lock = 0, 0, threading.Lock()
+    putting = MemoryStore.put
+
+    def put(self, key, data, /, **given):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        # Each of the threads has to be in a call for any to leave it.
+        barrier.wait(30)
+        with lock:
+            at_once -= 1
+        return putting(self, key, data, **given)
+
+    monkeypatch.setattr(MemoryStore, "put", put)
+    text = (
+        f"prepare: {{{prepare}ensure_objects: [{{count: {256 * threads}, size: 0}}]}}\n"
+        "workload: [{op: stat, path: '*'}]"
+    )
+    session, _ = work(text, lanes=lanes, operations=5)
+    assert session._preparation.progress.made == 256 * threads
+    assert most == threads
+
+
+def test_the_threads_of_a_preparation_are_shared_by_the_processes():
+    text = (
+        "target: file:///x\nconcurrency: 6\nprocesses: 3\nworkload: [{op: get, path: '*'}]\nprepare: {concurrency: 2}\n"
+    )
+    shares = []
+    for plan in make_plans(loads(text, label="test", environ={}), run_id="run"):
+        session = Session()
+        session.plan, session.config = plan, plan.load_config()
+        session._places = Places(session.config)
+        preparation = session._plan_preparation()
+        shares.append((preparation.rank < preparation.workers, preparation.threads))
+    assert [threads for has_share, threads in shares if has_share] == [1, 1]
+
+
+def test_options_of_the_file_reach_the_stores():
+    text = (
+        "target: s3://bucket/x/\npage_cache_mode: none\nbackend: {s3: {region: eu-west-1, part_concurrency: 3}}\n"
+        "workload:\n  - {op: put, path: n/, size: 1GiB, multipart: {part_size: 8MiB, concurrency: 9}}\n"
+        "  - {op: put, path: m/, size: 1GiB, multipart: {}}\n  - {op: put, path: o/, size: 1}\n"
+    )
+    config = loads(text, label="test", environ={})
+    places = Places(config)
+    made = [name_new(places, item.path, "run", number, put=item) for number, item in enumerate(config.workload)]
+    assert [one.store for one in made] == [0, 1, 1]
+    options = [target.resolved.options for target in places._targets]
+    assert [(each.region, each.part_concurrency) for each in options] == [("eu-west-1", 9), ("eu-west-1", 3)]
+    cached = loads(
+        "target: file:///x\nworkload: [{op: get, path: y}]\npage_cache_mode: random\n", label="t", environ={}
+    )
+    assert resolve(cached, "y").resolved.options.page_cache == "random"
+    assert resolve(cached, "file:///other/y").resolved.options.page_cache == "random"

@@ -44,6 +44,51 @@ def test_every_key_is_there_with_its_text_and_default():
         assert all(inner.get("description") for name, inner in body["properties"].items() if name != "op")
 
 
+def keys_in(value, path="top"):
+    """Every key that the schema names anywhere, with what it says of it."""
+    if isinstance(value, dict):
+        for name, inner in value.get("properties", {}).items() if isinstance(value.get("properties"), dict) else ():
+            yield f"{path}.{name}", inner
+        for name, inner in value.items():
+            yield from keys_in(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_in(inner, path)
+
+
+def test_an_editor_explains_every_key_wherever_it_stands():
+    # A word that stands for its class, such as {uniform: {…}}, is explained by the class; the word itself is no key.
+    words = {*OPERATION.records, *SIZE.records, *SELECTION.records, OPERATION.tag, SIZE.tag, SELECTION.tag}
+    found = [(path, inner) for path, inner in keys_in(SCHEMA) if path.rpartition(".")[2] not in words]
+    silent = [path for path, inner in found if not inner.get("description") and set(inner) != {"minItems"}]
+    assert silent == []
+    assert len(found) > 100
+    documented = {path.rpartition(".")[2] for path, _ in found}
+    for cls in (Config, *classes(Config)):
+        assert set(fields_of(cls)) <= documented | words, cls.__name__
+
+
+def classes(cls):
+    """Every class of the configuration below one."""
+    found = set()
+    pending = [entry.shape for entry, _ in fields_of(cls).values()]
+    while pending:
+        shape = pending.pop()
+        match shape:
+            case Record():
+                if shape.cls not in found:
+                    found.add(shape.cls)
+                    pending += [entry.shape for entry, _ in fields_of(shape.cls).values()]
+            case Variants():
+                pending += shape.records.values()
+            case Optional() | ListOf():
+                pending.append(shape.shape)
+            case Either():
+                pending += shape.shapes
+    assert found
+    return found
+
+
 @pytest.mark.parametrize(
     "keys",
     [
