@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from penstock.analysis.grid import FAILED, NONE, Array, Grid, Rows, kind_name, kind_of
-from penstock.analysis.naming import Known, Named, total_of
+from penstock.analysis.naming import Known, Named
 from penstock.analysis.slicing import Slicing
 from penstock.analysis.values import Selection, Span
 from penstock.oplog.block import HEAD, NEVER, Columns
@@ -252,7 +252,7 @@ class Accumulator:
 
     def total(self) -> Grid:
         """All that was counted, in slot 0."""
-        return total_of(self.slicing.grid)
+        return self.slicing.grid.total()
 
     def spans(self) -> dict[tuple[str, int], Span]:
         """When calls of each operation and size bucket were made."""

@@ -33,8 +33,11 @@ _BUCKETS: Final = 16
 #: Values from here on are added one by one, so that sums stay within 64 bits.
 _LARGE: Final = 1 << 42
 _HALF: Final = 21
-#: Pairs of bucket and count that wait before they are added to those before.
-_WAITING: Final = 1 << 21
+#: Pairs that wait before they are added to those before, and those that are added up at once.
+_WAITING: Final = 1 << 20
+_CHUNK: Final = 1 << 20
+_UPPER: Final = np.uint64(32)
+_LOWER: Final = np.uint64(0xFFFFFFFF)
 
 
 def kind_of(ops: Array, buckets: Array) -> Array:
@@ -63,10 +66,96 @@ class Rows:
         return len(self.kinds)
 
 
-class _Latencies:
-    """Latencies by slot and kind, together the key of a cell."""
+class _Pairs:
+    """Places and how often each was counted, a pair in one number, so that sorting them is fast and they are small."""
 
     def __init__(self) -> None:
+        self._pairs: Array = np.zeros(0, np.uint64)  # ascending, mostly one for each place
+        self._waiting: list[Array] = []
+        self._waits = 0
+
+    def add(self, places: Array) -> None:
+        """Count places, which are below 2**32."""
+        places = np.sort(places)
+        begins = _runs(places)
+        counts = np.diff(begins, append=len(places))
+        self._add(places[begins].astype(np.uint64) << _UPPER | counts.astype(np.uint64))
+
+    def merge(self, other: _Pairs) -> None:
+        """Add what the other counts."""
+        for pairs in (other._pairs, *other._waiting):
+            self._add(pairs)
+
+    def _add(self, pairs: Array) -> None:
+        self._waiting.append(pairs)
+        self._waits += len(pairs)
+        if self._waits > max(_WAITING, len(self._pairs) // 2):
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring pairs that wait together with those before."""
+        if self._waiting:
+            every, self._waiting, self._waits = [self._pairs, *self._waiting], [], 0
+            self._pairs = np.zeros(0, np.uint64)
+            pairs = np.concatenate(every)
+            del every
+            pairs.sort()
+            self._pairs = _summed(pairs)
+
+    def move(self, cells: Array) -> None:
+        """Replace the upper half of each place, a cell's key, by another."""
+        every, self._waiting, self._waits = [*self._waiting, self._pairs], [], 0
+        self._pairs = np.zeros(0, np.uint64)
+        upper = cells.astype(np.uint64) << np.uint64(48)
+        for pairs in every:
+            self._add(upper[pairs >> np.uint64(48)] | pairs & np.uint64((1 << 48) - 1))
+
+    def cells(self) -> Iterator[tuple[int, Array, Array]]:
+        """The key of each cell, the buckets within it and their counts."""
+        self.settle()
+        if not len(self._pairs):
+            return
+        keys = self._pairs >> np.uint64(48)
+        begins = _runs(keys)
+        ends = np.append(begins[1:], len(keys)).tolist()
+        for key, begin, end in zip(keys[begins].tolist(), begins.tolist(), ends, strict=True):
+            pairs = self._pairs[begin:end]
+            places = (pairs >> _UPPER).astype(np.uint16)
+            firsts = _runs(places)
+            yield key, places[firsts], np.add.reduceat((pairs & _LOWER).astype(np.int64), firsts)
+
+
+def _summed(pairs: Array) -> Array:
+    """Ascending pairs with one for each place, made where they are. Counts that would not fit stay apart."""
+    filled = 0
+    begin = 0
+    while begin < len(pairs):
+        end = min(begin + _CHUNK, len(pairs))
+        if end < len(pairs):
+            # All pairs of a place are added up together.
+            place = pairs[end] >> _UPPER << _UPPER
+            end = begin + int(np.searchsorted(pairs[begin:end], place))
+            if end == begin:
+                end = begin + int(np.searchsorted(pairs[begin:], place | _LOWER, side="right"))
+        some = pairs[begin:end]
+        places = some >> _UPPER
+        begins = _runs(places)
+        counts = np.add.reduceat(some & _LOWER, begins)
+        made = places[begins] << _UPPER | counts if int(counts.max()) <= int(_LOWER) else some.copy()
+        pairs[filled : filled + len(made)] = made
+        filled += len(made)
+        begin = end
+    return pairs[:filled].copy()
+
+
+class _Latencies:
+    """Latencies by slot and kind, together the key of a cell.
+
+    ``coarse`` ones keep the buckets of each cell in groups of eight, 128 to an octave, and those of each kind, whatever
+    the slot, as they are.
+    """
+
+    def __init__(self, *, coarse: bool) -> None:
         cells = SLOTS * _KINDS
         self.counts: Array = np.zeros(cells, np.int64)
         self.totals: Array = np.zeros(cells, np.int64)
@@ -77,11 +166,9 @@ class _Latencies:
         self.highest: Array = np.zeros(cells, np.int64)
         #: What large values add to sum and sum of squares.
         self.large: dict[int, tuple[int, int]] = {}
-        # The key of a cell and the number of a bucket in one, ascending, and the counts.
-        self._places: Array = np.zeros(0, np.uint32)
-        self._counts: Array = np.zeros(0, np.int64)
-        self._waiting: list[tuple[Array, Array]] = []
-        self._waits = 0
+        # Their places are the key of a cell, and below it the number of a bucket.
+        self.pairs = _Pairs()
+        self.fine = _Pairs() if coarse else None
 
     def add(self, keys: Array, values: Array) -> None:
         """Count values whose cells' keys ascend."""
@@ -93,8 +180,13 @@ class _Latencies:
         self.counts[cells] += np.diff(begins, append=len(keys))
         self.lowest[cells] = np.minimum(self.lowest[cells], np.minimum.reduceat(values, begins))
         self.highest[cells] = np.maximum(self.highest[cells], np.maximum.reduceat(values, begins))
-        places = keys.astype(np.uint32) << np.uint32(16) | buckets_of(values)
-        self._add_counts(*_counted(places))
+        buckets = buckets_of(values)
+        upper = keys.astype(np.uint32) << np.uint32(16)
+        if self.fine is None:
+            self.pairs.add(upper | buckets)
+        else:
+            self.fine.add(upper & np.uint32(0xFF0000) | buckets)
+            self.pairs.add(upper | buckets & np.uint32(0xFFF8) | np.uint32(4))
         for row in np.flatnonzero(values >= _LARGE).tolist():
             value, cell = int(values[row]), int(keys[row])
             total, squares = self.large.get(cell, (0, 0))
@@ -118,19 +210,6 @@ class _Latencies:
         self.squares[cells] += upper + (lower >> 2 * _HALF)
         self.low_squares[cells] = lower & _LARGE - 1
 
-    def _add_counts(self, places: Array, counts: Array) -> None:
-        self._waiting.append((places, counts))
-        self._waits += len(places)
-        if self._waits > max(_WAITING, len(self._places)):
-            self.settle()
-
-    def settle(self) -> None:
-        """Bring counts that wait together with those before."""
-        if self._waiting:
-            every = [(self._places, self._counts), *self._waiting]
-            self._places, self._counts = _summed(*(np.concatenate(part) for part in zip(*every, strict=True)))
-            self._waiting, self._waits = [], 0
-
     def moved(self, cells: Array) -> None:
         """Put what is in cell ``i`` into cell ``cells[i]``, where it is added to what is there. -1: it is empty."""
         used = np.flatnonzero(self.counts)
@@ -146,11 +225,7 @@ class _Latencies:
         self.lowest, self.highest = np.full_like(self.lowest, np.iinfo(np.int64).max), np.zeros_like(self.highest)
         np.minimum.at(self.lowest, target, lowest)
         np.maximum.at(self.highest, target, highest)
-        every, self._waiting, self._waits = [*self._waiting, (self._places, self._counts)], [], 0
-        self._places, self._counts = np.zeros(0, np.uint32), np.zeros(0, np.int64)
-        upper = cells.astype(np.uint32) << np.uint32(16)
-        for places, counts in every:
-            self._add_counts(upper[places >> np.uint32(16)] | places & np.uint32(0xFFFF), counts)
+        self.pairs.move(cells)
         large, self.large = self.large, {}
         for cell, (total, squares) in large.items():
             self._add_large(int(cells[cell]), total, squares)
@@ -161,7 +236,6 @@ class _Latencies:
 
     def merge(self, other: _Latencies) -> None:
         """Add what the other counts, cell by cell."""
-        other.settle()
         for name in ("counts", "totals", "squares", "low_squares"):
             getattr(self, name)[:] += getattr(other, name)
         self.squares += self.low_squares >> 2 * _HALF
@@ -170,24 +244,29 @@ class _Latencies:
         np.maximum(self.highest, other.highest, out=self.highest)
         for cell, (total, squares) in other.large.items():
             self._add_large(cell, total, squares)
-        self._add_counts(other._places, other._counts)
+        self.pairs.merge(other.pairs)
+        if self.fine is not None and other.fine is not None:
+            self.fine.merge(other.fine)
+
+    def total(self) -> _Latencies:
+        """Those of each kind, in slot 0."""
+        total = _Latencies(coarse=False)
+        total.merge(self)
+        total.moved(np.arange(SLOTS * _KINDS) % _KINDS)
+        if self.fine is not None:
+            total.pairs = _Pairs()
+            total.pairs.merge(self.fine)
+        return total
 
     def histograms(self) -> Iterator[tuple[int, Histogram]]:
         """The cells that are not empty, and their histograms."""
-        self.settle()
-        if not len(self._places):
-            return
-        begins = _runs(self._places >> np.uint32(16))
-        ends = np.append(begins[1:], len(self._places))
-        index = (self._places & np.uint32(0xFFFF)).astype(np.uint16)
-        cells = (self._places[begins] >> np.uint32(16)).tolist()
-        for cell, begin, end in zip(cells, begins.tolist(), ends.tolist(), strict=True):
+        for cell, index, counts in self.pairs.cells():
             total, squares = self.large.get(cell, (0, 0))
             yield (
                 cell,
                 Histogram.of(
-                    index[begin:end],
-                    self._counts[begin:end],
+                    index,
+                    counts,
                     total=total + int(self.totals[cell]),
                     squares=squares + (int(self.squares[cell]) << 2 * _HALF) + int(self.low_squares[cell]),
                     minimum=int(self.lowest[cell]),
@@ -199,15 +278,16 @@ class _Latencies:
 class Grid:
     """Counts, bytes, errors and latencies by slot and kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, coarse: bool = False) -> None:
+        """With ``coarse`` latencies of a slot have two significant digits; those of all slots together have three."""
         cells = SLOTS * _KINDS
         self.errors: Array = np.zeros(cells, np.int64)
         self.nbytes: Array = np.zeros(cells, np.int64)
         self.objects: Array = np.zeros(cells, np.int64)
         #: What large sizes add to the bytes.
         self.large: dict[int, int] = {}
-        self.service = _Latencies()
-        self.first_byte = _Latencies()
+        self.service = _Latencies(coarse=coarse)
+        self.first_byte = _Latencies(coarse=coarse)
 
     def add(self, slots: Array, rows: Rows) -> None:
         """Count rows, each in its slot."""
@@ -240,6 +320,11 @@ class Grid:
     def move(self, slots: Array) -> None:
         """Put what is in slot ``i`` into slot ``slots[i]``, where it is added to what is there."""
         cells = (slots[:, None] * _KINDS + np.arange(_KINDS)).ravel()
+        self._move_sums(cells)
+        self.service.moved(cells)
+        self.first_byte.moved(cells)
+
+    def _move_sums(self, cells: Array) -> None:
         for name in ("errors", "nbytes", "objects"):
             values = getattr(self, name)
             used = np.flatnonzero(values)
@@ -250,17 +335,26 @@ class Grid:
         for cell, nbytes in large.items():
             to = int(cells[cell])
             self.large[to] = self.large.get(to, 0) + nbytes
-        self.service.moved(cells)
-        self.first_byte.moved(cells)
 
     def merge(self, other: Grid) -> None:
         """Add what the other counts, slot by slot."""
+        self._merge_sums(other)
+        self.service.merge(other.service)
+        self.first_byte.merge(other.first_byte)
+
+    def _merge_sums(self, other: Grid) -> None:
         for name in ("errors", "nbytes", "objects"):
             getattr(self, name)[:] += getattr(other, name)
         for cell, nbytes in other.large.items():
             self.large[cell] = self.large.get(cell, 0) + nbytes
-        self.service.merge(other.service)
-        self.first_byte.merge(other.first_byte)
+
+    def total(self) -> Grid:
+        """All that is in it, in slot 0 of another."""
+        total = Grid()
+        total._merge_sums(self)
+        total._move_sums(np.arange(SLOTS * _KINDS) % _KINDS)
+        total.service, total.first_byte = self.service.total(), self.first_byte.total()
+        return total
 
     def counts(self) -> Array:
         """Calls in each slot, failed ones included."""
@@ -301,19 +395,3 @@ def _counted(keys: Array) -> tuple[Array, Array]:
     keys = np.sort(keys)
     begins = _runs(keys)
     return keys[begins], np.diff(begins, append=len(keys))
-
-
-def _summed(places: Array, counts: Array) -> tuple[Array, Array]:
-    """The different places, ascending, and the sum of the counts of each."""
-    if not len(places):
-        return places, counts
-    if int(counts.max()) < 1 << 32:
-        # Both in one number: sorting numbers is much faster than finding their order.
-        both = np.sort(places.astype(np.uint64) << np.uint64(32) | counts.astype(np.uint64))
-        places = (both >> np.uint64(32)).astype(np.uint32)
-        counts = (both & np.uint64(0xFFFFFFFF)).view(np.int64)
-    else:
-        order = np.argsort(places)
-        places, counts = places[order], counts[order]
-    begins = _runs(places)
-    return places[begins], np.add.reduceat(counts, begins)

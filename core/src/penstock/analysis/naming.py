@@ -14,7 +14,7 @@ from penstock.oplog.block import Names
 from penstock.oplog.formatter import WARMING
 from penstock.stats.tally import Tally
 
-__all__ = ["Known", "Named", "TooManyNamesError", "total_of"]
+__all__ = ["Known", "Named", "TooManyNamesError"]
 
 #: Names that a part tells apart; the last slot is for all others.
 _NAMES: Final = SLOTS - 1
@@ -22,14 +22,6 @@ _NAMES: Final = SLOTS - 1
 
 class TooManyNamesError(Exception):
     """A part of a log has more clients or endpoints than can be told apart without having seen all of it."""
-
-
-def total_of(grid: Grid) -> Grid:
-    """All that is in a grid, in slot 0 of another."""
-    total = Grid()
-    total.merge(grid)
-    total.move(np.zeros(SLOTS, np.int64))
-    return total
 
 
 class Named:

@@ -25,7 +25,7 @@ class Slicing:
     """
 
     def __init__(self) -> None:
-        self.grid = Grid()
+        self.grid = Grid(coarse=True)
         self._first: int | None = None  # in the narrowest slices, as is the last
         self._last = 0
         self._shift = 0

@@ -177,7 +177,8 @@ class Slice:
     """What ended from ``begin_ns`` up to, not including, ``end_ns``; the last slice includes its end.
 
     Slices of one series follow one another without a gap and are equally wide, a power of two of a second, but for the
-    first and the last, which the window cuts.
+    first and the last, which the window cuts. The percentiles of a slice's latencies have two significant digits, all
+    else is exact.
     """
 
     begin_ns: int
