@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Literal, get_args
 
 import attrs
@@ -39,6 +40,10 @@ def _at_least(least: float) -> Any:
             raise ValueError(f"{field.name} can't be {value}; write {least} or more")
 
     return check
+
+
+def _words(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(words)
 
 
 def _above_zero(_: object, field: attrs.Attribute[Any], value: float | None) -> None:
@@ -209,7 +214,7 @@ class Rule:
     """
 
     effect: Effect
-    operations: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    operations: tuple[str, ...] = attrs.field(default=(), converter=_words)
     keys: str = "**"
     probability: float = attrs.field(default=1.0, validator=[attrs.validators.ge(0.0), attrs.validators.le(1.0)])
     nth: int | None = attrs.field(default=None, validator=_at_least(1))
@@ -234,10 +239,14 @@ class Rule:
         return ("get", "delete") if within else self.effect.operations
 
 
+def _rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(rules)
+
+
 @attrs.frozen(kw_only=True)
 class Faults:
     """Everything that is to go wrong on a store. ``history`` is how many bytes of previous versions are kept."""
 
-    rules: tuple[Rule, ...] = attrs.field(default=(), converter=tuple)
+    rules: tuple[Rule, ...] = attrs.field(default=(), converter=_rules)
     seed: int = attrs.field(default=0, validator=_at_least(0))
     history: int = attrs.field(default=64 * 1024 * 1024, validator=_at_least(0))
