@@ -476,6 +476,16 @@ def test_the_cleanup_deletes_what_the_replay_made(reading, target, prepare, work
     assert set(everything(store)) == set(before)
 
 
+def test_what_nobody_looked_for_is_not_deleted(reading, target):
+    uri, store = target
+    for key in ("written", "later", "failed"):
+        store.put(key, b"123")
+    made = attrs.evolve(objects_of(reading, uri, cleanup=True), stopping=lambda: made.progress.total > 0)
+    list(made.prepare())
+    assert exhaust(made.cleanup(directories=False)).made == 0
+    assert set(everything(store)) == {"written", "later", "failed"}
+
+
 def test_a_preparation_that_fails_says_so(reading, target, monkeypatch):
     def refuse(store, key, data, /, **further):
         raise StoreError("the disk is on fire")

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from penstock.records import Op
 from penstock.replay.planning import Task
 
-__all__ = ["MADE", "STOOD", "Catalogue", "Name"]
+__all__ = ["MADE", "MISSING", "STOOD", "Catalogue", "Name"]
 
 _BATCH: Final = 10_000
 _PAGE: Final = 1000
@@ -38,9 +38,10 @@ on conflict (store, key) do update set
     touched = touched or ?8
 """
 
-#: What :meth:`Catalogue.mark` notes of a name: it was there already, or this replay made it.
+#: What :meth:`Catalogue.mark` notes of a name: it was there already, was made, or was missing. Until then it is 0.
 STOOD: Final = 1
 MADE: Final = 2
+MISSING: Final = 3
 
 
 class Name(NamedTuple):
@@ -101,7 +102,7 @@ class Catalogue:
             return int(self._base.execute(f"select count(*) from names where {condition}").fetchone()[0])  # noqa: S608
 
     def mark(self, names: Iterable[Name], state: int) -> None:
-        """Note of names that they were there already, or were made."""
+        """Note the state of names."""
         with self._lock:
             self._base.executemany(
                 "update names set state = ? where store = ? and key = ?",

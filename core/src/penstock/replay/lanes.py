@@ -31,6 +31,9 @@ _LAST_WAIT: Final = 1_000_000
 #: Lanes that are to be waiting, so that a burst finds them.
 _SPARE: Final = 4
 _PR_SET_TIMERSLACK: Final = 29
+#: A sleep of so many nanoseconds, and by how much it may be longer where processor and interpreter have time left.
+_NAP: Final = 200_000
+_LATE: Final = 3_000_000
 
 
 @attrs.define(eq=False)
@@ -157,7 +160,7 @@ class Crew:
             self._short.wait(0.1)
             self._short.clear()
             missing = _SPARE - len(self.idle)
-            if missing > 0 and self._left == 0:
+            if missing > 0 and self._left == 0 and not _is_saturated():
                 # A burst is seldom over with one: each time a quarter more.
                 self.grow(source, len(self.lanes) + max(missing, len(self.lanes) // 4))
 
@@ -202,6 +205,13 @@ def _wait(control: Control, due: int) -> None:
         ahead = due - monotonic_ns()
     if ahead > 0 and not control.stopping:
         sleep(ahead / 1e9)
+
+
+def _is_saturated() -> bool:
+    """Whether threads that could run have to wait for it: then more of them would only make each later."""
+    before = monotonic_ns()
+    sleep(_NAP / 1e9)
+    return monotonic_ns() - before > _NAP + _LATE
 
 
 def _be_punctual() -> None:

@@ -46,6 +46,10 @@ class Mapper:
         self._rules = [
             _compiled(rule, number, settings.seed, roots, self._below) for number, rule in enumerate(settings.rules)
         ]
+        #: Whether where a name goes depends on the names before it.
+        self.has_state = any(
+            rule.map_to_many is not None and rule.map_to_many.strategy != "sticky_key" for rule in settings.rules
+        )
         #: How often each rule decided, the target (``target``) and the recorded name itself (``recorded``).
         self.decided: list[int] = [0] * len(self._rules)
         self.by_target = 0

@@ -18,7 +18,7 @@ from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.metering import describe_error
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
-from penstock.replay.catalogue import MADE, STOOD, Catalogue, Name
+from penstock.replay.catalogue import MADE, MISSING, STOOD, Catalogue, Name
 from penstock.replay.planning import Planner, Task
 from penstock.replay.roots import Roots
 from penstock.replay.settings import Settings
@@ -66,14 +66,18 @@ class Objects:
             if self.rank == 0:
                 self._look_at_directories()
         if self.settings.prepare:
-            yield from self._each("wanted and state = 0", self._make)
-            if self.progress.failed:
-                raise RunError(
-                    f"prepare: {self.progress.failed} objects could not be made, such as {self.progress.example}"
-                )
+            yield from self._each(f"wanted and state in (0, {MISSING})", self._make)
+        if self.progress.failed:
+            what = "made" if self.settings.prepare else "looked for"
+            raise RunError(
+                f"prepare: {self.progress.failed} objects could not be {what}, such as {self.progress.example}"
+            )
 
     def cleanup(self, *, directories: bool) -> Iterator[Progress]:
-        """Delete what this replay made and nothing else; yields progress."""
+        """Delete what this replay made and nothing else; yields progress.
+
+        That is what was missing before, as far as the preparation came, and the log writes or reads.
+        """
         total = Progress()
         for number in range(len(self.roots.endpoints)):
             work = Cleanup(Retrying(self.roots.store(number), RetryPolicy()), self.threads)
@@ -119,7 +123,7 @@ class Objects:
                 self._catalogue.mark(some, state)
 
     def _look(self, name: Name) -> int:
-        return 0 if self._size(name) is None else STOOD
+        return MISSING if self._size(name) is None else STOOD
 
     def _make(self, name: Name) -> int:
         size = self._size(name)
@@ -151,7 +155,7 @@ class Objects:
             return None
 
     def _keys(self, store: int) -> Iterator[str]:
-        for name in self._catalogue.names(f"(state = {MADE} or (touched and state = 0)) and store = {store}"):
+        for name in self._catalogue.names(f"(state = {MADE} or (touched and state = {MISSING})) and store = {store}"):
             if not name.key.endswith("/"):
                 yield name.key
 
@@ -172,7 +176,7 @@ class Objects:
     def _made(self, number: int) -> Iterator[str]:
         """Directories that were missing before."""
         yield from (key for (store, key), missing in self._directories.items() if store == number and missing)
-        for name in self._catalogue.names(f"touched and state = 0 and store = {number}"):
+        for name in self._catalogue.names(f"touched and state = {MISSING} and store = {number}"):
             if name.key.endswith("/") and (number, name.key) not in self._directories:
                 yield name.key
 

@@ -142,10 +142,13 @@ class Planner:
             if not number:
                 first = entry.start
             self.chosen += 1
+            mine = self._is_mine(number, entry)
+            # Where rules have state every worker maps every name, so that it is the same in all.
+            if not mine and not self.mapper.has_state:
+                continue
             mapped = self._map(entry, entry.file)
-            # Every worker maps every name, so that the rules' state is the same in all.
             source = self._map(entry, entry.source) if entry.source and entry.op == Op.COPY else None
-            if not self._is_mine(number, entry):
+            if not mine:
                 continue
             if not self._is_playable(entry, mapped):
                 continue
