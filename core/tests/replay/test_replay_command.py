@@ -16,6 +16,7 @@ import attrs
 import pytest
 from click.testing import CliRunner
 
+from penstock.analysis.analyzing import analyze
 from penstock.cli import main
 from penstock.engine.watch import Watched
 from penstock.oplog import read
@@ -77,7 +78,9 @@ def ns(text):
     return round(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction)
 
 
-@pytest.mark.parametrize("speed", ["0.5", "1", "10", "100"])
+@pytest.mark.parametrize(
+    "speed", ["0.5", pytest.param("1", marks=pytest.mark.slow), pytest.param("10", marks=pytest.mark.slow), "100"]
+)
 def test_every_operation_is_replayed_no_earlier_than_it_is_due(log, row, begin, replay, tmp_path, speed):
     # Each operation has its own key, so that none depends on another having ended.
     rows = [row("PUT", f"b/{number}", at=number * 0.003, nbytes=number) for number in range(80)]
@@ -116,6 +119,10 @@ def test_the_result_is_whole_and_holds_what_was_recorded(log, row, replay, tmp_p
     outcome = read_result(directory).outcome
     assert outcome.replay is not None
     assert agrees(outcome.replay.recorded, rows)
+    assert outcome.replay.recorded == analyze([path], workers=0).tally
+    analysed = analyze([again], workers=0).tally
+    for place, cell in outcome.totals.cells.items():
+        assert (cell.service, cell.first_byte) == (analysed.cells[place].service, analysed.cells[place].first_byte)
     assert agrees(outcome.totals, list(read(again)))
     counts = outcome.replay.counts
     assert (counts["rows"], counts["selected"], counts["replayed"], counts["left_out"]) == (len(rows),) * 3 + (0,)

@@ -85,6 +85,8 @@ def check(settings: Settings) -> Prepared:
     """Read the times of the whole log, and plan its head. Raises UsageError, OpLogError and their kin for what can't
     be replayed, before anything is started.
     """
+    if os.path.exists(settings.log) and not os.path.isfile(settings.log):
+        raise UsageError(f"{settings.log} is no file; a log is read several times, so write it to one first")
     extent = measure(settings.log, settings.window, skip_bad_rows=settings.skip_bad_rows)
     if not extent.rows:
         raise UsageError(f"{settings.log} holds no operation to replay")
@@ -211,6 +213,7 @@ def _replayed(prepared: Prepared, found: Found, observer: ReplayObserver) -> Rep
         "selected": observer.chosen,
         "replayed": observer.started,
         "left_out": left_out,
+        "not_begun": _not_begun(prepared, observer),
         "given_up": observer.given_up,
         "failed_as_recorded": observer.outcomes["failed_as_recorded"],
         "failed_anew": observer.outcomes["failed_anew"],
@@ -241,6 +244,12 @@ def _replayed(prepared: Prepared, found: Found, observer: ReplayObserver) -> Rep
         counts=counts,
         settings=facts,
     )
+
+
+def _not_begun(prepared: Prepared, observer: ReplayObserver) -> int:
+    """Operations that were neither begun nor left out: of workers that stopped or were lost."""
+    total = observer.chosen if prepared.operations is None else prepared.operations
+    return max(total - observer.started - sum(observer.left_out.values()), 0)
 
 
 def _remarks(prepared: Prepared, observer: ReplayObserver) -> list[str]:
@@ -274,6 +283,8 @@ def _remarks(prepared: Prepared, observer: ReplayObserver) -> list[str]:
         )
     if observer.prepared["sizeless"]:
         remarks.append(f"prepare: {observer.prepared['sizeless']:,} objects were made empty, for the log tells no size")
+    if missing := _not_begun(prepared, observer):
+        remarks.append(f"{missing:,} operations were not begun")
     if observer.given_up:
         seconds = prepared.settings.backpressure.drain_timeout
         remarks.append(f"{observer.given_up:,} operations had not ended after {seconds:g} s and were given up")
