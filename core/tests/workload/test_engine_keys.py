@@ -14,7 +14,7 @@ from penstock.engine.build import name_new
 from penstock.engine.coordinator import Coordinator
 from penstock.engine.course import course_of
 from penstock.engine.places import Places, resolve
-from penstock.engine.plan import make_plans
+from penstock.engine.plan import WorkerPlan, describe, make_plans
 from penstock.engine.reusing import OwnPuts, Source
 from penstock.engine.session import Session
 from penstock.globs import compile_glob
@@ -290,3 +290,12 @@ def test_options_of_the_file_reach_the_stores():
     )
     assert resolve(cached, "y").resolved.options.page_cache == "random"
     assert resolve(cached, "file:///other/y").resolved.options.page_cache == "random"
+
+
+def test_a_plan_that_is_kept_holds_no_secret_and_the_workers_have_it():
+    text = "workload: [{op: get, uri: 's3://bucket/*'}]\nbackend: {s3: {secret_access_key: hushhush, access_key_id: x}}\n"
+    config = loads(text, label="test", environ={})
+    plans = make_plans(config, run_id="run")
+    assert "hushhush" not in str(describe(config, plans))
+    assert describe(config, plans)["config"]["backend"] == {"s3": {"secret_access_key": "***", "access_key_id": "***"}}
+    assert WorkerPlan.from_message(plans[0].to_message()).load_config() == config

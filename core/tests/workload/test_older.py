@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import ConfigError
-from penstock.workload.config import convert, dump, load
+from penstock.workload.config import Config, convert, dump, load
+from penstock.workload.fields import fields_of
 from penstock.workload.older.convert import TOP_TABLE
 from penstock.workload.older.hosts import AGENT_TABLE, DISTRIBUTED_TABLE, STAGE_KEYS
 from penstock.workload.older.items import ITEM_KEYS
@@ -51,6 +52,9 @@ SCHEMA = {
     "max_duration expected_tasks command args",
 }
 KEYS = [f"{section}.{name}".removeprefix(".") for section, names in SCHEMA.items() for name in names.split()]
+
+#: The keys of the layers are read by a part of their own; until it is there, so is the refusal.
+LAYERED = {"range_engine", "multi_endpoint"} <= set(fields_of(Config))
 
 PUT = {"op": "put", "path": "n/", "size_spec": 5, "weight": 1}
 BASE = {"target": "mem://b/", "enable_metadata_cache": True, "workload": [{"op": "get", "path": "**", "weight": 1}]}
@@ -99,7 +103,10 @@ ROWS = {
     "warmup_period": ("{warmup_period: 10s}", {"warmup": 10.0}),
     "perf_log": ("{perf_log: perf.tsv}", "left out: the time series is perf_log.tsv"),
     "error_handling": ("{error_handling: {max_total_errors: 7}}", {"on_error.max_total_errors": 7}),
-    "multi_endpoint": ("{multi_endpoint: {strategy: round_robin, endpoints: []}}", "!multi_endpoint"),
+    "multi_endpoint": (
+        "{multi_endpoint: {strategy: round_robin, endpoints: ['mem://b/', 'mem://c/']}}",
+        {"multi_endpoint.policy": "round_robin", "multi_endpoint.endpoints": ["mem://c/"], "target": "mem://b/"},
+    ),
     "s3dlio_optimization": ("{s3dlio_optimization: {h2c: true}}", "left out: the backends speak HTTP/1.1"),
     "enable_metadata_cache": ("{enable_metadata_cache: false}", "left out: there is no cache"),
     "cache_checkpoint_interval_secs": ("{cache_checkpoint_interval_secs: 9}", "left out: there is no cache"),
@@ -232,14 +239,19 @@ ROWS = {
     "perf_log.path": ("{'perf_log.path': p.tsv}", "left out: the time series is perf_log.tsv"),
     "perf_log.interval": ("{'perf_log.interval': 2s}", {"live_interval": 2.0}),
     "perf_log.enabled": ("{'perf_log.enabled': true}", "left out: it did nothing"),
-    **{
-        f"range_engine.{name}": ("{range_engine: {enabled: true, KEY: 1048576}}", "!range_engine")
-        for name in ("chunk_size", "max_concurrent_ranges", "min_split_size")
-    },
-    "range_engine.enabled": ("{range_engine: {enabled: true, chunk_size: 5}}", "!range_engine"),
-    "range_engine.range_timeout_secs": ("{'range_engine.range_timeout_secs': 3}", "left out: time-outs are options"),
-    "multi_endpoint.strategy": ("{multi_endpoint: {strategy: least_connections, endpoints: []}}", "!multi_endpoint"),
-    "multi_endpoint.endpoints": ("{multi_endpoint: {endpoints: ['mem://c/']}}", "!multi_endpoint"),
+    "range_engine.enabled": ("{range_engine: {enabled: true}}", {"range_engine.threshold": 16 << 20}),
+    "range_engine.chunk_size": ("{range_engine: {enabled: true, KEY: 5}}", {"range_engine.part_size": 5}),
+    "range_engine.max_concurrent_ranges": ("{range_engine: {enabled: true, KEY: 5}}", {"range_engine.concurrency": 5}),
+    "range_engine.min_split_size": ("{range_engine: {enabled: true, KEY: 5}}", {"range_engine.threshold": 5}),
+    "range_engine.range_timeout_secs": ("{range_engine: {enabled: true, KEY: 3}}", "left out: time-outs are options"),
+    "multi_endpoint.strategy": (
+        "{multi_endpoint: {strategy: least_connections, endpoints: ['mem://d/', 'mem://c/']}}",
+        {"multi_endpoint.policy": "least_connections", "target": "mem://d/"},
+    ),
+    "multi_endpoint.endpoints": (
+        "{multi_endpoint: {endpoints: ['mem://c/', 'mem://b/']}}",
+        {"multi_endpoint.endpoints": ["mem://c/"], "target": "mem://b/"},
+    ),
     "error_handling.max_total_errors": ("{'error_handling.max_total_errors': 5}", {"on_error.max_total_errors": 5}),
     "error_handling.error_rate_threshold": (
         "{'error_handling.error_rate_threshold': 2.5}",
@@ -275,18 +287,21 @@ ROWS = {
         "left out: nothing is repeated unless retry_on_error is true",
     ),
     "s3dlio_optimization.enable_range_downloads": (
-        "{s3dlio_optimization: {enable_range_downloads: false, chunk_size_mb: 4}}",
-        "left out: it is off",
+        "{s3dlio_optimization: {KEY: true}}",
+        {"range_engine.threshold": 64 << 20},
     ),
     "s3dlio_optimization.range_threshold_mb": (
-        "{s3dlio_optimization: {enable_range_downloads: true, range_threshold_mb: 4}}",
-        "!range_engine",
+        "{s3dlio_optimization: {enable_range_downloads: true, KEY: 4}}",
+        {"range_engine.threshold": 4 << 20},
     ),
     "s3dlio_optimization.range_concurrency": (
-        "{s3dlio_optimization: {range_concurrency: 4}}",
-        "became range_engine.concurrency",
+        "{s3dlio_optimization: {enable_range_downloads: true, KEY: 4}}",
+        {"range_engine.concurrency": 4},
     ),
-    "s3dlio_optimization.chunk_size_mb": ("{s3dlio_optimization: {chunk_size_mb: 4}}", "range_engine.part_size"),
+    "s3dlio_optimization.chunk_size_mb": (
+        "{s3dlio_optimization: {enable_range_downloads: false, KEY: 4}}",
+        "left out: enable_range_downloads is not on",
+    ),
     **{
         f"s3dlio_optimization.{name}": ("{s3dlio_optimization: {KEY: 4}}", "left out: ")
         for name in SCHEMA["s3dlio_optimization"].split()[4:]
@@ -416,6 +431,12 @@ def plan(path, **overrides):
 @pytest.mark.parametrize("key", KEYS)
 def test_no_key_is_ignored(key, write):
     text, expected = ROWS[key]
+    if not LAYERED and any(
+        word in text for word in ("range_engine: {enabled: true", "multi_endpoint: {", "threshold_mb")
+    ):
+        expected = "!is not supported by this version"
+    if not LAYERED and ("enable_range_downloads: true" in text or key.endswith("enable_range_downloads")):
+        expected = "!is not supported by this version"
     path = write(at(text.replace("KEY", key.rpartition(".")[2])))
     if isinstance(expected, str) and expected.startswith("!"):
         with pytest.raises(ConfigError) as caught:

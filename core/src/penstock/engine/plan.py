@@ -103,7 +103,7 @@ def part_path(path: str, rank: int) -> str:
 
 
 def describe(config: Config, plans: list[WorkerPlan]) -> dict[str, Any]:
-    """What ``plan.json`` holds: the configuration with every default, and how it was split."""
+    """What ``plan.json`` holds: the configuration with every default, secrets left out, and how it was split."""
     split = [
         {
             "rank": plan.rank,
@@ -114,7 +114,7 @@ def describe(config: Config, plans: list[WorkerPlan]) -> dict[str, Any]:
         }
         for plan in plans
     ]
-    return {"schema": "penstock.plan/1", "run_id": plans[0].run_id, "config": dump(config), "workers": split}
+    return {"schema": "penstock.plan/1", "run_id": plans[0].run_id, "config": dump(config, secrets=False), "workers": split}
 
 
 def _processes(config: Config) -> int:

@@ -6,21 +6,20 @@ from penstock.options import nearest
 from penstock.workload.documents import Mark, Node, Problems
 from penstock.workload.fields import fields_of
 from penstock.workload.older.drafts import Draft, Handler, Section, keep, leave, number, scalar, section, stop
-from penstock.workload.older.hosts import DISTRIBUTED_TABLE, finish_stages
+from penstock.workload.older.hosts import DISTRIBUTED_TABLE, ENDPOINT_TABLE, finish_endpoints, finish_stages
 from penstock.workload.older.items import ITEM_KEYS, OLD_ITEM_KEYS, convert_workload, names_of
 from penstock.workload.older.prepared import ENSURE_KEYS, OLD_ENSURE_KEYS, PREPARE_TABLE, finish_tree
 from penstock.workload.older.settings import (
     DEAD,
     ERROR_TABLE,
     PERF_LOG,
-    RANGE_TABLE,
     RATE_TABLE,
     REPLAY_KEYS,
     finish_errors,
-    finish_ranges,
     finish_rate,
     optimization,
     processes,
+    range_engine,
 )
 from penstock.workload.prepare import EnsureObjects, Prepare
 
@@ -46,12 +45,6 @@ _BOTH = frozenset(
 
 def _workload(draft: Draft, node: Node, mark: Mark, path: str) -> None:
     draft.root.put("workload", convert_workload(draft, node, path), mark)
-
-
-def _ranges(draft: Draft, node: Node, mark: Mark, path: str) -> None:
-    section(RANGE_TABLE)(draft, node, mark, path)
-    if node.kind == "mapping":
-        finish_ranges(draft, node)
 
 
 def _rate(draft: Draft, node: Node, mark: Mark, path: str) -> None:
@@ -83,13 +76,13 @@ TOP_TABLE: dict[str, Handler] = {
     "io_rate": _rate,
     "processes": processes,
     "processing_mode": leave("processes are processes; one of them may hold many threads"),
-    "range_engine": _ranges,
+    "range_engine": range_engine,
     "page_cache_mode": keep("page_cache_mode"),
     "op_log_path": keep("op_log"),
     "warmup_period": keep("warmup", "the older tool reads it and does nothing; here it is kept out of the results"),
     "perf_log": _perf_log,
     "error_handling": _errors,
-    "multi_endpoint": keep("multi_endpoint"),
+    "multi_endpoint": section(ENDPOINT_TABLE),
     "s3dlio_optimization": optimization,
     "enable_metadata_cache": leave("there is no cache of what exists; preparation lists"),
     "cache_checkpoint_interval_secs": leave("there is no cache of what exists; preparation lists"),
@@ -160,6 +153,7 @@ def convert(root: Node, own: frozenset[str], problems: Problems) -> tuple[Node, 
         else:
             draft.problem(root.keys[name], name, f"unknown key, {nearest(name, {*TOP_TABLE, *own})}")
     finish_tree(draft)
+    finish_endpoints(draft)
     if "distributed" in root.entries:
         finish_stages(draft, root.entries["distributed"])
     _in_flight(draft, root)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from penstock.workload.documents import Mark, Node
-from penstock.workload.older.drafts import Draft, Handler, leave, number, refuse, scalar, section
+from penstock.workload.older.drafts import Draft, Handler, keep, leave, number, refuse, scalar, section
+from penstock.workload.older.places import whole
 from penstock.workload.older.settings import DEAD
 
-__all__ = ["AGENT_TABLE", "DISTRIBUTED_TABLE", "STAGE_KEYS", "finish_stages"]
+__all__ = ["AGENT_TABLE", "DISTRIBUTED_TABLE", "ENDPOINT_TABLE", "STAGE_KEYS", "finish_endpoints", "finish_stages"]
 
 _ONE_HOST = "this version runs on one host"
 _HOSTS = refuse(_ONE_HOST)
@@ -107,6 +108,36 @@ DISTRIBUTED_TABLE: dict[str, Handler] = {
     ),
     "stages": _stages,
 }
+
+
+def _endpoints(draft: Draft, node: Node, mark: Mark, path: str) -> None:
+    if node.kind != "sequence" or any(item.kind != "scalar" for item in node.items):
+        draft.problem(node.mark, path, "write a list of URIs")
+    else:
+        draft.root.put(path, node, mark)
+
+
+#: What becomes of each key of ``multi_endpoint``.
+ENDPOINT_TABLE: dict[str, Handler] = {"strategy": keep("multi_endpoint.strategy"), "endpoints": _endpoints}
+
+
+def finish_endpoints(draft: Draft) -> None:
+    """Of the endpoints one is target, and the others are named beside it."""
+    endpoints = draft.root.get("multi_endpoint.endpoints")
+    if endpoints is None or not endpoints.items:
+        return
+    path, items = "multi_endpoint.endpoints", endpoints.items
+    first = next((item for item in items if whole(item.text).rstrip("/") == whole(draft.target).rstrip("/")), items[0])
+    others = tuple(item for item in items if item is not first)
+    if draft.root.get("target") is None or whole(first.text).rstrip("/") != whole(draft.target).rstrip("/"):
+        draft.root.put("target", first)
+        draft.note(first.mark, path, f"{first.text} became target")
+    if others:
+        draft.root.put(path, Node("sequence", endpoints.mark, items=others))
+        draft.note(endpoints.mark, path, "are those beside target, which is one of them")
+    else:
+        draft.root.drop("multi_endpoint")
+        draft.note(endpoints.mark, path, "left out: there is target alone")
 
 
 def finish_stages(draft: Draft, distributed: Node) -> None:

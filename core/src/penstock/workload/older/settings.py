@@ -17,10 +17,10 @@ __all__ = [
     "RATE_TABLE",
     "REPLAY_KEYS",
     "finish_errors",
-    "finish_ranges",
     "finish_rate",
     "optimization",
     "processes",
+    "range_engine",
 ]
 
 #: Said of keys that the older tools accept and never look at.
@@ -28,6 +28,8 @@ DEAD = leave("it did nothing in the older tools either")
 _ARRIVALS = {"exponential": "poisson", "uniform": "uniform", "deterministic": "uniform"}
 _OFF = ("false", "no", "off")
 _MEBI = 1 << 20
+#: Reads that are split, when nothing else is said.
+_SPLIT = "16777216"
 
 
 def _iops(draft: Draft, node: Node, mark: Mark, path: str) -> None:
@@ -131,12 +133,23 @@ RANGE_TABLE: dict[str, Handler] = {
 }
 
 
-def finish_ranges(draft: Draft, old: Node) -> None:
-    """Ranges that are not switched on are none."""
-    switch = old.entries.get("enabled")
+def range_engine(draft: Draft, node: Node, mark: Mark, path: str) -> None:
+    """The section, in which everything counts only when it is switched on."""
+    switch = node.entries.get("enabled") if node.kind == "mapping" else None
     if switch is None or switch.text.lower() in _OFF:
-        draft.root.drop("range_engine")
-        draft.note(old.mark, "range_engine", "left out: it is off")
+        section({"enabled": _aside, **dict.fromkeys(set(RANGE_TABLE) - {"enabled"}, leave("range_engine is off"))})(
+            draft, node, mark, path
+        )
+        draft.note(mark, path if switch is None else f"{path}.enabled", "left out: it is off")
+        return
+    section(RANGE_TABLE)(draft, node, mark, path)
+    _switch_on(draft, switch, node.keys["enabled"], f"{path}.enabled", _SPLIT)
+
+
+def _switch_on(draft: Draft, switch: Node, mark: Mark, path: str, threshold: str) -> None:
+    if draft.root.get("range_engine.threshold") is None:
+        draft.root.put("range_engine.threshold", scalar(threshold, switch.mark))
+    draft.note(mark, path, "became range_engine, which is on where it stands")
 
 
 def _mebibytes(to: str) -> Handler:
@@ -167,15 +180,8 @@ def _has_project(scheme: str) -> bool:
     return any(field.name == "project" for field in describe(kind.options))
 
 
-def _ranges(draft: Draft, node: Node, mark: Mark, path: str) -> None:
-    if node.text.lower() in _OFF:
-        draft.note(mark, path, "left out: it is off")
-        draft.root.drop("range_engine")
-    else:
-        draft.note(mark, path, "became range_engine")
-
-
-#: What becomes of each key of ``s3dlio_optimization``; the switch is the last to be looked at.
+_RANGES = ("range_threshold_mb", "chunk_size_mb", "range_concurrency")
+#: What becomes of each key of ``s3dlio_optimization``; the switch is looked at by itself.
 OPTIMIZATION_TABLE: dict[str, Handler] = {
     "range_threshold_mb": _mebibytes("range_engine.threshold"),
     "chunk_size_mb": _mebibytes("range_engine.part_size"),
@@ -196,12 +202,16 @@ OPTIMIZATION_TABLE: dict[str, Handler] = {
 
 def optimization(draft: Draft, node: Node, mark: Mark, path: str) -> None:
     """The section, in which ranges count only when they are switched on."""
-    section(OPTIMIZATION_TABLE)(draft, node, mark, path)
     switch = node.entries.get("enable_range_downloads") if node.kind == "mapping" else None
-    if switch is None:
-        draft.root.drop("range_engine")
-    else:
-        _ranges(draft, switch, node.keys["enable_range_downloads"], f"{path}.enable_range_downloads")
+    on = switch is not None and switch.text.lower() not in _OFF
+    off = {} if on else dict.fromkeys(_RANGES, leave("enable_range_downloads is not on"))
+    section(OPTIMIZATION_TABLE | off)(draft, node, mark, path)
+    if switch is not None:
+        here, at = f"{path}.enable_range_downloads", node.keys["enable_range_downloads"]
+        if on:
+            _switch_on(draft, switch, at, here, str(64 * _MEBI))
+        else:
+            draft.note(at, here, "left out: it is off")
 
 
 #: Keys of the file that the older tool's replay reads.
