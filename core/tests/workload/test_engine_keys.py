@@ -293,7 +293,9 @@ def test_options_of_the_file_reach_the_stores():
 
 
 def test_a_plan_that_is_kept_holds_no_secret_and_the_workers_have_it():
-    text = "workload: [{op: get, uri: 's3://bucket/*'}]\nbackend: {s3: {secret_access_key: hushhush, access_key_id: x}}\n"
+    text = (
+        "workload: [{op: get, uri: 's3://bucket/*'}]\nbackend: {s3: {secret_access_key: hushhush, access_key_id: x}}\n"
+    )
     config = loads(text, label="test", environ={})
     plans = make_plans(config, run_id="run")
     assert "hushhush" not in str(describe(config, plans))

@@ -114,7 +114,8 @@ def describe(config: Config, plans: list[WorkerPlan]) -> dict[str, Any]:
         }
         for plan in plans
     ]
-    return {"schema": "penstock.plan/1", "run_id": plans[0].run_id, "config": dump(config, secrets=False), "workers": split}
+    plain = dump(config, secrets=False)
+    return {"schema": "penstock.plan/1", "run_id": plans[0].run_id, "config": plain, "workers": split}
 
 
 def _processes(config: Config) -> int:
