@@ -14,6 +14,9 @@ import pytest
 
 from penstock.oplog import read
 
+#: The first test runs every command; a guard against a hang, not a measure.
+pytestmark = pytest.mark.timeout(600)
+
 README = Path(__file__).parent.parent / "README.md"
 TITLE = "## From a program to a verdict\n"
 #: Commands that end with another status when what they look for is there.
