@@ -148,7 +148,13 @@ _WHAT = (
         "--multipart-above", type=Size(), default="32MiB", show_default=True, help="Puts larger than this go in parts."
     ),
     click.option("--part-size", type=Size(), default="16MiB", show_default=True, help="Size of these parts."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Random choices and bytes derive from it."),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Random choices and bytes derive from it.",
+    ),
     click.option(
         "--continue-on-error/--stop-on-error", default=True, show_default=True, help="Go on when an operation fails."
     ),
@@ -198,6 +204,24 @@ def _replay(
     Names go to --target, by the rules of --remap, or, with --in-place, where they were recorded. A call that starts
     late is measured from when it was due (response time) and from when it started (service time); none is dropped.
     The result directory compares what was recorded with what was replayed.
+
+    What the log does not hold is made up and counted: ranges without an offset begin at the object's start, copies
+    without a source take a stand-in, batch deletes hold names that do not exist but for the first one. Columns named
+    offset, length and source are used where the log has them.
+
+    \b
+    RULES.yaml, the first rule that matches decides; a matched prefix is cut off:
+      rules:
+        - match: {scheme: s3, endpoint: "s3://", bucket: a, prefix: 2025/}
+          map_to: file:///mnt/a/                       # a place
+        - match_any: [{bucket: b}, {bucket: c}]
+          map_to: {bucket: d, prefix: joined/}         # same scheme and endpoint
+        - match: {bucket: e}
+          map_to_many:                                 # round_robin, random or sticky_key
+            targets: [s3://one/, s3://two/]
+            strategy: sticky_key
+        - regex: 's3://tenant-(\\w+)/(.*)'
+          replace: 's3://all/$1/$2'
 
     Ctrl-C once finishes the operations in flight and reports what was measured; twice stops at once.
 
