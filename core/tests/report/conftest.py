@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -130,6 +131,8 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
         self.elements, self.scripts, self.text, self._inside = [], [], "", ""
+        self.tables: list[list[list[str]]] = []
+        self._cell = False
         self.feed(html)
         self.close()
 
@@ -138,18 +141,42 @@ class Page(HTMLParser):
         self._inside = tag if tag in ("script", "style") else ""
         if tag == "script":
             self.scripts.append("")
+        elif tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._cell = True
 
     def handle_endtag(self, tag):
         self._inside = ""
+        if tag in ("td", "th"):
+            self._cell = False
 
     def handle_data(self, data):
         if self._inside == "script":
             self.scripts[-1] += data
         elif not self._inside:
             self.text += data
+            if self._cell:
+                self.tables[-1][-1][-1] += data
 
     def charts(self):
-        return json.loads(self.scripts[0])
+        return {chart["id"]: chart for chart in json.loads(self.scripts[0])}
+
+    def rows(self, *cells):
+        """The rows of all tables that begin with these cells."""
+        return [row for table in self.tables for row in table if tuple(row[: len(cells)]) == cells]
+
+    def check_contained(self, html):
+        """Nothing is loaded from elsewhere, and no script runs but the report's own."""
+        for tag, attributes in self.elements:
+            assert tag not in ("link", "img", "iframe", "object", "embed", "base", "a", "image", "use")
+            assert not {"src", "href", "srcset", "onload", "onerror"} & set(attributes)
+        assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|WebSocket", html)
+        policy = next(attributes["content"] for tag, attributes in self.elements if "http-equiv" in attributes)
+        assert "default-src 'none'" in policy
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,9 @@ def report(results: tuple[str, ...], output: str | None, skip_bad_rows: bool, wo
     """
     from penstock.report.results import is_result
 
+    for path in results:
+        if not os.path.exists(path):
+            raise UsageError(f"{path} does not exist; name a result directory or an operation log")
     logs = [path for path in results if not is_result(path)]
     if logs and len(logs) < len(results):
         other = next(path for path in results if is_result(path))

@@ -9,7 +9,7 @@ the line the lowest and the highest of those joined, so that no spike is lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
 from penstock.report.findings import (
@@ -21,6 +21,7 @@ from penstock.report.findings import (
     time_finding,
 )
 from penstock.report.outcome import Interval, join
+from penstock.report.readings import Measure, Readings
 from penstock.report.shapes import shape_of
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Tally
@@ -30,7 +31,6 @@ __all__ = ["Chart", "Measured", "build_charts", "distribution_chart", "group", "
 Chart = dict[str, Any]
 #: Intervals that make one point, and what they are together.
 Group = tuple[Sequence[Interval], Interval]
-Measure = Callable[[Interval, str], float | None]
 
 _MOST_POINTS: Final = 1000
 _FEWEST_POINTS: Final = 100
@@ -78,15 +78,18 @@ def build_charts(measured: Measured, processors: float | None = None) -> list[Ch
     moving = [name for name in operations if totals.operation(name).nbytes]
     working = [name for name in operations if totals.operation(name).count]
     failing = [name for name in operations if totals.operation(name).errors]
+    read = Readings()
+    rate, throughput = read.rate("count"), read.rate("nbytes", 2**20)
+    p50, p99 = read.percentile("service", 50), read.percentile("service", 99)
     charts = [
-        _judged(time_chart("rate", "Operations", "ops/s", working, groups, _rate), "good"),
-        _judged(time_chart("throughput", "Throughput", "MiB/s", moving, groups, _throughput), "good"),
-        _judged(time_chart("p50", "Latency, median", "µs", working, groups, _percentile(50), log=True), "bad"),
-        _judged(time_chart("p99", "Latency, 99th percentile", "µs", working, groups, _percentile(99), log=True), "bad"),
-        _first_byte(totals, working, groups),
+        _judged(time_chart("rate", "Operations", "ops/s", working, groups, rate), "good"),
+        _judged(time_chart("throughput", "Throughput", "MiB/s", moving, groups, throughput), "good"),
+        _judged(time_chart("p50", "Latency, median", "µs", working, groups, p50, log=True), "bad"),
+        _judged(time_chart("p99", "Latency, 99th percentile", "µs", working, groups, p99, log=True), "bad"),
+        _first_byte(totals, working, groups, read),
         _distribution(totals, working),
-        _errors(totals, failing, groups),
-        _lag(totals, groups),
+        _errors(totals, failing, groups, read),
+        _lag(totals, groups, read),
         _client(groups, processors),
         _judged(time_chart("host", "Processors of this host", "%", list(_HOST), groups, _host, names=_HOST_NAMES), ""),
     ]
@@ -97,14 +100,14 @@ def _judged(chart: Chart | None, rising: Literal["good", "bad", ""]) -> Chart | 
     return None if chart is None else chart | {"finding": time_finding(chart, rising=rising)}
 
 
-def _first_byte(totals: Tally, working: Sequence[str], groups: Sequence[Group]) -> Chart | None:
+def _first_byte(totals: Tally, working: Sequence[str], groups: Sequence[Group], read: Readings) -> Chart | None:
     reads = [name for name in working if totals.operation(name).first_byte.count]
-    keys = [f"{name} {word}" for name in reads for word in ("p50", "p99")]
+    measures = {"p50": read.percentile("first_byte", 50), "p99": read.percentile("first_byte", 99)}
+    keys = [f"{name} {word}" for name in reads for word in measures]
 
     def measure(interval: Interval, key: str) -> float | None:
         name, _, word = key.partition(" ")
-        first = interval.tally.operation(name).first_byte
-        return max(first.percentile(float(word[1:])), 1) / 1000 if first.count else None
+        return measures[word](interval, name)
 
     chart = time_chart("first_byte", "Time to first byte", "µs", keys, groups, measure, log=True)
     if chart is None:
@@ -113,8 +116,8 @@ def _first_byte(totals: Tally, working: Sequence[str], groups: Sequence[Group]) 
     return chart | {"axis": "time to first byte", "finding": first_byte_finding(cells)}
 
 
-def _errors(totals: Tally, failing: Sequence[str], groups: Sequence[Group]) -> Chart | None:
-    chart = time_chart("errors", "Errors", "errors/s", failing, groups, _error_rate)
+def _errors(totals: Tally, failing: Sequence[str], groups: Sequence[Group], read: Readings) -> Chart | None:
+    chart = time_chart("errors", "Errors", "errors/s", failing, groups, read.rate("errors"))
     if chart is None:
         return None
     failed = [whole.tally.errors for _, whole in groups]
@@ -124,14 +127,15 @@ def _errors(totals: Tally, failing: Sequence[str], groups: Sequence[Group]) -> C
 _LAG: Final = {"p50": 50.0, "p99": 99.0, "largest": 100.0}
 
 
-def _lag(totals: Tally, groups: Sequence[Group]) -> Chart | None:
+def _lag(totals: Tally, groups: Sequence[Group], read: Readings) -> Chart | None:
     lag = totals.roll_up(ALL).lag
     if not lag.count:
         return None
 
+    measures = {word: read.percentile("lag", percent) for word, percent in _LAG.items()}
+
     def measure(interval: Interval, key: str) -> float | None:
-        late = interval.tally.roll_up(ALL).lag
-        return max(late.percentile(_LAG[key]), 1) / 1000 if late.count else None
+        return measures[key](interval, ALL)
 
     chart = time_chart("lag", "Lag: started after it was due", "µs", list(_LAG), groups, measure, log=True)
     if chart is None:
@@ -163,30 +167,6 @@ def group(intervals: Sequence[Interval], limit: int) -> list[Group]:
     size = max(1, math.ceil(len(intervals) / limit))
     groups = [intervals[place : place + size] for place in range(0, len(intervals), size)]
     return [(members, join(members)) for members in groups]
-
-
-def _rate(interval: Interval, operation: str) -> float | None:
-    return _per_second(interval, interval.tally.operation(operation).count)
-
-
-def _throughput(interval: Interval, operation: str) -> float | None:
-    return _per_second(interval, interval.tally.operation(operation).nbytes / 2**20)
-
-
-def _error_rate(interval: Interval, operation: str) -> float | None:
-    return _per_second(interval, interval.tally.operation(operation).errors)
-
-
-def _per_second(interval: Interval, amount: float) -> float | None:
-    return amount / interval.seconds if interval.seconds > 0 else None
-
-
-def _percentile(percent: float) -> Measure:
-    def measure(interval: Interval, operation: str) -> float | None:
-        service = interval.tally.operation(operation).service
-        return max(service.percentile(percent), 1) / 1000 if service.count else None
-
-    return measure
 
 
 def _client_used(interval: Interval, _operation: str) -> float | None:

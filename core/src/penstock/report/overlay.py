@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import attrs
@@ -12,9 +12,10 @@ from penstock.quantities import format_duration
 from penstock.report.charts import Chart, distribution_chart, line_chart
 from penstock.report.findings import Finding
 from penstock.report.outcome import Interval, join
+from penstock.report.readings import Measure, Readings
 from penstock.report.words import figure
 from penstock.stats.histogram import Histogram
-from penstock.stats.tally import ALL, Cell, Tally
+from penstock.stats.tally import ALL, Tally
 
 __all__ = ["Drawn", "overlay_charts"]
 
@@ -47,30 +48,24 @@ class _Kind:
     unit: str
     log: bool
     rising: Literal["good", "bad"]
-    measure: Callable[[Interval, Cell], float | None]
+    measure: Measure
 
 
-def _percentile(percent: float) -> Callable[[Interval, Cell], float | None]:
-    def measure(interval: Interval, cell: Cell) -> float | None:
-        return max(cell.service.percentile(percent), 1) / 1000 if cell.count else None
-
-    return measure
-
-
-_KINDS: Final = (
-    _Kind("rate", "Operations", "ops/s", False, "good", lambda one, cell: cell.count / one.seconds),
-    _Kind("throughput", "Throughput", "MiB/s", False, "good", lambda one, cell: cell.nbytes / one.seconds / 2**20),
-    _Kind("p50", "Latency, median", "µs", True, "bad", _percentile(50)),
-    _Kind("p99", "Latency, 99th percentile", "µs", True, "bad", _percentile(99)),
-    _Kind("errors", "Errors", "errors/s", False, "bad", lambda one, cell: cell.errors / one.seconds),
-)
+def _kinds(read: Readings) -> Sequence[_Kind]:
+    return (
+        _Kind("rate", "Operations", "ops/s", False, "good", read.rate("count")),
+        _Kind("throughput", "Throughput", "MiB/s", False, "good", read.rate("nbytes", 2**20)),
+        _Kind("p50", "Latency, median", "µs", True, "bad", read.percentile("service", 50)),
+        _Kind("p99", "Latency, 99th percentile", "µs", True, "bad", read.percentile("service", 99)),
+        _Kind("errors", "Errors", "errors/s", False, "bad", read.rate("errors")),
+    )
 
 
 def overlay_charts(runs: Sequence[Drawn]) -> list[Chart]:
     """Rate, throughput, latencies and errors over time, then latency by percentile of the most frequent operations."""
     width, bins = _bins(runs)
     series = [_binned(run.intervals, width, bins) for run in runs]
-    charts = [chart for kind in _KINDS if (chart := _over_time(kind, runs, series, width)) is not None]
+    charts = [chart for kind in _kinds(Readings()) if (chart := _over_time(kind, runs, series, width)) is not None]
     counts: dict[str, int] = {}
     for run in runs:
         for operation in run.totals.operations():
@@ -109,9 +104,7 @@ def _over_time(
     lines = []
     for run, points in zip(runs, series, strict=True):
         values = [
-            None
-            if one is None or (value := kind.measure(one, one.tally.roll_up(ALL))) is None
-            else float(f"{value:.4g}")
+            None if one is None or (value := kind.measure(one, ALL)) is None else float(f"{value:.4g}")
             for one in points
         ]
         lines.append({"label": run.label, "values": values})

@@ -35,7 +35,7 @@ def replay_charts(outcome: Outcome) -> list[Chart]:
     recorded, replayed = outcome.replay.recorded, outcome.totals
     both = [name for name in replayed.operations() if recorded.operation(name).count]
     names = sorted(both, key=lambda name: -replayed.operation(name).count)[:_MOST_CHARTS]
-    charts = []
+    charts: list[Chart] = []
     for name in names:
         mine = replayed.operation(name)
         lines = [("recorded", recorded.operation(name).service), ("replayed", mine.service)]
