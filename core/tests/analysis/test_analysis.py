@@ -468,6 +468,19 @@ def test_errors_are_counted_without_the_names_that_they_quote(tmp_path):
     ]
 
 
+def test_threads_beyond_what_is_told_apart_count_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("penstock.analysis.accumulating.MOST_THREADS", 3)
+    calls = [("GET", 0, 5, number, None, "", "", "s3://", number, "k") for number in range(8)]
+    paths = [write(tmp_path, 0, calls[:3]), write(tmp_path, 2, calls), write(tmp_path, 4, [*calls, *calls])]
+    assert [analyze([path]).threads for path in paths] == [{"GET": 3}, {"GET": 4}, {"GET": 4}]
+    parts = [Accumulator(Selection(), Limits()) for _ in range(2)]
+    for part, some in zip(parts, (calls[:2], calls[4:]), strict=True):
+        for columns in ColumnLog(str(write(tmp_path, 6, some))):
+            part.add(0, columns)
+    parts[0].merge(parts[1])
+    assert [span.threads for span in parts[0].spans().values()] == [4]
+
+
 def test_segments_are_the_fastest_the_median_and_the_slowest(tmp_path):
     calls = []
     for second, count in enumerate([9, 1, 5, 3, 9]):

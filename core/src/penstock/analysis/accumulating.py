@@ -12,7 +12,7 @@ import numpy as np
 from penstock.analysis.grid import FAILED, NONE, Array, Grid, Rows, kind_name, kind_of
 from penstock.analysis.naming import Known, Named
 from penstock.analysis.slicing import Slicing
-from penstock.analysis.values import Selection, Span
+from penstock.analysis.values import MOST_THREADS, Selection, Span
 from penstock.oplog.block import HEAD, NEVER, Columns
 from penstock.records import Op
 from penstock.stats.buckets import bucket_of
@@ -227,8 +227,17 @@ class Accumulator:
     def _note_threads(self, kinds: Array, clients: Array, threads: Array) -> None:
         for client, thread, kind in _combinations(clients, threads, kinds):
             key = (self._log, self.clients.name(client), thread)
-            bit = self.threads.setdefault(key, len(self.threads))
+            bit = self._bit(key)
             self.members[kind] = self.members.get(kind, 0) | 1 << bit
+
+    def _bit(self, thread: tuple[int, str, int]) -> int:
+        bit = self.threads.get(thread)
+        if bit is None:
+            bit = len(self.threads)
+            if bit >= MOST_THREADS:
+                return MOST_THREADS
+            self.threads[thread] = bit
+        return bit
 
     def merge(self, other: Accumulator) -> None:
         """Add what another part counts, which is used up. Raises TooManyNamesError."""
@@ -244,7 +253,7 @@ class Accumulator:
         self.slicing.merge(other.slicing)
         np.minimum(self.first_starts, other.first_starts, out=self.first_starts)
         np.maximum(self.last_ends, other.last_ends, out=self.last_ends)
-        bits = {bit: self.threads.setdefault(key, len(self.threads)) for key, bit in other.threads.items()}
+        bits = {bit: self._bit(key) for key, bit in other.threads.items()} | {MOST_THREADS: MOST_THREADS}
         for kind, members in other.members.items():
             for bit, its in bits.items():
                 if members >> bit & 1:

@@ -19,6 +19,7 @@ from penstock.stats.tally import ALL, FAMILIES, Tally
 __all__ = [
     "MOST_NAMES",
     "MOST_SLICES",
+    "MOST_THREADS",
     "OTHERS",
     "Analysis",
     "LogFacts",
@@ -36,6 +37,8 @@ MOST_SLICES: Final = 256
 #: Clients, and endpoints, that are told apart; the calls of further ones are added up as OTHERS.
 MOST_NAMES: Final = 100
 OTHERS: Final = "(others)"
+#: Threads that are told apart; all further ones count as one.
+MOST_THREADS: Final = 1 << 16
 
 _SECOND: Final = 1e9
 
@@ -146,7 +149,7 @@ class Span:
     """When calls of one kind were made, failed ones included, and by which threads.
 
     Bit ``i`` of ``members`` stands for thread ``i`` of the analysis; the same number under another client, or in
-    another log, is another thread.
+    another log, is another thread. Threads beyond MOST_THREADS share one bit.
     """
 
     first_start_ns: int
