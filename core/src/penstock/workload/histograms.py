@@ -5,15 +5,18 @@ The counts are part of the plan, so that workers need no log and the same plan d
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock import oplog
 from penstock.errors import OpLogError
+from penstock.oplog.block import op_code, op_name
+from penstock.oplog.columnar import ColumnLog
 from penstock.records import Op
 from penstock.workload import hashing
 from penstock.workload.fields import Record, key
@@ -104,19 +107,33 @@ def _count(path: str, name: str) -> list[tuple[tuple[int, int], int]]:
     """How often each range of sizes is in a log, in bounded memory."""
     counts: Counter[tuple[int, int]] = Counter()
     others: Counter[str] = Counter()
-    together = False
-    with oplog.read(path) as rows:
-        for row in rows:
-            if row.op != name or row.error:
-                others[row.op if row.op != name else f"failed {name}"] += 1
-                continue
-            counts[_around(row.nbytes) if together else (row.nbytes, row.nbytes)] += 1
+    code, together = op_code(name), False
+    log = ColumnLog(path)
+    with contextlib.closing(log):
+        for rows in log:
+            wanted = rows.ops == code
+            failed = np.zeros(len(rows), dtype=bool)
+            failed[[place for place, _, _ in rows.failures]] = True
+            _tell_apart(others, rows.ops[~wanted], f"failed {name}", int((wanted & failed).sum()))
+            _add(counts, rows.nbytes[wanted & ~failed], together)
             if len(counts) > _EXACT and not together:
                 together, counts = True, _join(counts)
     if not counts:
         found = ", ".join(f"{count} {op}" for op, count in others.most_common()) or "nothing"
         raise InvalidFieldError("op", f"{path} has no {name} to take sizes from; it has {found}")
     return list(counts.items())
+
+
+def _tell_apart(others: Counter[str], ops: NDArray[np.integer[Any]], name: str, failed: int) -> None:
+    for code, count in zip(*(each.tolist() for each in np.unique(ops, return_counts=True)), strict=True):
+        others[op_name(code)] += count
+    if failed:
+        others[name] += failed
+
+
+def _add(counts: Counter[tuple[int, int]], sizes: NDArray[np.integer[Any]], together: bool) -> None:
+    for size, count in zip(*(each.tolist() for each in np.unique(sizes, return_counts=True)), strict=True):
+        counts[_around(size) if together else (size, size)] += count
 
 
 def _join(counts: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
