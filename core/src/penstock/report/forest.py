@@ -46,11 +46,13 @@ def _span(changes: Sequence[Change]) -> Span:
 def _axis(span: Span) -> str:
     low, high = span
     ticks = (low, low / 2, 0.0, high / 2, high) if -low == high else (low, 0.0, high / 2, high)
-    labels = "".join(
-        f"<span style='left:{_place(value, span) / 10:g}%'>{'0' if value == 0 else f'{value:+g}'}</span>"
-        for value in ticks
-    )
-    return f"<span class='forest-axis'>{labels}</span>"
+    halves = (low / 2, high / 2)
+    labels = []
+    for value in ticks:
+        half = " class=half" if value and value in halves else ""
+        text = f"{value:+g}" if value else "0"
+        labels.append(f"<span{half} style='left:{_place(value, span) / 10:g}%'>{text}</span>")
+    return f"<span class='forest-axis'>{''.join(labels)}</span>"
 
 
 def _row(change: Change, span: Span, *, sizes: bool) -> str:

@@ -1,4 +1,4 @@
-"""Heat maps: how many calls took how long, over time. Drawn as SVG, without script; darker is more calls."""
+"""Heat maps: how many calls took how long, over time. Drawn as SVG, without script."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _MOST_COLUMNS: Final = 100
 _MOST_ROWS: Final = 44
 _MOST_MAPS: Final = 4
 _FEWEST: Final = 20  # calls, for a map to show anything
+_MANY: Final = 10_000  # calls, of which 1 % is enough to see where they fall
 _FINEST: Final = 20  # rows per decade
 _SHADES: Final = 8
 _WIDTH: Final = 1000
 _MEANING: Final = (
-    "Each cell counts the calls that ended at that time and took so long; the darker, the more. Good is one narrow"
-    " band at the bottom; a second band is a second, slower path, a column that reaches up a stall."
+    "Each cell counts the calls that ended at that time and took so long; the stronger its colour, the more. Good is"
+    " one narrow band at the bottom; a second band is a second, slower path, a column that reaches up a stall."
 )
 
 _Grid = npt.NDArray[np.int64]
@@ -171,12 +172,12 @@ def _times(drawn: _Map) -> str:
 
 
 def _when(times: Sequence[float], columns: Sequence[Interval]) -> str:
-    """Where columns that begin at these times lie."""
-    width = columns[0].seconds
-    if len(times) > 1 and times[-1] - times[0] <= 1.5 * len(times) * width:
-        return f"between {format_duration(max(times[0], 0.0))} and {format_duration(times[-1] + width)}"
+    """Where columns that begin at these times lie, those with most first."""
+    width, first, last = columns[0].seconds, min(times), max(times)
+    if len(times) > 1 and last - first <= 1.5 * len(times) * width:
+        return f"between {format_duration(max(first, 0.0))} and {format_duration(last + width)}"
     named = ", ".join(format_duration(max(time, 0.0)) for time in times[:3])
-    return f"around {named}{' and more' if len(times) > 3 else ''}"
+    return f"most around {named}"
 
 
 def _clock(seconds: float) -> str:
@@ -195,7 +196,9 @@ def _finding(operation: str, total: Histogram, columns: Sequence[Interval]) -> F
     """Whether the slowest calls come at certain times."""
     if total.count < 1000 or len(columns) < 10:
         return Finding("plain", f"{many(total.count, 'call')} in {many(len(columns), 'column')}: few to see a pattern.")
-    bound = total.percentile(99)
+    # So many that where they fall is not chance.
+    part = 1 if total.count >= _MANY else 5
+    bound = total.percentile(100 - part)
     slow = []
     for column in columns:
         histogram = column.tally.operation(operation).service
@@ -206,8 +209,8 @@ def _finding(operation: str, total: Histogram, columns: Sequence[Interval]) -> F
     few = max(1, len(columns) // 10)
     most = sorted(slow, reverse=True)[:few]
     share = sum(count for count, _ in most) / max(whole, 1)
-    times = sorted(time for count, time in most if count)
-    words = f"the slowest 1 % of {operation} took {format_duration(bound / 1e9)} or more"
+    times = [time for count, time in most if count]
+    words = f"the slowest {part} % of {operation} took {format_duration(bound / 1e9)} or more"
     if share >= 0.5 and times:
         return Finding(
             "warn",

@@ -13,7 +13,7 @@ from penstock.report.charts import Chart, distribution_chart, line_chart
 from penstock.report.findings import Finding
 from penstock.report.outcome import Interval, join
 from penstock.report.readings import Measure, Readings
-from penstock.report.words import figure
+from penstock.report.words import figure, many
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Tally
 
@@ -21,6 +21,7 @@ __all__ = ["Drawn", "overlay_charts"]
 
 _MOST_POINTS: Final = 300
 _MOST_OPERATIONS: Final = 6
+_MOST_TOLD: Final = 4
 _ALIKE: Final = 1.1
 _MEANING: Final = {
     "rate": "All operations together. Higher is better; good is level too.",
@@ -114,7 +115,8 @@ def _over_time(
     x = [round((place + 0.5) * width, digits) for place in range(len(series[0]))]
     end = round(len(x) * width, digits)
     chart = line_chart(kind.name, kind.title, kind.unit, x, end, lines, log=kind.log, joined=1)
-    return chart | {"meaning": _MEANING[kind.name], "finding": _ranked(kind, lines), "gaps": True}
+    finding = _failed(runs) if kind.name == "errors" else _ranked(kind, lines)
+    return chart | {"meaning": _MEANING[kind.name], "finding": finding, "gaps": True}
 
 
 def _ranked(kind: _Kind, lines: Sequence[Chart]) -> Finding | None:
@@ -139,6 +141,17 @@ def _ranked(kind: _Kind, lines: Sequence[Chart]) -> Finding | None:
     more = f", {figure(middles[high] / middles[low])} times apart" if middles[low] > 0 else ""
     words = f"by the median over time, best is {best} ({show(best)}), worst {worst} ({show(worst)})"
     return Finding("plain", f"{words}{more}.")
+
+
+def _failed(runs: Sequence[Drawn]) -> Finding:
+    """How many calls of each run failed, the most first."""
+    told = []
+    for run in sorted(runs, key=lambda run: -run.totals.errors)[:_MOST_TOLD]:
+        errors, calls = run.totals.errors, run.totals.count + run.totals.errors
+        share = f" ({figure(100 * errors / calls)} %)" if errors else ""
+        told.append(f"{errors:,} of {calls:,} calls of {run.label} failed{share}")
+    more = f"; {many(len(runs) - len(told), 'run')} had no more" if len(runs) > len(told) else ""
+    return Finding("warn", f"{'; '.join(told)}{more}.")
 
 
 def _apart(operation: str, lines: Sequence[tuple[str, Histogram]]) -> Finding | None:
