@@ -82,9 +82,8 @@ def look_ahead(settings: Settings, first_ns: int) -> Outlook:
     """
     roots = Roots(settings.options, 1)
     planner = Planner(settings=settings, roots=roots, first_ns=first_ns)
-    if not settings.in_place and not any(rule.regex for rule in settings.rules):
-        roots.check_options()
     tasks = list(islice(planner.tasks(), _HEAD))
+    roots.check_options()
     seconds, moved = Counter(map(_second, tasks)), Counter[int]()
     for task in tasks:
         moved[_second(task)] += task.entry.nbytes

@@ -23,7 +23,7 @@ from penstock.replay.roots import Roots
 from penstock.replay.rows import Entry, LogRows, ordered
 from penstock.replay.settings import Settings
 
-__all__ = ["APPROXIMATIONS", "LEFT_OUT", "MOST_NAMES", "Concurrency", "Planner", "Task", "selected"]
+__all__ = ["APPROXIMATIONS", "CONTAINERS", "LEFT_OUT", "MOST_NAMES", "Concurrency", "Planner", "Task", "selected"]
 
 #: What is replayed otherwise than it was recorded, and how; by a word.
 APPROXIMATIONS: Final = {
@@ -42,8 +42,9 @@ LEFT_OUT: Final = {
     "container_without_service": "operations on buckets of a storage that has none",
     "no_name": "operations whose row names no object",
 }
-_CONTAINERS: Final = (Op.CREATE_CONTAINER, Op.DELETE_CONTAINER)
-_MAY_BE_EMPTY: Final = (Op.LIST, Op.DELETE_PREFIX, *_CONTAINERS)
+#: Operations on buckets, which have no store.
+CONTAINERS: Final = (Op.CREATE_CONTAINER, Op.DELETE_CONTAINER)
+_MAY_BE_EMPTY: Final = (Op.LIST, Op.DELETE_PREFIX, *CONTAINERS)
 #: Names that a replayed batch holds at most.
 MOST_NAMES: Final = 100_000
 
@@ -182,7 +183,7 @@ class Planner:
 
     def _is_playable(self, entry: Entry, mapped: Mapped) -> bool:
         op = entry.op
-        if op in _CONTAINERS:
+        if op in CONTAINERS:
             if not mapped.own_bucket:
                 self.left_out["container_of_target"] += 1
                 return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -14,7 +15,7 @@ from penstock.engine.collector import Collector
 from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import Control
 from penstock.engine.threads import bind
-from penstock.errors import RunError
+from penstock.errors import PenstockError, RunError
 from penstock.launchers import Body
 from penstock.oplog import OpLogWriter
 from penstock.payload import Payload
@@ -24,7 +25,7 @@ from penstock.replay.lanes import Crew
 from penstock.replay.objects import Objects
 from penstock.replay.pace import Pace
 from penstock.replay.part import ReplayPart
-from penstock.replay.planning import Concurrency, Planner, Task
+from penstock.replay.planning import CONTAINERS, Concurrency, Planner, Task
 from penstock.replay.roots import Roots
 from penstock.replay.settings import Settings
 from penstock.replay.supply import AHEAD, Shared, Streams, Supply
@@ -94,13 +95,26 @@ class ReplaySession:
         yield self._objects.progress.to_message() | found
 
     def resolve(self, body: Body) -> Body:
-        """Plan the first operations."""
+        """Plan the first operations, and open the stores that they need."""
         assert self._planner is not None
         self._tasks = self._planner.tasks()
         self._ready = list(islice(self._tasks, AHEAD))
         for task in self._ready:
             self._needed.add(task.due, task.entry.duration)
+        for store, op in {(task.store, task.op) for task in self._ready}:
+            self._warm(store, op)
         return {}
+
+    def _warm(self, store: int, op: int) -> None:
+        """Open a store before its operations are due, for that takes long. One that can't be is found so by them."""
+        with contextlib.suppress(PenstockError):
+            if op in CONTAINERS:
+                service = self._opened().service(store)
+                if service is not None:
+                    service.endpoint()
+                    service.close()
+            else:
+                self._opened().store(store)
 
     def run(self, body: Body) -> Iterator[Body]:
         """Replay from ``start_ns`` (wall clock) on; yields snapshots, then ``done``."""
