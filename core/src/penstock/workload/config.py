@@ -330,7 +330,8 @@ def _loads(
         root, told, doubts = rewrite(root, _OWN, problems)
         notes.extend(told)
         for doubt in doubts:
-            problems.add(doubt.mark, doubt.path, f"{doubt.what}; penstock config convert writes the file without it")
+            why = doubt.what.removeprefix("left out: ")
+            problems.add(doubt.mark, doubt.path, f"{why}; penstock config convert writes the file without it")
         problems.raise_any()
     if root is None:
         problems.raise_any()
