@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock.errors import ConfigError
 from penstock.workload.config import Config, convert, dump, load
 from penstock.workload.fields import fields_of
-from penstock.workload.older.convert import TOP_TABLE
+from penstock.workload.older.convert import AUTOTUNE_KEYS, TOP_TABLE
 from penstock.workload.older.hosts import AGENT_TABLE, DISTRIBUTED_TABLE, STAGE_KEYS
 from penstock.workload.older.items import ITEM_KEYS
 from penstock.workload.older.prepared import ENSURE_KEYS, PREPARE_TABLE
@@ -633,6 +633,22 @@ def test_what_is_wrong_with_an_older_file_is_said_with_its_place(more, problem, 
     assert any(problem in line and re.match(r".*old.yaml:\d+:\d+: ", line) for line in caught.value.problems), (
         caught.value
     )
+
+
+def test_a_file_of_the_search_for_settings_is_told_from_a_workload(write):
+    text = (
+        "uri sizes size_range size_steps threads channels channels_per_thread range_enabled range_thresholds_mb "
+        "gcs_write_chunk_sizes gcs_rapid_mode objects trials optimize_for ops"
+    )
+    assert set(AUTOTUNE_KEYS) == set(text.split())
+    path = write(dict.fromkeys(text.split(), 5))
+    for read in (lambda: convert(path, environ={}), lambda: load(path, environ={})):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert len(caught.value.problems) == len(AUTOTUNE_KEYS)
+        assert caught.value.problems[0].startswith(f"{path}:1:1: uri: belongs to a search for settings")
+    with pytest.raises(ConfigError, match="threads: unknown key"):
+        load(write("target: mem://b\nthreads: 5\nworkload: [{op: get, path: x}]\n"), environ={})
 
 
 def test_paths_of_this_host_and_stars_at_the_end(write):

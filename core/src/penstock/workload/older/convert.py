@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from penstock.options import nearest
 from penstock.workload.documents import Mark, Node, Problems
 from penstock.workload.fields import fields_of
@@ -23,7 +25,7 @@ from penstock.workload.older.settings import (
 )
 from penstock.workload.prepare import EnsureObjects, Prepare
 
-__all__ = ["TOP_TABLE", "convert", "is_older", "older_keys"]
+__all__ = ["AUTOTUNE_KEYS", "TOP_TABLE", "convert", "is_older", "older_keys"]
 
 _OLD_PREPARE = ("prepare_strategy", "cleanup", "cleanup_only", "cleanup_mode")
 #: Keys at the top that say nothing about whose file it is.
@@ -93,6 +95,14 @@ TOP_TABLE: dict[str, Handler] = {
 }
 
 
+#: Keys of the files that say what the older tool's search for settings tries; they have no workload.
+AUTOTUNE_KEYS = (
+    *("uri", "sizes", "size_range", "size_steps", "threads", "channels", "channels_per_thread", "range_enabled"),
+    *("range_thresholds_mb", "gcs_write_chunk_sizes", "gcs_rapid_mode", "objects", "trials", "optimize_for", "ops"),
+)
+_AUTOTUNE = stop("belongs to a search for settings, not to a workload: see penstock autotune --help")
+
+
 def is_older(root: Node, own: frozenset[str]) -> bool:
     """Whether a file has keys that only the older tools have, and none that only penstock has.
 
@@ -103,7 +113,7 @@ def is_older(root: Node, own: frozenset[str]) -> bool:
 
 def older_keys(root: Node) -> list[str]:
     """The keys of a file that only the older tools have, by their paths, in the order of the file."""
-    found = [name for name in root.entries if name in TOP_TABLE and name not in _BOTH]
+    found = [name for name in root.entries if name in _top_table(root) and name not in _BOTH]
     prepare = root.entries.get("prepare")
     if prepare is not None:
         found += [f"prepare.{name}" for name in prepare.entries if name in _OLD_PREPARE]
@@ -114,6 +124,10 @@ def older_keys(root: Node) -> list[str]:
     if (node := root.entries.get("processes")) is not None and node.text == "single":
         found.append("processes")
     return found
+
+
+def _top_table(root: Node) -> Mapping[str, Handler]:
+    return TOP_TABLE if "workload" in root.entries else TOP_TABLE | dict.fromkeys(AUTOTUNE_KEYS, _AUTOTUNE)
 
 
 def _own_keys(root: Node, own: frozenset[str]) -> list[str]:
@@ -144,8 +158,9 @@ def convert(root: Node, own: frozenset[str], problems: Problems) -> tuple[Node, 
     draft = Draft(Section(root.mark), problems)
     if target is not None and target.kind == "scalar":
         draft.target = target.text
+    table = _top_table(root)
     for name, node in root.entries.items():
-        handler = TOP_TABLE.get(name)
+        handler = table.get(name)
         if handler is not None:
             handler(draft, node, root.keys[name], name)
         elif name in own:
