@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
 from penstock.globs import has_wildcard
 from penstock.opening import require_bucket
 from penstock.options import check_value, describe
 from penstock.plugins import default_host
 from penstock.store import StoreType
 from penstock.urls import parse_object, parse_store
-from penstock.workload.content import check_content
+from penstock.workload.content import check_content, check_verify
 from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
 from penstock.workload.prepare import EnsureObjects, Prepare
@@ -49,8 +49,10 @@ def check(config: Config, reader: Reader) -> None:
         _check_local_paths,
         _check_backend,
         _check_page_cache,
+        _check_endpoints,
     ):
         one(config, reader)
+    check_verify(config.verify, reader)
     for number, stage in enumerate(config.stages):
         if stage is not FAILED:
             _check_stage(config, stage, number, reader)
@@ -377,6 +379,33 @@ def without_secrets(backend: Mapping[str, Mapping[str, str | None]]) -> dict[str
 
 #: What has to be right of each workload, the run's and each stage's.
 _ON_WORKLOADS = (_check_weights, _check_end, _check_processes, _check_operations, _check_masks, _check_reuse)
+
+
+def _check_endpoints(config: Config, reader: Reader) -> None:
+    several, path = config.multi_endpoint, "multi_endpoint"
+    if several is None:
+        return
+    if config.target is None:
+        if "target" not in reader.failed:
+            reader.note(path, "these are other URIs of what target names, and there is no target; write it")
+        return
+    try:
+        uris = several.uris()
+    except UsageError as error:
+        reader.note(f"{path}.file", str(error))
+        return
+    wrong = [uri for uri in uris if not _try(reader, path, partial(_check_uri, uri, store=True))]
+    if wrong:
+        return
+    kinds, seen = set(), set[str]()
+    for uri in (config.target, *uris):
+        url = parse_store(uri)
+        kinds.add(default_host().store_type(url.scheme, url.authority).schemes[0])
+        if (place := str(url).rstrip("/")) in seen:
+            reader.note(path, f"{uri} is named more than once; target is one of the endpoints, and named there alone")
+        seen.add(place)
+    if len(kinds) > 1:
+        reader.note(path, f"endpoints of one namespace are of one backend, not of {' and '.join(sorted(kinds))}")
 
 
 def _try(reader: Reader, path: str, action: Callable[[], object]) -> bool:
