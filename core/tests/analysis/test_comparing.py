@@ -102,6 +102,7 @@ def test_sides_of_one_kind_are_seldom_told_apart(seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("memory", [0.0, 0.5])
 @pytest.mark.parametrize("count", [20, 64])
 def test_intervals_cover_a_known_change_at_about_their_rate(count, memory):
@@ -120,6 +121,7 @@ def test_intervals_cover_a_known_change_at_about_their_rate(count, memory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_intervals_of_several_runs_cover_what_differs_from_run_to_run(count):
     generator = np.random.default_rng(3)
