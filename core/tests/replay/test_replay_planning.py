@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from penstock.analysis.values import Moment
 from penstock.errors import OpLogError, UsageError
 from penstock.oplog import COLUMNS
+from penstock.records import Op
 from penstock.replay.part import look_ahead, make_parts
 from penstock.replay.planning import Concurrency, Planner
 from penstock.replay.roots import Roots
@@ -169,6 +170,7 @@ def test_what_can_not_be_replayed_is_counted(log, row):
         [
             row("CREATE_CONTAINER", "bucket"),
             row("GET", "bucket"),
+            row("DELETE_PREFIX", "bucket"),
             row("GET_RANGE", "bucket/k", nbytes=5),
             row("GET_RANGE", "bucket/k"),
             row("COPY", "bucket/k"),
@@ -180,7 +182,7 @@ def test_what_can_not_be_replayed_is_counted(log, row):
     )
     planner = plan(Settings(log=path, target="mem://t"))
     assert len(list(planner.tasks())) == 7
-    assert planner.left_out == {"container_of_target": 1, "no_name": 1}
+    assert planner.left_out == {"container_of_target": 1, "no_name": 1, "delete_everything": 1}
     assert planner.approximated == {
         "range_without_offset": 2,
         "range_of_nothing": 1,
@@ -190,7 +192,8 @@ def test_what_can_not_be_replayed_is_counted(log, row):
         "batch_too_large": 1,
     }
     in_place = plan(Settings(log=path, in_place=True))
-    list(in_place.tasks())
+    first, *_ = in_place.tasks()
+    assert first.op == Op.DELETE_PREFIX
     assert in_place.left_out == {"container_without_service": 1, "no_name": 1}
 
 

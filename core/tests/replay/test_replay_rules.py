@@ -230,6 +230,13 @@ def test_nothing_is_replayed_in_place_unless_that_is_said():
         mapper(in_place=True)("", "k")
 
 
+def test_a_target_that_is_the_recorded_storage_is_refused():
+    with pytest.raises(UsageError, match="'mem://b/k' would go where its name already leads"):
+        mapper(target="mem://b")("mem://", "b/k")
+    assert mapper(target="mem://b/below")("mem://", "b/k") == "mem://b/below/k"
+    assert mapper([Rule(match=Match(), map_to="mem://b/")], in_place=True)("mem://", "b/k") == "mem://b/k"
+
+
 def test_a_rule_may_make_a_name_that_has_no_place():
     rule = Rule(regex="^mem://b/", replace="")
     assert mapper([rule], target="mem://t")("mem://", "b/k") == "mem://t/k"

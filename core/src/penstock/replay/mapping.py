@@ -58,15 +58,27 @@ class Mapper:
     def map(self, endpoint: str, file: str) -> Mapped:
         """The place of a recorded name. Raises UsageError for one that has none."""
         base, key = self._names.split(endpoint, file)
+        mapped = self._moved(base, key)
+        if mapped is None:
+            return self._recorded(base, key)
+        if mapped.key == key and not self._in_place and self._roots.endpoints[mapped.store].base == base.uri:
+            raise UsageError(
+                f"{base.uri + key!r} would go where its name already leads, to the recorded storage itself; give "
+                "another target, or --in-place if that is meant, also where an option leads elsewhere"
+            )
+        return mapped
+
+    def _moved(self, base: Base, key: str) -> Mapped | None:
+        """Where the rules and the target lead, None for a name that they leave alone."""
         for number, rule in enumerate(self._rules):
             mapped = rule(base, key)
             if mapped is not None:
                 self.decided[number] += 1
                 return mapped
-        if self._target is not None:
-            self.by_target += 1
-            return Mapped(self._target.store, self._target.prefix + key, False)
-        return self._recorded(base, key)
+        if self._target is None:
+            return None
+        self.by_target += 1
+        return Mapped(self._target.store, self._target.prefix + key, False)
 
     def _recorded(self, base: Base, key: str) -> Mapped:
         shown = base.uri + key if not base.relative else key or base.endpoint

@@ -41,6 +41,7 @@ LEFT_OUT: Final = {
     "container_of_target": "operations on buckets, for the target's one bucket stands for all recorded ones",
     "container_without_service": "operations on buckets of a storage that has none",
     "no_name": "operations whose row names no object",
+    "delete_everything": "deletes of all that a bucket holds, for the target's may hold more than the recorded one",
 }
 #: Operations on buckets, which have no store.
 CONTAINERS: Final = (Op.CREATE_CONTAINER, Op.DELETE_CONTAINER)
@@ -192,6 +193,9 @@ class Planner:
                 return False
         elif not mapped.key and op not in _MAY_BE_EMPTY:
             self.left_out["no_name"] += 1
+            return False
+        elif op == Op.DELETE_PREFIX and not mapped.key and not mapped.own_bucket:
+            self.left_out["delete_everything"] += 1
             return False
         elif op == Op.GET_RANGE:
             if entry.offset < 0:
