@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock.payloads.hashing import mix
+from penstock.payloads.hashing import absorb, mix
 
 __all__ = ["BLOCK", "PooledPayload"]
 
@@ -24,18 +24,29 @@ class PooledPayload:
     """A :class:`~penstock.payload.Payload`; the pool takes one mebibyte."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self._state = mix(seed)
         generator = np.random.SFC64(seed & ((1 << 128) - 1))
         self._pool = generator.random_raw(BLOCK // _WORD)
 
     def fill(self, buffer: memoryview, /, *, obj: int, offset: int = 0) -> None:
         """Overwrite ``buffer`` with the bytes of object ``obj`` from ``offset`` on."""
+        state = absorb(self._state, obj)
+        block, within = divmod(offset, BLOCK)
+        if not (within | buffer.nbytes) % _WORD and within + buffer.nbytes <= BLOCK:
+            # The usual case: whole words of one block.
+            self._fill_words(buffer, absorb(state, block), within // _WORD)
+            return
         position = 0
         while position < buffer.nbytes:
-            block, within = divmod(offset + position, BLOCK)
             nbytes = min(BLOCK - within, buffer.nbytes - position)
-            self._fill_block(buffer[position : position + nbytes], mix(self._seed, obj, block), within)
+            self._fill_block(buffer[position : position + nbytes], absorb(state, block), within)
             position += nbytes
+            block, within = block + 1, 0
+
+    def _fill_words(self, buffer: memoryview, key: int, first: int) -> None:
+        if buffer.nbytes:
+            out = np.frombuffer(buffer, dtype=np.uint64)
+            np.bitwise_xor(self._pool[first : first + out.size], np.uint64(key), out=out)
 
     def _fill_block(self, buffer: memoryview, key: int, within: int) -> None:
         head = min(-within % _WORD, buffer.nbytes)
@@ -44,11 +55,7 @@ class PooledPayload:
             buffer[:head] = self._words(key, within, head)
         if tail:
             buffer[buffer.nbytes - tail :] = self._words(key, within + buffer.nbytes - tail, tail)
-        words = (buffer.nbytes - head) // _WORD
-        if words:
-            first = (within + head) // _WORD
-            out = np.frombuffer(buffer, dtype=np.uint64, count=words, offset=head)
-            np.bitwise_xor(self._pool[first : first + words], np.uint64(key), out=out)
+        self._fill_words(buffer[head : buffer.nbytes - tail], key, (within + head) // _WORD)
 
     def _words(self, key: int, begin: int, nbytes: int) -> bytes:
         first = begin // _WORD

@@ -11,7 +11,7 @@ import hashlib
 import threading
 
 from penstock.payloads.aes import KeyStream, open_key_stream
-from penstock.payloads.hashing import mix
+from penstock.payloads.hashing import absorb, mix
 
 __all__ = ["RandomPayload"]
 
@@ -22,7 +22,7 @@ class RandomPayload:
     """A :class:`~penstock.payload.Payload`. Raises UsageError where there is no AES to use."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self._state = mix(seed)
         self._key = hashlib.blake2b(str(seed).encode(), digest_size=16, person=b"penstock fill").digest()
         self._threads = threading.local()
         self._threads.stream = open_key_stream(self._key)
@@ -32,7 +32,7 @@ class RandomPayload:
         if not buffer.nbytes:
             return
         block, within = divmod(offset, _BLOCK)
-        counter = mix(self._seed, obj).to_bytes(8, "big") + block.to_bytes(8, "big")
+        counter = absorb(self._state, obj).to_bytes(8, "big") + block.to_bytes(8, "big")
         self._stream().fill(buffer, counter, within)
 
     def _stream(self) -> KeyStream:
