@@ -65,6 +65,9 @@ def test_every_object_is_its_own_however_large(here):
     run("generate", "x/", "-n", "2", "-s", "70MiB", "--seed", "1")
     run("verify", "x/", "--seed", "1")
     assert (here / "x/object_0_of_2.dat").stat().st_size == 70 << 20
+    # A single one is made by several threads, and holds the same.
+    run("generate", "y/", "-s", "70MiB", "--seed", "1", "-t", "object_{}_of_2.dat")
+    assert (here / "y/object_0_of_2.dat").read_bytes() == (here / "x/object_0_of_2.dat").read_bytes()
 
 
 def test_what_is_wrong_is_listed_with_its_place(here):

@@ -78,7 +78,7 @@ def generate(
     payload = content.open(chosen, size)
     (found,) = session.find(uri, threads=threads)
     refuse_glob(found)
-    write_objects(found, number, names.namer(number), Maker.of(payload, size), Headers(if_absent))
+    write_objects(found, number, names.namer(number), Maker.of(payload, size, number), Headers(if_absent))
     words = ["penstock verify", shlex.quote(uri), f"-n {number} -s {size} --seed {chosen}", content.arguments()]
     if template != DEFAULT_TEMPLATE:
         words.insert(3, f"-t {shlex.quote(template)}")

@@ -176,9 +176,16 @@ class Maker:
     encode: Callable[[memoryview], Any] | None = None
 
     @classmethod
-    def of(cls, payload: Payload, size: int) -> Maker:
-        """Objects of a payload as they are."""
-        return cls(size, lambda buffer, obj, offset: payload.fill(buffer, obj=obj, offset=offset))
+    def of(cls, payload: Payload, size: int, count: int) -> Maker:
+        """Objects of a payload as they are. ``count`` of them are made, several at a time; one by several threads."""
+        from penstock.payloads import parallel
+
+        threads = None if count == 1 else 1
+
+        def fill(buffer: memoryview, obj: int, offset: int) -> None:
+            parallel.fill(payload, buffer, obj=obj, offset=offset, threads=threads)
+
+        return cls(size, fill)
 
 
 def below(key: str) -> str:

@@ -89,7 +89,7 @@ def put(
         raise UsageError("name a file and the URI, or -s SIZE and the URI to generate objects below it")
     (found,) = session.find(names[0], threads=threads)
     refuse_glob(found)
-    make = _maker(object_type, size, secrets.randbits(63) if seed is None else seed)
+    make = _maker(object_type, size, number, secrets.randbits(63) if seed is None else seed)
     write_objects(found, number, Template.compile(template).namer(number), make, headers)
     return 0
 
@@ -132,8 +132,8 @@ def _put_mapped(path: str, store: Store, key: str, headers: Headers) -> int:
     return nbytes
 
 
-def _maker(object_type: str, size: int, seed: int) -> Maker:
-    make = Maker.of(Content().open(seed, size), size)
+def _maker(object_type: str, size: int, count: int, seed: int) -> Maker:
+    make = Maker.of(Content().open(seed, size), size, count)
     if object_type.upper() == "RAW":
         return make
     from penstock.options import resolve
