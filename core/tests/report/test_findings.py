@@ -14,6 +14,7 @@ from penstock.report.findings import (
     distribution_finding,
     error_finding,
     first_byte_finding,
+    host_finding,
     planned_finding,
     time_finding,
 )
@@ -126,17 +127,18 @@ def test_a_burst_of_errors_is_told_from_a_lasting_cause():
 
 def test_lag_that_grows_is_queueing_and_little_lag_is_good():
     service = histogram([1_000_000] * 1000)
-    kept = describe_lag(histogram([60_000] * 1000), service, None)
+    kept = describe_lag(histogram([60_000] * 1000), service, [60.0] * 120)
     assert (kept.mark, kept.text) == (
         "good",
         "Half of the calls started at most 60.0 µs after they were due, 1 % 60.0 µs or more: the schedule was kept.",
     )
     growing = [50.0 + 10_000 * max(0, second - 60) for second in range(120)]
-    late = describe_lag(histogram(np.repeat(np.array(growing) * 1000, 10)), service, shape_of(TIMES, growing))
+    late = describe_lag(histogram(np.repeat(np.array(growing) * 1000, 10)), service, growing)
     assert late.mark == "warn"
-    assert "the median rose from 50.0 µs to" in late.text
-    assert "calls queued" in late.text
-    assert describe_lag(Histogram(), service, None) is None
+    assert "the median rose from 50.0 µs at the beginning to 540 ms at the end: calls queued" in late.text
+    always = describe_lag(histogram([9_000_000] * 1000), service, [9000.0] * 120)
+    assert (always.mark, "calls queued all along" in always.text) == ("warn", True)
+    assert describe_lag(Histogram(), service, []) is None
 
 
 def test_what_was_never_begun_is_told():
@@ -151,10 +153,14 @@ def test_a_client_at_its_limit_is_told():
     assert describe_used([1.9] * 10, 2.0, "processors").mark == "warn"
     spare = describe_used([0.5, None, 0.6, 0.7], 4.0, "processors")
     assert spare.text == (
-        "The client used 0.6 processors for half of the time or more, and at most 0.7, of 4: 15 %, so the client had"
-        " time left."
+        "The client used 0.6 processors for half of the time or more, and at most 0.7, of 4: 15 % of what it may use."
     )
     assert describe_used([None], 2.0, "processors") is None
+    assert host_finding([99.0] * 9).mark == "warn"
+    assert host_finding([20.0] * 9 + [70.0]).text == (
+        "The host was busy for 20 % or more, half of the time, and at most for 70 %."
+    )
+    assert host_finding([]) is None
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from penstock.report.findings import (
     distribution_finding,
     error_finding,
     first_byte_finding,
+    host_finding,
     time_finding,
 )
 from penstock.report.outcome import Interval, join
 from penstock.report.readings import Measure, Readings
-from penstock.report.shapes import shape_of
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Tally
 
@@ -91,12 +91,12 @@ def build_charts(measured: Measured, processors: float | None = None) -> list[Ch
         _errors(totals, failing, groups, read),
         _lag(totals, groups, read),
         _client(groups, processors),
-        _judged(time_chart("host", "Processors of this host", "%", list(_HOST), groups, _host, names=_HOST_NAMES), ""),
+        _host(groups),
     ]
     return [chart | {"meaning": _MEANING[chart["id"]]} for chart in charts if chart is not None]
 
 
-def _judged(chart: Chart | None, rising: Literal["good", "bad", ""]) -> Chart | None:
+def _judged(chart: Chart | None, rising: Literal["good", "bad"]) -> Chart | None:
     return None if chart is None else chart | {"finding": time_finding(chart, rising=rising)}
 
 
@@ -140,8 +140,8 @@ def _lag(totals: Tally, groups: Sequence[Group], read: Readings) -> Chart | None
     chart = time_chart("lag", "Lag: started after it was due", "µs", list(_LAG), groups, measure, log=True)
     if chart is None:
         return None
-    shape = shape_of(chart["x"], chart["lines"][0]["values"])
-    return chart | {"axis": "lag", "finding": describe_lag(lag, totals.roll_up(ALL).service, shape)}
+    finding = describe_lag(lag, totals.roll_up(ALL).service, chart["lines"][0]["values"])
+    return chart | {"axis": "lag", "finding": finding}
 
 
 def _client(groups: Sequence[Group], processors: float | None) -> Chart | None:
@@ -174,10 +174,20 @@ def _client_used(interval: Interval, _operation: str) -> float | None:
 
 
 _HOST: Final = {"cpu_user_pct": "user", "cpu_system_pct": "system", "cpu_iowait_pct": "waiting for I/O"}
-_HOST_NAMES: Final = list(_HOST.values())
 
 
-def _host(interval: Interval, field: str) -> float | None:
+def _host(groups: Sequence[Group]) -> Chart | None:
+    title = "Processors of this host"
+    chart = time_chart("host", title, "%", list(_HOST), groups, _host_share, names=list(_HOST.values()))
+    busy = [
+        whole.cpu_user_pct + whole.cpu_system_pct
+        for _, whole in groups
+        if whole.cpu_user_pct is not None and whole.cpu_system_pct is not None
+    ]
+    return None if chart is None else chart | {"finding": host_finding(busy)}
+
+
+def _host_share(interval: Interval, field: str) -> float | None:
     return getattr(interval, field)  # type: ignore[no-any-return]
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "distribution_finding",
     "error_finding",
     "first_byte_finding",
+    "host_finding",
     "planned_finding",
     "time_finding",
 ]
@@ -35,6 +36,8 @@ _BURST: Final = 0.9
 #: Calls that start so late, against how long they take, are queued rather than on time.
 _LATE_SHARE: Final = 0.1
 _LATE_NS: Final = 1_000_000
+#: Percent of a processor or a host from which on it may be what limits.
+_BUSY: Final = 85
 
 
 @attrs.frozen
@@ -45,8 +48,8 @@ class Finding:
     text: str
 
 
-def time_finding(chart: Mapping[str, Any], *, rising: Literal["good", "bad", ""]) -> Finding | None:
-    """What the lines of a chart over time do. ``rising`` says whether more is better; ``""``: neither."""
+def time_finding(chart: Mapping[str, Any], *, rising: Literal["good", "bad"]) -> Finding | None:
+    """What the lines of a chart over time do. ``rising`` says whether more is better."""
     show = _shower(chart["unit"])
     told: list[tuple[int, str, Mark]] = []
     few, longest = False, 0
@@ -62,11 +65,15 @@ def time_finding(chart: Mapping[str, Any], *, rising: Literal["good", "bad", ""]
     if few and all(rank == 0 for rank, _, _ in told):
         return Finding("plain", f"only {many(longest, 'point')}: too few to see a trend.")
     told.sort(key=lambda each: -each[0])
-    marks = [mark for _, _, mark in told]
-    worst: Mark = "warn" if "warn" in marks else "good" if "good" in marks else "plain"
+    worst = _worst([mark for _, _, mark in told])
     more = len(told) - _MOST
     rest = f" {more} more {'line is' if more == 1 else 'lines are'} in the chart." if more > 0 else ""
     return Finding(worst, "; ".join(text for _, text, _ in told[:_MOST]) + "." + rest)
+
+
+def _worst(marks: Sequence[Mark]) -> Mark:
+    """Good only if all are."""
+    return "warn" if "warn" in marks else "good" if set(marks) == {"good"} else "plain"
 
 
 def _shower(unit: str) -> Callable[[float], str]:
@@ -75,11 +82,8 @@ def _shower(unit: str) -> Callable[[float], str]:
     return lambda value: f"{figure(value)} {unit}"
 
 
-def describe_level(
-    shape: Shape, show: Callable[[float], str], rising: Literal["good", "bad", ""]
-) -> tuple[int, str, Mark]:
+def describe_level(shape: Shape, show: Callable[[float], str], rising: Literal["good", "bad"]) -> tuple[int, str, Mark]:
     """How much attention it needs, the words for it, and whether it is good."""
-    bad: Mark = "warn" if rising else "plain"
     if shape.kind == "few":
         what = "values are" if shape.points > 1 else "value is"
         return 0, f"was {show(shape.typical)}; {shape.points} {what} too few to see a trend", "plain"
@@ -87,19 +91,19 @@ def describe_level(
         grew = shape.after > shape.before
         verb = ("rose" if grew else "fell") + (" steadily" if shape.kind == "drift" else "")
         when = f" after {format_duration(shape.at)}" if shape.kind == "step" else " from begin to end"
-        better = rising and grew == (rising == "good")
+        better = grew == (rising == "good")
         words = f"{verb} from {show(shape.before)} to {show(shape.after)}{when}"
-        return (2 if better else 4), words, "plain" if better else bad
+        return (2 if better else 4), words, "plain" if better else "warn"
     if shape.kind in ("spikes", "dips"):
         verb = "reached" if shape.kind == "spikes" else "fell to"
         many = f"in {shape.count} of {shape.points} points, first at {format_duration(shape.at)}"
-        return 3, f"stayed around {show(shape.typical)} but {verb} {show(shape.extreme)} {many}", bad
+        return 3, f"stayed around {show(shape.typical)} but {verb} {show(shape.extreme)} {many}", "warn"
     if shape.kind == "uneven":
-        return 2, f"swung between {show(shape.low)} and {show(shape.high)} for nine tenths of the time", bad
+        return 2, f"swung between {show(shape.low)} and {show(shape.high)} for nine tenths of the time", "warn"
     if shape.high <= 0:
         return 0, "stayed at zero", "plain"
     span = f"{show(shape.low)} to {show(shape.high)} for nine tenths of the time"
-    return 1, f"stayed level at {show(shape.typical)} ({span})", "good" if rising else "plain"
+    return 1, f"stayed level at {show(shape.typical)} ({span})", "good"
 
 
 def distribution_finding(histograms: Sequence[tuple[str, Histogram]]) -> Finding | None:
@@ -127,8 +131,7 @@ def distribution_finding(histograms: Sequence[tuple[str, Histogram]]) -> Finding
     if not told:
         return None
     told.sort(key=lambda each: -each[0])
-    marks = [mark for _, _, mark in told]
-    worst: Mark = "warn" if "warn" in marks else "good" if "good" in marks else "plain"
+    worst = _worst([mark for _, _, mark in told])
     return Finding(worst, ". ".join(words for _, words, _ in told[:_MOST]) + ".")
 
 
@@ -190,25 +193,27 @@ def error_finding(times: Sequence[float], failed: Sequence[int], calls: int) -> 
     return Finding("warn", f"{share}, in {active} of {len(failed)} points: not one event but a lasting cause.")
 
 
-def describe_lag(lag: Histogram, service: Histogram, shape: Shape | None) -> Finding | None:
-    """Whether planned calls started when they were due. ``shape`` is that of the median lag over time, in µs."""
+def describe_lag(lag: Histogram, service: Histogram, medians: Sequence[float | None]) -> Finding | None:
+    """Whether planned calls started when they were due. ``medians`` are of the lag over time, in µs."""
     if not lag.count:
         return None
     middle, p99 = lag.percentiles((50, 99))
-    late = middle > max(_LATE_NS, _LATE_SHARE * service.mean)
     words = f"Half of the calls started at most {_nanos(middle)} after they were due, 1 % {_nanos(p99)} or more"
-    moved = ""
-    if shape is not None and shape.kind in ("step", "drift") and shape.after > max(2 * shape.before, _LATE_NS / 1000):
-        late = True
-        moved = (
-            f"; the median rose from {format_duration(shape.before / 1e6)} to {format_duration(shape.after / 1e6)}"
-            + (f" after {format_duration(shape.at)}" if shape.kind == "step" else "")
-        )
-    if late:
-        return Finding("warn", f"{words}{moved}: calls queued, because more was offered than was carried out in time.")
+    known = [1000 * value for value in medians if value is not None]
+    edge = max(1, len(known) // 10)
+    begin, end = _middle(known[:edge]), _middle(known[-edge:])
+    if end > max(2 * begin, _LATE_NS):
+        words += f"; the median rose from {_nanos(begin)} at the beginning to {_nanos(end)} at the end"
+        return Finding("warn", f"{words}: calls queued, because more was offered than was carried out in time.")
+    if middle > max(_LATE_NS, _LATE_SHARE * service.mean):
+        return Finding("warn", f"{words}: calls queued all along, so response times tell more than service times.")
     if p99 > max(10 * _LATE_NS, service.percentile(99)):
         return Finding("plain", f"{words}: on time but for single stalls.")
     return Finding("good", f"{words}: the schedule was kept.")
+
+
+def _middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
 
 
 def planned_finding(planned: Planned) -> Finding:
@@ -222,17 +227,28 @@ def planned_finding(planned: Planned) -> Finding:
 
 def describe_used(values: Sequence[float | None], limit: float | None, what: str) -> Finding | None:
     """How much of ``limit`` was used; values and limit in the same unit."""
-    known = sorted(value for value in values if value is not None)
+    known = [value for value in values if value is not None]
     if not known:
         return None
-    middle, highest = known[len(known) // 2], known[-1]
-    words = f"The client used {figure(middle)} {what} for half of the time or more, and at most {figure(highest)}"
+    middle = _middle(known)
+    words = f"The client used {figure(middle)} {what} for half of the time or more, and at most {figure(max(known))}"
     if not limit:
         return Finding("plain", f"{words}.")
     share = 100 * middle / limit
-    if share >= 85:
+    if share >= _BUSY:
         return Finding("warn", f"{words}, of {figure(limit)}: at {share:.0f} % the figures may show the client.")
-    return Finding("good", f"{words}, of {figure(limit)}: {share:.0f} %, so the client had time left.")
+    return Finding("good", f"{words}, of {figure(limit)}: {share:.0f} % of what it may use.")
+
+
+def host_finding(busy: Sequence[float]) -> Finding | None:
+    """How busy the host was; percent of user and system together."""
+    if not busy:
+        return None
+    middle = _middle(busy)
+    words = f"The host was busy for {middle:.0f} % or more, half of the time, and at most for {max(busy):.0f} %"
+    if middle >= _BUSY:
+        return Finding("warn", f"{words}: the figures may show the host rather than the storage.")
+    return Finding("good", f"{words}.")
 
 
 def _nanos(value: float) -> str:
