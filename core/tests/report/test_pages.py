@@ -59,6 +59,13 @@ def test_one_worker_and_no_endpoints_make_no_such_tables(tmp_path, synth):
     assert "By client" not in text["report.html"]
 
 
+def test_one_interval_makes_no_line_and_says_so(tmp_path, synth):
+    html = synth.written(tmp_path, synth.make_outcome((Op.GET,), seconds=1, failing=0.1, planned=True))["report.html"]
+    page = synth.Page(html)
+    assert set(page.charts()) == {"distribution"}
+    assert "Everything falls into one interval" in page.text
+
+
 def test_recorded_and_replayed_stand_side_by_side(tmp_path, synth):
     rows = synth.rows_of(np.random.default_rng(2), (Op.GET, Op.STAT), 2000)
     recorded = synth.tally_of(rows)

@@ -14,7 +14,7 @@ from penstock.quantities import format_duration
 from penstock.report.charts import build_charts
 from penstock.report.heatmap import heat_cards
 from penstock.report.outcome import Interval
-from penstock.report.page import chart_grid, charts_section, document, grid, needs_script
+from penstock.report.page import chart_grid, document, grid, needs_script, over_time_section
 from penstock.report.parties import parties_section
 from penstock.report.pieces import error_count, microseconds_of, number, section, table
 from penstock.report.sections import buckets_section, errors_section, operations_section, total_tiles
@@ -46,7 +46,7 @@ def render_analysis(analysis: Analysis) -> str:
             _headline(analysis, summary),
             operations_section(summary),
             needs_script(charts),
-            charts_section("Over time", charts, ("rate", "throughput", "p50", "p99"), how=True),
+            over_time_section(charts, ("rate", "throughput", "p50", "p99"), len(measured.intervals)),
             section("Latency", cards + heat) if cards or heat else "",
             buckets_section(summary),
             _segments(analysis),

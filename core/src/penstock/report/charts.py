@@ -202,8 +202,8 @@ def time_chart(
     names: Sequence[str] | None = None,
     log: bool = False,
 ) -> Chart | None:
-    """A line for each of ``keys``; None if none of them has a value."""
-    if not groups or not keys:
+    """A line for each of ``keys``; None if none of them has a value, or there is but one point."""
+    if len(groups) < 2 or not keys:
         return None
     joined = [whole for _, whole in groups]
     most = max(len(members) for members, _ in groups)

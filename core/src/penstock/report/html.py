@@ -10,7 +10,7 @@ from penstock.report.charts import Chart, build_charts
 from penstock.report.findings import planned_finding
 from penstock.report.heatmap import heat_cards
 from penstock.report.outcome import Outcome
-from penstock.report.page import chart_grid, charts_section, document, grid, needs_script
+from penstock.report.page import chart_grid, charts_section, document, grid, needs_script, over_time_section
 from penstock.report.parties import parties_section
 from penstock.report.pieces import code_block, facts_table, finding_line, section
 from penstock.report.replayed import replay_charts, replay_section
@@ -39,7 +39,7 @@ def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: st
             operations_section(summary),
             needs_script(charts),
             replay_section(outcome, replay),
-            charts_section("Over time", charts, _TIME_CHARTS, how=True),
+            over_time_section(charts, _TIME_CHARTS, len(outcome.intervals)),
             _schedule(outcome, charts),
             _distribution(outcome, charts),
             buckets_section(summary),

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from penstock.report.pieces import chart_card, section
 
-__all__ = ["chart_grid", "charts_section", "document", "embed", "grid", "needs_script"]
+__all__ = ["chart_grid", "charts_section", "document", "embed", "grid", "needs_script", "over_time_section"]
 
 _HOW: Final = (
     "<p class='note'>Drag over a chart to zoom in, double-click to zoom out, click a name to hide its line.</p>"
@@ -44,6 +44,14 @@ def charts_section(title: str, charts: Sequence[Mapping[str, Any]], names: Seque
     """A section of charts; empty if there is none of them. ``how`` explains what one can do with a chart."""
     cards = chart_grid(charts, names)
     return section(title, (_HOW if how else "") + cards) if cards else ""
+
+
+def over_time_section(charts: Sequence[Mapping[str, Any]], names: Sequence[str], points: int) -> str:
+    """The charts over time, or why there are none: a single one of ``points`` makes no line."""
+    if points == 1:
+        text = "Everything falls into one interval, so there is nothing to draw over time; a longer run has more."
+        return section("Over time", f"<p class='note'>{text}</p>")
+    return charts_section("Over time", charts, names, how=True)
 
 
 def embed(value: object) -> str:
