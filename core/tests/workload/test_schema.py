@@ -18,6 +18,7 @@ from penstock.workload.schema import json_schema
 from penstock.workload.selection import SELECTION
 from penstock.workload.shapes import Either, Flag, InputFile, ListOf, Optional, Quantity, Table, Text, Word
 from penstock.workload.sizes import SIZE
+from penstock.workload.stages import STAGE
 
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -165,6 +166,9 @@ def values(shape):
     """What may stand where this shape is expected; some of it the loader will refuse."""
     if shape is RATE:
         return st.sampled_from(RATES)
+    if shape is STAGE:
+        # Operations have a test of their own; all of them in each stage would take minutes.
+        return stages()
     match shape:
         case Text():
             return st.one_of(st.sampled_from(shape.examples), WORDS) if shape.examples else WORDS
@@ -190,6 +194,12 @@ def values(shape):
         case Variants():
             return variants(shape)
     raise AssertionError(shape)
+
+
+def stages():
+    given = {name: values(entry.shape) for name, (entry, _) in fields_of(STAGE.cls).items() if name != "workload"}
+    name = given.pop("name")
+    return st.fixed_dictionaries({"name": name}, optional=given | {"workload": st.sampled_from([[], [GET]])})
 
 
 def records(record, fixed):
