@@ -92,6 +92,12 @@ op_log: ops.tsv.zst
 live_interval: 500ms
 results_dir: results
 backend: {mem: {}}
+multi_endpoint: {endpoints: ["mem://b{2...3}/base/"], policy: sticky_key, writes: first}
+range_engine: {threshold: 1MiB, part_size: 4MiB, concurrency: 8}
+size_cache: {limit: 1_000, ttl: 5s}
+verify_writes: {by: read, attempts: 2}
+compression: {level: 1}
+faults: {seed: 3, rules: [{stall: {time: 1s, at: 10s}, operations: [get]}, {fail: {}, probability: 0.01}]}
 """
 
 
@@ -215,8 +221,8 @@ def test_the_forms_of_a_selection(text, expected):
         ),
         ("distributed: {}", "3:1: distributed: distributed is not supported by this version"),
         ("reuse_puts: true", "3:13: reuse_puts: no put with a weight is in this workload"),
-        ("multi_endpoint: {}", "3:1: multi_endpoint: multi_endpoint is not supported"),
-        ("range_engine: {}", "3:1: range_engine: range_engine is not supported"),
+        ("multi_endpoint: {}", "multi_endpoint: name the other endpoints"),
+        ("range_engine: maybe", "3:15: range_engine: write off or on or a mapping"),
         ("page_cache_mode: auto", "3:18: page_cache_mode: mem:// has no page cache to set; leave it out"),
         ("page_cache_mode: often", "3:18: page_cache_mode: write auto or sequential or random or dontneed or normal"),
         ("prepare: {key_prefix_shards: 65537}", "3:30: prepare.key_prefix_shards: 65537 is too large"),

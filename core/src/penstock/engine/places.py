@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from penstock.opening import Target, resolve_object, resolve_place
+from penstock.layers.stack import Stack
+from penstock.opening import Target, open_stack, resolve_object, resolve_place, resolve_store
 from penstock.records import Endpoint
 from penstock.store import ObjectStore
 from penstock.urls import join
 from penstock.workload.config import Config
+from penstock.workload.layering import layers_of
 from penstock.workload.operations import Copy
 
 __all__ = ["Place", "Places", "paths_of", "resolve"]
@@ -44,6 +46,12 @@ def resolve(config: Config, path: str, parts: int | None = None) -> Target:
     if "://" in path or config.target is None:
         return _with_options(config, lambda options: resolve_object(path, options=options), path, parts)
     base = config.target
+    if config.multi_endpoint is not None:
+        # Each endpoint has a root of its own, from which keys are told.
+        root = _with_options(config, lambda options: resolve_store(base, options=options), base, parts)
+        return attrs.evolve(
+            root, address=attrs.evolve(root.address, base=root.address.base + root.address.key, key=path)
+        )
     target = _with_options(config, lambda options: resolve_place(base, options=options), base, parts)
     key = join(target.address.key, path) if target.address.key else path
     return attrs.evolve(target, address=attrs.evolve(target.address, key=key))
@@ -57,14 +65,28 @@ def _with_options(
     return look(options if parts is None else options | {"part_concurrency": str(parts)})
 
 
+def _endpoints(config: Config, parts: int | None) -> list[Target]:
+    """Of the target, and of the others that show the same."""
+
+    def locate(uri: str) -> Target:
+        return _with_options(config, lambda options: resolve_store(uri, options=options), uri, parts)
+
+    if config.multi_endpoint is None or config.target is None:
+        return []
+    return [locate(uri) for uri in (config.target, *config.multi_endpoint.uris())]
+
+
 class Places:
     """Resolves paths and opens their stores; one store for all paths with the same root and options."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._targets: list[Target] = []
+        self._endpoints: dict[int, list[Target]] = {}
         self._known: dict[tuple[str, int | None], Place] = {}
         self.stores: list[ObjectStore] = []
+        #: The layers of each store, with what they have counted.
+        self.stacks: list[Stack] = []
 
     def locate(self, path: str, parts: int | None = None) -> Place:
         """The place of a path; its store is known from then on, and opened by :meth:`open`. See :func:`resolve`."""
@@ -83,16 +105,32 @@ class Places:
             if same_root and known.resolved.options == target.resolved.options:
                 return Place(number, target.address.key)
         self._targets.append(target)
+        if self._config.multi_endpoint is not None and "://" not in path:
+            self._endpoints[len(self._targets) - 1] = _endpoints(self._config, parts)
         return Place(len(self._targets) - 1, target.address.key)
 
     def open(self, threads: int) -> None:
         """Open every store that was located. Raises what a backend raises; stores opened before are closed."""
         try:
-            for target in self._targets[len(self.stores) :]:
-                self.stores.append(target.open(threads))
+            for number in range(len(self.stores), len(self._targets)):
+                stack = self._open(number, threads)
+                self.stores.append(stack.store)
+                self.stacks.append(stack)
         except BaseException:
             self.close()
             raise
+
+    def _open(self, number: int, threads: int) -> Stack:
+        config, layers = self._config, layers_of(self._config)
+        several = self._endpoints.get(number)
+        if several:
+            assert config.multi_endpoint is not None
+            layers = attrs.evolve(layers, endpoints=config.multi_endpoint.layer(config.seed))
+            return open_stack(several, layers, threads=threads)
+        target = self._targets[number]
+        # The key is that of a path; the store is opened at its own root.
+        root = attrs.evolve(target, address=attrs.evolve(target.address, key=""))
+        return open_stack([root], layers, threads=threads)
 
     def uri(self, place: Place) -> str:
         """The place as a URI, for people."""
@@ -104,5 +142,6 @@ class Places:
 
     def close(self) -> None:
         """Close the stores."""
+        self.stacks.clear()
         while self.stores:
             self.stores.pop().close()

@@ -18,6 +18,20 @@ from penstock.workload import checks
 from penstock.workload.composing import INCLUDE, compose
 from penstock.workload.documents import Mark, Node, Problems, from_plain, override, read_text
 from penstock.workload.fields import Record, fields_of, key
+from penstock.workload.layering import (
+    COMPRESSION,
+    FAULTS,
+    MULTI_ENDPOINT,
+    RANGE_ENGINE,
+    SIZE_CACHE,
+    VERIFY_WRITES,
+    CompressionKeys,
+    FaultKeys,
+    MultiEndpoint,
+    RangeEngine,
+    SizeCache,
+    WriteVerification,
+)
 from penstock.workload.older.convert import convert as rewrite
 from penstock.workload.older.convert import is_older, older_keys
 from penstock.workload.operations import LATER, OPERATION, Operation
@@ -200,6 +214,22 @@ class Config:
     backend: Mapping[str, Mapping[str, str | None]] = key(
         Table(), attrs.Factory(dict), help="options of backends by scheme, as penstock plugins show lists them"
     )
+    multi_endpoint: MultiEndpoint | None = key(
+        MULTI_ENDPOINT, None, help="other URIs that show what target shows; its calls are spread over all; none: target"
+    )
+    range_engine: RangeEngine | None = key(
+        RANGE_ENGINE, None, help="read long objects as ranges at the same time: on, or how; off: in one request"
+    )
+    size_cache: SizeCache | None = key(
+        SIZE_CACHE, None, help="remember what stat says: on, or how much and how long; off: ask each time"
+    )
+    verify_writes: WriteVerification | None = key(
+        VERIFY_WRITES, None, help="look at each write once more: by stat, or read it back; off: trust the answer"
+    )
+    compression: CompressionKeys | None = key(
+        COMPRESSION, None, help="keep objects compressed: zstd, or how; off: as they are"
+    )
+    faults: FaultKeys | None = key(FAULTS, None, help="what goes wrong on purpose; none: nothing")
 
     def of_stage(self, stage: Stage) -> Config:
         """The configuration of one stage as that of a run without stages."""
@@ -233,7 +263,7 @@ class Config:
 CONFIG = Record(
     Config,
     {
-        **{name: f"{name} {LATER}" for name in ("distributed", "multi_endpoint", "range_engine")},
+        "distributed": f"distributed {LATER}",
         INCLUDE: "include stands at the top of a file, and nowhere else",
         "hot_set": "unknown key; write selection: {hot_set: {fraction: …, probability: …}}",
         "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",
