@@ -79,6 +79,14 @@ def test_endpoints_are_those_of_the_target_alone():
     places.close()
 
 
+@pytest.mark.parametrize("paths", [("mem://a/in/*", "in/*"), ("in/*", "mem://a/in/*")])
+def test_a_whole_uri_may_be_the_targets(paths):
+    places, (one, other) = opened("target: mem://a/\nmulti_endpoint: {endpoints: ['mem://b/']}\n", *paths)
+    assert one == other
+    assert places.stacks[one.store].balanced is not None
+    places.close()
+
+
 def test_a_kept_plan_has_the_same_layers():
     before = config(
         "target: mem://a/\nmulti_endpoint: {endpoints: ['mem://b/']}\nrange_engine: on\nverify_writes: read\n"

@@ -49,9 +49,7 @@ def resolve(config: Config, path: str, parts: int | None = None) -> Target:
     if config.multi_endpoint is not None:
         # Each endpoint has a root of its own, from which keys are told.
         root = _with_options(config, lambda options: resolve_store(base, options=options), base, parts)
-        return attrs.evolve(
-            root, address=attrs.evolve(root.address, base=root.address.base + root.address.key, key=path)
-        )
+        return attrs.evolve(root, address=attrs.evolve(root.address, base=_root(root), key=path))
     target = _with_options(config, lambda options: resolve_place(base, options=options), base, parts)
     key = join(target.address.key, path) if target.address.key else path
     return attrs.evolve(target, address=attrs.evolve(target.address, key=key))
@@ -63,6 +61,10 @@ def _with_options(
     scheme = uri.partition("://")[0] if "://" in uri else "file"
     options = config.options(scheme)
     return look(options if parts is None else options | {"part_concurrency": str(parts)})
+
+
+def _root(target: Target) -> str:
+    return target.address.base + target.address.key
 
 
 def _endpoints(config: Config, parts: int | None) -> list[Target]:
@@ -105,8 +107,10 @@ class Places:
             if same_root and known.resolved.options == target.resolved.options:
                 return Place(number, target.address.key)
         self._targets.append(target)
-        if self._config.multi_endpoint is not None and "://" not in path:
-            self._endpoints[len(self._targets) - 1] = _endpoints(self._config, parts)
+        several = _endpoints(self._config, parts)
+        # A whole URI may be the target's as well.
+        if several and target.address.base == _root(several[0]):
+            self._endpoints[len(self._targets) - 1] = several
         return Place(len(self._targets) - 1, target.address.key)
 
     def open(self, threads: int) -> None:
