@@ -285,7 +285,9 @@ def test_parts_that_break_off_go_on_where_they_stopped(at):
     faulty = Faulty(memory(), Faults(rules=rules))
     faulty.put("k", DATA)
     spy = Spy(faulty)
-    store = ranged(Retrying(spy, RetryPolicy(base_delay=0.0)), attrs.evolve(SMALL, resumes=5))
+    # Threads may take turns so that one of them meets every third call.
+    policy = RetryPolicy(attempts=10_000, base_delay=0.0, deadline=None)
+    store = ranged(Retrying(spy, policy), attrs.evolve(SMALL, resumes=10_000))
     assert read(store, "k") == DATA
     assert (len(spy.calls) > 14) == (at < 10**6), "a part of which all has come is not asked for again"
     resumed = [call for call in spy.calls if call[2] >= 1000 and call[3] < 692]

@@ -130,7 +130,7 @@ def test_a_run_with_all_of_them_is_right(tmp_path):
         "multi_endpoint: {endpoints: [./second/, ./third/], policy: least_connections}\n"
         "range_engine: {threshold: 64KiB, part_size: 32KiB, concurrency: 2}\n"
         "size_cache: on\nverify_writes: read\ncompression: {level: 1}\nverify: content\non_error: {retries: {}}\n"
-        "faults: {rules: [{fail: {error: StoreTimeoutError}, operations: [get, stat, put], probability: 0.05}]}\n"
+        "faults: {rules: [{fail: {error: StoreTimeoutError}, operations: [put], probability: 0.1}]}\n"
         "prepare: {ensure_objects: [{path: in/, count: 12, size: 256KiB}]}\ncleanup: true\n"
         "workload:\n- {op: get, path: 'in/*', weight: 5}\n- {op: put, path: out/, size: 20KiB, weight: 4}\n"
         "- {op: stat, path: 'in/*', weight: 1}\n"

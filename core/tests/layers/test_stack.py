@@ -48,7 +48,7 @@ ALL = Layers(
 
 
 def patient(store):
-    return Retrying(store, RetryPolicy(attempts=50, base_delay=0.0, deadline=None))
+    return Retrying(store, RetryPolicy(attempts=10_000, base_delay=0.0, deadline=None))
 
 
 def open_all(name):
