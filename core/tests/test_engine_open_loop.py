@@ -79,3 +79,20 @@ workload: [{op: get, path: d/*}]
     assert outcome.totals.count == 20
     assert outcome.planned.missed == 0
     assert outcome.measured_seconds < 20
+
+
+def test_a_storage_that_stalls_is_seen_to_stall_in_the_response_alone(tmp_path):
+    text = """
+target: mem://x/
+concurrency: 4
+processes: 1
+duration: 3s
+rate: {ops_per_second: 100, arrivals: uniform}
+faults: {rules: [{stall: {seconds: 1, at: 1}, operations: [get]}]}
+prepare: {ensure_objects: [{path: d/, count: 1, size: 1KiB}]}
+workload: [{op: get, path: d/*}]
+"""
+    outcome, _ = run(tmp_path, text)
+    cell = outcome.totals.operation("GET")
+    assert 0.8e9 < cell.response.percentile(99) < 2e9
+    assert cell.service.percentile(50) < 0.1e9
