@@ -39,6 +39,9 @@ def test_find_writes_what_it_tried_and_prints_it(run, tmp_path):
     assert len(list((directory / "trials").glob("*/result.json"))) == len(offered)
     header, *rows = (line.split("\t") for line in (directory / "curve.tsv").read_text().splitlines())
     assert [float(row[header.index("offered_ops_per_sec")]) for row in rows] == sorted(offered)
+    report = (directory / "report.html").read_text()
+    assert f"{found['ops_per_sec']:,.1f} operations per second meet get.p50 &lt; 30s" in report
+    assert '"kind":"load"' in report
     assert "operations per second meet get.p50 < 30s and errors < 1%" in done.stdout
     assert "60.0 operations per second (grow)" in done.stderr
 

@@ -13,6 +13,7 @@ import click
 
 from penstock.cli.session import Duration
 from penstock.errors import UsageError
+from penstock.tuning.drawing import render_search
 from penstock.tuning.goals import parse_goal
 from penstock.tuning.runner import Found, Interrupted, Runner, find_rate, write_found
 from penstock.workload.config import load
@@ -116,14 +117,16 @@ def find(
         click.echo(f"penstock: interrupted; the trials so far are in {runner.directory}", err=True)
         context.exit(EXIT_INTERRUPTED)
     content = write_found(found, runner.directory)
+    report = runner.directory / "report.html"
+    report.write_text(render_search(found, loaded.name), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(content, indent=2))
     else:
-        _print(found, str(runner.directory))
+        _print(found, str(report))
     context.exit(0 if found.rate is not None else EXIT_NOTHING)
 
 
-def _print(found: Found, directory: str) -> None:
+def _print(found: Found, report: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -151,7 +154,7 @@ def _print(found: Found, directory: str) -> None:
     else:
         limit = f" Beyond it: {found.limit}." if found.limit else " No higher rate was tried."
         console.print(f"{found.rate:,.1f} operations per second meet {goals}.{limit}", soft_wrap=True)
-    console.print(f"results: {directory}", soft_wrap=True)
+    console.print(f"report: {report}", soft_wrap=True)
 
 
 def _ms(value: Any) -> str:

@@ -22,7 +22,7 @@ _HOW: Final = (
     "<p class='note'>Drag over a chart to zoom in, double-click to zoom out, click a name to hide its line.</p>"
 )
 #: What the script needs of a chart; the rest stands in the page already.
-_DRAWN: Final = ("id", "unit", "axis", "kind", "log", "end", "gaps", "x", "lines")
+_DRAWN: Final = ("id", "unit", "axis", "kind", "log", "end", "gaps", "x", "lines", "across")
 
 
 def needs_script(charts: Sequence[object]) -> str:

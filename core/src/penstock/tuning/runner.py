@@ -152,7 +152,7 @@ def find_rate(
 
 
 def write_found(found: Found, directory: Path) -> dict[str, Any]:
-    """Write ``find.json`` and ``curve.tsv`` and return what the first holds."""
+    """Write ``find.json`` and ``curve.tsv``, and return what the first holds."""
     content = {
         "schema": SCHEMA,
         "goals": [goal.text for goal in found.goals],

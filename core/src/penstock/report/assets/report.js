@@ -125,6 +125,8 @@
   const build = (holder, chart) => {
     const latency = chart.unit === "µs";
     const nines = chart.kind === "nines";
+    const load = chart.kind === "load";
+    const across = nines ? percentile : load ? digits : clock;
     const shown = latency ? duration : digits;
     const [low, high] = range(chart);
     const axis = {
@@ -138,7 +140,7 @@
     const options = {
       width: holder.clientWidth,
       height: 280,
-      cursor: nines ? {} : { sync: { key: "time" } },
+      cursor: nines || load ? {} : { sync: { key: "time" } },
       scales: {
         x: { time: false, range: (u, from, to) => from <= chart.x[0] && to >= chart.x[chart.x.length - 1] ? [0, chart.end] : [from, to] },
         y: { distr: chart.log ? 3 : 1, range: () => [low, high] },
@@ -146,13 +148,13 @@
       axes: [
         {
           ...axis,
-          label: nines ? "percentile of calls" : "time since the measured window began",
+          label: nines ? "percentile of calls" : load ? chart.across : "time since the measured window began",
           space: 64,
           size: 28,
           ...(nines
             ? { splits: u => nineSplits(chart.end, u.width), filter: (u, splits) => splits }
-            : { incrs: [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400] }),
-          values: (u, splits) => splits.map(nines ? percentile : clock),
+            : load ? {} : { incrs: [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400] }),
+          values: (u, splits) => splits.map(across),
         },
         {
           ...axis,
@@ -163,7 +165,7 @@
         },
       ],
       series: [
-        { label: nines ? "Percentile" : "Time", value: (u, value) => value === null ? "–" : (nines ? percentile : clock)(value) },
+        { label: nines ? "Percentile" : load ? "Load" : "Time", value: (u, value) => value === null ? "–" : across(value) },
         ...chart.lines.map((line, place) => ({
           label: line.label,
           stroke: colour(line.label, place),
