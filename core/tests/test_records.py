@@ -149,3 +149,27 @@ def test_rows_that_the_consumer_saw_are_not_lost():
 def test_operations_have_distinct_small_numbers(name):
     assert 0 < Op[name] < 256
     assert len({int(op) for op in Op}) == len(Op)
+
+
+def test_a_new_recorder_takes_no_buffer_that_another_waits_for():
+    pool = BufferPool(1, 1)
+    first = Recorder(0, pool.handover)
+    first.add(Op.GET, "a", 1, 0, 2, 0)
+    full = pool.full.get(timeout=60)
+    pool.take(full)
+    pool.recycle(full)
+    free = pool._free
+
+    class Overtaken:
+        """The queue of free buffers, when somebody comes between the look whether there is one and the taking."""
+
+        def get(self):
+            Recorder(1, pool.handover)
+            return free.get(timeout=20)
+
+        def __getattr__(self, name):
+            return getattr(free, name)
+
+    pool._free = Overtaken()
+    first.add(Op.GET, "b", 1, 0, 2, 0)
+    assert first.active.count == 0

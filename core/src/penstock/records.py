@@ -274,6 +274,9 @@ class BufferPool:
     def _first(self) -> RecordBuffer:
         with self._lock:
             self._recorders += 1
+            # A free one may be what another recorder is about to wait for, so it is taken only where there are more.
+            if self._made < self._most():
+                return self._make()
             try:
                 return self._free.get_nowait()
             except queue.Empty:
