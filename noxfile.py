@@ -28,7 +28,7 @@ BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__mai
 TOOLS = ("jsonschema", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "trustme")
 #: What fails is run once more, and is named if it passes then: thousands of tests with servers and threads share
 #: a few cores here. The nightly session has no such patience.
-QUICK = ("-m", "not slow", "--reruns", "1", "-raR")
+QUICK = ("-m", "not slow", "--reruns", "1", "-raR", "--tb=native")
 #: Tests that a session of their own runs; integration runs all others.
 KIT = ("tests/test_kit_kills_mutants.py",)
 PACKAGES = ("tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
