@@ -1,4 +1,30 @@
-"""A whole replay: the parts, their workers, and what is left of it in a result directory."""
+"""A whole replay: the parts, their workers, and what is left of it in a result directory.
+
+The field ``replay`` of ``result.json`` holds, beside the log, the speed and what was recorded, these ``counts``::
+
+    rows                of the log; bad_rows: malformed ones that were skipped
+    selected            rows that --ops, --limit, --from and --to left
+    replayed            operations that were begun
+    left_out            selected, and not replayed; settings.left_out says why, by a word
+    not_begun           selected, and not reached: after a stop, or of a lost worker
+    given_up            begun, and not ended within the drain timeout
+    failed_as_recorded  failed then and now; failed_anew: only now; succeeded_anew: only then
+    other_size          reads that delivered another number of bytes than was recorded
+    flaps               changes between behind the schedule and on it
+
+and these ``settings``::
+
+    target, rules       the target, null if there is none, and the number of rules
+    seconds_planned     of the schedule, null without one, or if it was not known; seconds_recorded: of the whole log
+    lanes               threads that there were at the end; peak_in_flight: most operations under way at once
+    approximated        operations that were replayed otherwise than they were recorded, by a word
+    left_out            operations that were not replayed, by a word
+    behind              list of stretches behind the schedule: from_s and to_s, null: to the end
+    backpressure        its settings, as penstock.replay.settings.Backpressure describes them
+
+The words are those of :data:`penstock.replay.planning.APPROXIMATIONS` and :data:`~penstock.replay.planning.LEFT_OUT`.
+How late operations started is the ``lag_us`` of each operation, and of each interval.
+"""
 
 from __future__ import annotations
 
