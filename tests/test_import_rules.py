@@ -54,6 +54,7 @@ ONLY_IN = {
     "rich": "cli report",
     "yaml": "workload tuning",
     "hdrh": "stats report",
+    "prometheus_client": "report",
     "time": "clocks",
 }
 
