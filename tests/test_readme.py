@@ -22,6 +22,7 @@ from penstock.cli import COMMANDS, main
 from penstock.plugins import PluginHost
 from penstock.store import Capabilities, StoreType
 from penstock.urls import parse_store
+from penstock.workload.config import loads
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -194,7 +195,10 @@ def test_every_python_example_runs(page, tmp_path):
 
 
 def test_the_workload_that_the_readme_shows_is_the_example():
-    (shown,) = (yaml.safe_load(block) for block in blocks(README.read_text(), "yaml"))
+    shown, *others = blocks(README.read_text(), "yaml")
+    shown = yaml.safe_load(shown)
+    for other in others:
+        loads(other, label="README.md", environ={})
     whole = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     assert whole.pop("target") == f"${{TARGET:-{shown.pop('target')}}}"
     assert shown == whole
