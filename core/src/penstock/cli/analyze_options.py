@@ -50,7 +50,7 @@ _SELECTING: Final = (
         "endpoints",
         multiple=True,
         metavar="GLOB",
-        help="Only endpoints that match, such as 'http://10.0.0.*:9000'. Repeatable.",
+        help="Only endpoints that match, such as 'http://storage-*:9000'. Repeatable.",
     ),
 )
 

@@ -19,7 +19,7 @@ _RANGE = re.compile(r"([0-9]+)\.\.\.([0-9]+)\Z", re.ASCII)
 
 
 def expand(template: str) -> list[str]:
-    """Every URI that a template stands for: ``s3+http://10.0.0.{1...8}:9000/bucket/``.
+    """Every URI that a template stands for: ``s3+http://storage-{1...8}:9000/bucket/``.
 
     ``{first...last}`` is each number from the first to the last, both included; zeros before the first one are kept
     (``{01...12}``). Several stand for every combination, the last one counting fastest. Raises UsageError.
