@@ -178,6 +178,7 @@ def integration(session: nox.Session) -> None:
     """Whole runs of the command, and whatever else of tests/ no other session runs."""
     need(session, nginx="nginx")
     install_wheels(session, *PLUGINS)
+    install_test_needs(session, CORE)
     others = [f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, "tests/third_party", "tests/mutants")]
     pytest(session, *QUICK, *others, "tests")
 
