@@ -126,7 +126,8 @@ def core(session: nox.Session) -> None:
     """Core's own tests. The backends are there because the command copies between them."""
     install_wheels(session, *PLUGINS)
     install_test_needs(session, CORE)
-    pytest(session, *QUICK, "-n", "auto", "core/tests")
+    # Many of them wait for the processes that they start.
+    pytest(session, *QUICK, "-n", str(2 * len(os.sched_getaffinity(0))), "core/tests")
 
 
 @nox.session
