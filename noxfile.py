@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -23,6 +24,9 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
+#: Adapters to frameworks: only sessions of their own install what they adapt to.
+INTEGRATIONS = [path for path in PLUGINS if path.parent.name == "integrations"]
+LIGHT = [path for path in PLUGINS if path not in INTEGRATIONS]
 CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
 TOOLS = ("jsonschema", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "trustme")
@@ -73,6 +77,13 @@ def install_wheels(session: nox.Session, *projects: Path, extra: str = "testing"
     session.install("-q", "--no-deps", "--force-reinstall", *wheels)
 
 
+def install_alone(session: nox.Session, *projects: Path) -> None:
+    """Install wheels without what they depend on."""
+    if projects:
+        wheels = [wheel_of(session, project) for project in projects]
+        session.install("-q", "--no-deps", "--force-reinstall", *wheels)
+
+
 def install_test_needs(session: nox.Session, *projects: Path) -> None:
     """Install what the tests of these need besides: servers, mostly; their ``test`` groups (PEP 735) say it."""
     for project in projects:
@@ -94,11 +105,18 @@ def need(session: nox.Session, **programs: str) -> None:
     session.run("apt-get", "install", "-y", "-qq", *packages, external=True, silent=True, env=quiet)
 
 
-def settings(project: Path) -> dict[str, dict[str, str]]:
+def settings(project: Path) -> dict[str, Any]:
     """What a project says in ``[tool.penstock]``: ``live`` is the environment of its ``live`` session, and
-    ``live-programs`` the programs that it takes, each with Debian's package.
+    ``live-programs`` the programs that it takes, each with Debian's package; ``beside`` names the directories below
+    plugins/ whose packages its tests need too; ``heavy`` keeps it out of the default sessions.
     """
     return dict(nox.project.load_toml(project / "pyproject.toml").get("tool", {}).get("penstock", {}))
+
+
+def install_for_tests(session: nox.Session, plugin: Path) -> None:
+    """One plugin, the siblings it names, and what its tests need."""
+    install_wheels(session, *(ROOT / "plugins" / name for name in settings(plugin).get("beside", ())), plugin)
+    install_test_needs(session, plugin)
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
@@ -116,7 +134,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict over every package and the typing examples."""
-    install_wheels(session, *PLUGINS)
+    install_wheels(session, *LIGHT)
+    install_alone(session, *INTEGRATIONS)
     install(session, "mypy", "types-PyYAML")
     for project in (CORE, *PLUGINS):
         session.run("mypy", str(project / "src"))
@@ -127,19 +146,26 @@ def types(session: nox.Session) -> None:
 @nox.session
 def core(session: nox.Session) -> None:
     """Core's own tests. The backends are there because the command copies between them."""
-    install_wheels(session, *PLUGINS)
+    install_wheels(session, *LIGHT)
     install_test_needs(session, CORE)
     # Many of them wait for the processes that they start.
     pytest(session, *QUICK, "-n", str(2 * len(os.sched_getaffinity(0))), "core/tests")
 
 
 @nox.session
-@nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS])
+@nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS if "heavy" not in settings(path)])
 def conformance(session: nox.Session, plugin: Path) -> None:
     """One plugin alone beside core: the kit, and what only it has."""
-    install_wheels(session, plugin)
-    install_test_needs(session, plugin)
+    install_for_tests(session, plugin)
     pytest(session, *QUICK, "-n", "auto", str((plugin / "tests").relative_to(ROOT)))
+
+
+@nox.session(default=False)
+@nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS if "heavy" in settings(path)])
+def integrations(session: nox.Session, plugin: Path) -> None:
+    """An adapter to a framework that takes gigabytes."""
+    install_for_tests(session, plugin)
+    pytest(session, str((plugin / "tests").relative_to(ROOT)))
 
 
 @nox.session(default=False)
@@ -148,8 +174,7 @@ def live(session: nox.Session, plugin: Path) -> None:
     """One plugin against a production server, too large for every day."""
     said = settings(plugin)
     need(session, **said.get("live-programs", {}))
-    install_wheels(session, plugin)
-    install_test_needs(session, plugin)
+    install_for_tests(session, plugin)
     os.environ.update(said["live"])
     pytest(session, str((plugin / "tests").relative_to(ROOT)))
 
@@ -164,7 +189,8 @@ def kit(session: nox.Session) -> None:
 @nox.session
 def packages(session: nox.Session) -> None:
     """The rules of imports and sizes; each distribution alone; what the README says."""
-    install_wheels(session, *PLUGINS)
+    install_wheels(session, *LIGHT)
+    install_alone(session, *INTEGRATIONS)
     install(session, "build", "hatchling")
     pytest(session, *QUICK, *PACKAGES)
 
@@ -181,7 +207,7 @@ def third_party(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Whole runs of the command, and whatever else of tests/ no other session runs."""
     need(session, nginx="nginx")
-    install_wheels(session, *PLUGINS)
+    install_wheels(session, *LIGHT)
     install_test_needs(session, CORE)
     others = [f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, "tests/third_party", "tests/mutants")]
     pytest(session, *QUICK, *others, "tests")
@@ -212,13 +238,14 @@ def readme_commands() -> list[str]:
 @nox.session(default=False)
 def nightly(session: nox.Session) -> None:
     """Every test, the slow ones too, with many more random examples."""
-    install_wheels(session, *PLUGINS)
-    install_test_needs(session, CORE, *PLUGINS)
+    light = [path for path in PLUGINS if "heavy" not in settings(path)]
+    install_wheels(session, *light)
+    install_test_needs(session, CORE, *light)
     install(session, "build", "hatchling")
     need(session, nginx="nginx")
     os.environ["HYPOTHESIS_PROFILE"] = "nightly"
     pytest(session, "-n", "auto", "core/tests")
-    for path in PLUGINS:
+    for path in light:
         pytest(session, str((path / "tests").relative_to(ROOT)))
     pytest(session, "-n", "auto", "tests")
 
@@ -230,7 +257,7 @@ def bench(session: nox.Session) -> None:
     names = session.posargs[: len(session.posargs) - len(options)] or BENCHMARKS
     if unknown := set(names) - set(BENCHMARKS):
         session.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
-    install_wheels(session, *PLUGINS)
+    install_wheels(session, *LIGHT)
     for name in names:
         script = ROOT / "benchmarks" / f"{name}.py"
         if "# /// script" in script.read_text():
@@ -242,7 +269,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def readme(session: nox.Session) -> None:
     """Write the README's tables anew, from the plugins and commands that there are."""
-    install_wheels(session, *PLUGINS)
+    install_wheels(session, *LIGHT)
     session.run("python", "tests/test_readme.py")
 
 
@@ -250,6 +277,6 @@ def readme(session: nox.Session) -> None:
 def dev(session: nox.Session) -> None:
     """An environment in .venv with every package editable and all tools, for editors and quick runs."""
     session.run(sys.executable, "-m", "venv", ".venv")
-    editable = [part for path in (f"{CORE}[testing]", *PLUGINS) for part in ("-e", str(path))]
+    editable = [part for path in (f"{CORE}[testing]", *LIGHT) for part in ("-e", str(path))]
     tools = ("build", "hatchling", "mypy", "nox", "ruff", "types-PyYAML", *TOOLS)
     session.run(".venv/bin/pip", "install", "-q", "-c", str(CONSTRAINTS), *editable, *tools)

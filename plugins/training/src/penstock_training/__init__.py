@@ -1,0 +1,1 @@
+"""Loaders, checkpoints and training-shaped workloads on any storage that penstock reads."""
