@@ -358,7 +358,7 @@ def test_workers_find_the_same(tmp_path, many_blocks, form, clients):
     path.write_bytes(path.read_bytes() if form == "tsv.zst" else path.read_bytes() + b"# done")
     heard = []
     selection = Selection(skip_ns=SECOND)
-    found = analyze([path], selection, workers=2, progress=lambda *pair: heard.append(pair))
+    found = analyze([path], selection, workers=3, progress=lambda *pair: heard.append(pair))
     same(found, analyze([path], selection, workers=0))
     assert found.logs[0].rows == 6000
     assert found.logs[0].cut_off == (form == "tsv")

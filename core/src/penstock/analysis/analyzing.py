@@ -33,10 +33,10 @@ def analyze(
     """What the selected calls of some logs add up to.
 
     Several logs are one, over the time that all of them cover unless the selection says otherwise. Large logs are read
-    by ``workers`` processes, None for one per processor; 0 for none but this. They are read twice when there are
-    several or when the selection counts from their beginning. ``progress`` hears how many bytes have been read and how
-    many there are to read. Raises OpLogError for a log that can't be read, for a malformed row unless
-    ``skip_bad_rows``, and for logs that have no time in common.
+    by ``workers`` processes, this one among them, None for one per processor; 0 and 1 are this one alone. They are read
+    twice when there are several or when the selection counts from their beginning. ``progress`` hears how many bytes
+    have been read and how many there are to read. Raises OpLogError for a log that can't be read, for a malformed row
+    unless ``skip_bad_rows``, and for logs that have no time in common.
     """
     names = [os.fspath(path) for path in paths]
     if not names:

@@ -1,4 +1,4 @@
-"""Worker processes that understand and count blocks of a log's text, which this process unpacks and hands out."""
+"""Processes that understand and count blocks of a log's text, which this one unpacks, hands out, and counts as well."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from penstock.analysis.accumulating import Accumulator, Limits
+from penstock.analysis.counting import Counter
 from penstock.analysis.sharing import CAPACITY, Bad, Done, Failed, Share, Start, Work, make_memory
 from penstock.analysis.values import Selection
 from penstock.errors import OpLogError
@@ -26,6 +27,8 @@ __all__ = ["NotDivisibleError", "Pool"]
 
 #: Blocks that each worker has, so that it need not wait.
 _AHEAD: Final = 3
+#: The place of a block that is counted here.
+_NOWHERE: Final = -1
 
 
 class NotDivisibleError(Exception):
@@ -48,18 +51,19 @@ class _Worker:
 
 
 class Pool:
-    """Worker processes that understand and count blocks of text, which this process unpacks and hands out."""
+    """``workers`` processes, this one among them, that count blocks of text, which this one unpacks and hands out."""
 
     def __init__(self, workers: int, selection: Selection, limits: Limits | None) -> None:
         self.accumulator = Accumulator(selection, limits, exact=True)
-        self._places = workers * _AHEAD + 1
+        self._counter = Counter(self.accumulator)
+        self._places = (workers - 1) * _AHEAD
         self._free = list(range(self._places))
         self._memory = make_memory(self._places)
         self._share = Share(self._memory, self._places)
         self._room = Room()
         self._workers: list[_Worker] = []
         self._start = Start(self._places, selection, limits)
-        self._count = workers
+        self._count = workers - 1
         self._done: dict[int, Done] = {}
         self._bad: dict[int, Bad] = {}
         self._sent = 0
@@ -120,45 +124,36 @@ class Pool:
             self.accumulator.merge(self._receive(worker))
 
     def _hand_out(self, log: ColumnLog, number: int, block: Sequence[Piece], skip_bad_rows: bool) -> None:
+        """Give a block to the worker that has least to do, or count it here when all have enough."""
         size = sum(map(len, block))
-        if size > CAPACITY:
-            self._count_here(log, number, block)
-            return
-        while not self._free:
-            self._hear()
+        self._hear(0)
         worker = min(self._workers, key=lambda one: one.busy)
-        place = self._free.pop()
-        self._share.put(place, block)
-        self._send(worker, Work(self._sent, place, size, number, log.columns, skip_bad_rows))
-        worker.busy += 1
+        if size > CAPACITY or worker.busy == _AHEAD:
+            work = Work(self._sent, _NOWHERE, size, number, log.columns, skip_bad_rows)
+            self._take(self._counter.count(work, self._room.hold(block)))
+        else:
+            place = self._free.pop()
+            self._share.put(place, block)
+            self._send(worker, Work(self._sent, place, size, number, log.columns, skip_bad_rows))
+            worker.busy += 1
         self._sent += 1
 
-    def _count_here(self, log: ColumnLog, number: int, block: Sequence[Piece]) -> None:
-        """A block with a very long line does not fit into the places."""
-        while any(worker.busy for worker in self._workers):
-            self._hear()
-        line = self._lines_before(log, self._sent)
-        parser = ColumnParser(log.name, log.columns, bad=log.raise_bad, line=line)
-        for columns in parser.parse(self._room.hold(block)):
-            self.accumulator.add(number, columns)
-        if parser.changed:
-            raise NotDivisibleError
-        self._done[self._sent] = Done(self._sent, 0, parser.line - line, parser.bad_rows)
-        self._sent += 1
-
-    def _hear(self) -> None:
-        """Wait for workers to have done something."""
+    def _hear(self, seconds: float | None = None) -> None:
+        """Wait for workers to have done something, as long as that; None for ever."""
         channels = {worker.channel: worker for worker in self._workers if worker.busy}
-        for channel in cast("list[Connection]", wait(list(channels))):
+        for channel in cast("list[Connection]", wait(list(channels), seconds)):
             worker = channels[channel]
             done = self._receive(worker)
             worker.busy -= 1
-            if isinstance(done, Failed):
-                raise NotDivisibleError
-            self._done[done.number] = done
-            if done.bad is not None:
-                self._bad[done.number] = done.bad
+            self._take(done)
             self._free.append(done.place)
+
+    def _take(self, done: Done | Failed) -> None:
+        if isinstance(done, Failed):
+            raise NotDivisibleError
+        self._done[done.number] = done
+        if done.bad is not None:
+            self._bad[done.number] = done.bad
 
     def _lines_before(self, log: ColumnLog, number: int) -> int:
         return log.header_line + sum(self._done[before].lines for before in range(number))
