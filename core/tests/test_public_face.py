@@ -10,10 +10,13 @@ import pytest
 import penstock
 from penstock import aio
 from penstock.client import Store, buckets, functions
+from penstock.samples import reading, writing
 
 HEAVY = ["numpy", "zstandard", "rich", "yaml", "cattrs", "anyio", "structlog", "boto3", "click", "attrs", "pluggy"]
 
 BUCKETS = ["abort_upload", "abort_uploads", "create_bucket", "delete_bucket", "list_buckets", "list_uploads"]
+
+SAMPLES = {"read_samples": reading, "write_samples": writing}
 
 
 def test_every_public_name_is_there():
@@ -36,10 +39,11 @@ def test_functions_are_all_public():
 
 def test_coroutines_have_the_names_and_signatures_of_the_functions():
     files = {"open_file", "open_writer"}
-    plain_names = {*functions.__all__, *BUCKETS} - files
+    plain_names = {*functions.__all__, *BUCKETS, *SAMPLES} - files
     assert plain_names == set(aio.__all__) - {"THREADS"}
     for name in plain_names:
-        plain = inspect.signature(getattr(buckets if name in BUCKETS else functions, name)).parameters
+        home = buckets if name in BUCKETS else SAMPLES.get(name, functions)
+        plain = inspect.signature(getattr(home, name)).parameters
         async_ = inspect.signature(getattr(aio, name)).parameters
         assert list(async_.values()) == [value for key, value in plain.items() if key != "watch"], name
 

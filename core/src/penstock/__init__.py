@@ -6,8 +6,9 @@ Every operation is a function by URI and a method of an opened store::
     with penstock.connect("mem://demo/") as store:
         bytes(store.get("a"))
 
-``penstock.aio`` has the same names as coroutines, and ``penstock.oplog`` records what a program does. Importing this
-package imports next to nothing; names are resolved when they are first used.
+``penstock.aio`` has the same names as coroutines, ``penstock.oplog`` records what a program does, and
+``penstock.samples`` reads and writes files of samples, whatever their format. Importing this package imports next to
+nothing; names are resolved when they are first used.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstock import aio, errors, oplog
+    from penstock import aio, errors, oplog, samples
     from penstock.client import (
         CommonPrefix,
         Count,
+        Found,
         Outcome,
         ReadStream,
         Removal,
         Store,
+        StoreCache,
         Transfer,
         TreeReport,
         close_stores,
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     )
     from penstock.errors import PenstockError
     from penstock.opening import open_store
+    from penstock.samples import open_samples, read_samples, write_samples
     from penstock.service import BucketInfo, UploadInfo
     from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter
     from penstock.writers import GuardedWriter
@@ -78,6 +82,7 @@ __all__ = [
     "Capabilities",
     "CommonPrefix",
     "Count",
+    "Found",
     "GuardedWriter",
     "ObjectInfo",
     "ObjectStore",
@@ -87,6 +92,7 @@ __all__ = [
     "ReadStream",
     "Removal",
     "Store",
+    "StoreCache",
     "Transfer",
     "TreeReport",
     "UploadInfo",
@@ -120,25 +126,32 @@ __all__ = [
     "move",
     "open_file",
     "open_read",
+    "open_samples",
     "open_store",
     "open_writer",
     "oplog",
     "put",
+    "read_samples",
     "remove_directory",
+    "samples",
     "set_metadata",
     "stat",
     "sync",
     "upload",
+    "write_samples",
 ]
 
-_SUBMODULES = ("aio", "errors", "oplog")
+_SUBMODULES = ("aio", "errors", "oplog", "samples")
 _HOMES = {
-    "penstock.client": ("CommonPrefix Count Outcome ReadStream Removal Store Transfer TreeReport close_stores connect"),
+    "penstock.client": (
+        "CommonPrefix Count Found Outcome ReadStream Removal Store StoreCache Transfer TreeReport close_stores connect"
+    ),
     "penstock.client.buckets": (
         "UploadOutcome UploadRemoval abort_upload abort_uploads create_bucket delete_bucket list_buckets list_uploads"
     ),
     "penstock.errors": "PenstockError",
     "penstock.opening": "open_store",
+    "penstock.samples": "open_samples read_samples write_samples",
     "penstock.service": "BucketInfo UploadInfo",
     "penstock.store": "Capabilities ObjectInfo ObjectStore ObjectWriter",
     "penstock.writers": "GuardedWriter",

@@ -25,6 +25,8 @@ from penstock.client.buckets import ABANDONED_AFTER, UploadRemoval
 from penstock.client.functions import Options
 from penstock.client.trees import Existing
 from penstock.client.values import CommonPrefix, Count, Outcome, Removal, TreeReport
+from penstock.formats import Sample
+from penstock.samples import SampleFormat, reading, writing
 from penstock.service import BucketInfo, UploadInfo
 from penstock.store import ObjectInfo
 
@@ -57,11 +59,13 @@ __all__ = [
     "move",
     "open_read",
     "put",
+    "read_samples",
     "remove_directory",
     "set_metadata",
     "stat",
     "sync",
     "upload",
+    "write_samples",
 ]
 
 #: How many calls of one event loop run at once.
@@ -322,6 +326,56 @@ async def abort_uploads(
     return await _run(call)
 
 
+def read_samples(
+    uri: str,
+    format: str | SampleFormat | None = None,
+    *,
+    format_options: Mapping[str, Any] | None = None,
+    max_bytes: int = 256 * 1024 * 1024,
+    options: Options = None,
+) -> AsyncIterator[Sample]:
+    """See :func:`penstock.read_samples`; ``async for``."""
+    return _listed(
+        partial(
+            reading.read_samples,
+            uri,
+            format,
+            format_options=format_options,
+            max_bytes=max_bytes,
+            options=options,
+        ),
+        most=1,
+    )
+
+
+async def write_samples(
+    uri: str,
+    samples: Iterable[Sample],
+    format: str | SampleFormat | None = None,
+    *,
+    format_options: Mapping[str, Any] | None = None,
+    part_size: int = 8 * 1024 * 1024,
+    if_absent: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str | None = None,
+    options: Options = None,
+) -> ObjectInfo:
+    """See :func:`penstock.write_samples`. The samples are taken in a thread."""
+    call = partial(
+        writing.write_samples,
+        uri,
+        samples,
+        format,
+        format_options=format_options,
+        part_size=part_size,
+        if_absent=if_absent,
+        metadata=metadata,
+        content_type=content_type,
+        options=options,
+    )
+    return await _run(call)
+
+
 async def _run(call: Callable[[], _T]) -> _T:
     return await anyio.to_thread.run_sync(call, limiter=_own_limiter())
 
@@ -336,14 +390,14 @@ def _own_limiter() -> anyio.CapacityLimiter:
         return limiter
 
 
-async def _listed(begin: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
+async def _listed(begin: Callable[[], Iterator[Any]], most: int = _STEP) -> AsyncIterator[Any]:
     entries = await _run(begin)
     size = 1
     while step := await _run(partial(_take, entries, size)):
         for entry in step:
             yield entry
         # The first entry comes alone, so that nobody waits for more than it.
-        size = _STEP
+        size = most
 
 
 def _take(entries: Iterator[_T], size: int) -> Sequence[_T]:

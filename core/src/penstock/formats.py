@@ -30,7 +30,7 @@ __all__ = [
 
 API_VERSION = 1
 
-#: Names to NumPy arrays or scalars, bytes, text or numbers.
+#: Names to NumPy arrays or scalars, bytes (or a memoryview of bytes), text or numbers.
 Sample = Mapping[str, Any]
 #: Overwrites a writable buffer with content; what a synthetic sample is filled by.
 Fill = Callable[[memoryview], None]
