@@ -3,12 +3,17 @@
 Exit codes: 0 done; 1 failed; 2 configuration or usage; 3 finished with errors above the limit; 4 a comparison found
 what it was told to fail on; 130 interrupted.
 A command may return its exit code, call ``ctx.exit``, or raise.
+
+A plugin's command whose name has a dot stands below another command: ``generate.dataset`` is ``penstock generate
+dataset``, and whatever else ``generate`` is called with is its own.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +34,7 @@ REGRESSION = 4
 INTERRUPTED = 130
 
 _PLUGINS = "From plugins"
+_WORD = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @attrs.frozen(slots=True)
@@ -54,28 +60,28 @@ class LazyGroup(click.Group):
     table: Mapping[str, Entry] = {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from penstock.plugins import default_host
-
-        added = default_host().names("penstock.commands")
+        added = (name for name in _added() if "." not in name)
         return [*self.table, *(name for name in added if name not in self.table)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = self.table.get(cmd_name)
-        if entry is not None:
-            return _import(cmd_name, entry.target)
-        from penstock.plugins import default_host
-
-        if cmd_name not in default_host().names("penstock.commands"):
+        if entry is None and ("." in cmd_name or cmd_name not in _added()):
             return None
-        return default_host().command(cmd_name).load()
+        return _import(cmd_name, entry.target) if entry is not None else _load(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        # Looking through what is installed takes time: not for what can't be the name of a command.
+        if len(args) > 1 and _WORD.fullmatch(args[1]) and args[1] in _below(name):
+            return f"{name} {args[1]}", _load(f"{name}.{args[1]}"), args[2:]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             raise UsageError(f"no command named {name}; {nearest(name, self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if command is not None and set(rest) & set(ctx.help_option_names):
+            command = _with_below(command, name)
+        return found, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -147,6 +153,36 @@ def _import(name: str, target: str) -> click.Command:
         command: click.Command = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise PluginError(f"the command {name} can't be loaded: {error}") from error
+    return command
+
+
+def _added() -> tuple[str, ...]:
+    """The names of the commands that plugins add."""
+    from penstock.plugins import default_host
+
+    return default_host().names("penstock.commands")
+
+
+def _below(name: str) -> tuple[str, ...]:
+    """What plugins add below a command, by the last part of the name."""
+    return tuple(each.removeprefix(f"{name}.") for each in _added() if each.startswith(f"{name}."))
+
+
+def _load(name: str) -> click.Command:
+    from penstock.plugins import default_host
+
+    return default_host().command(name).load()
+
+
+def _with_below(command: click.Command, name: str) -> click.Command:
+    """The command, whose help also says what plugins add below it."""
+    below = _below(name)
+    if not below:
+        return command
+    command = copy.copy(command)
+    lines = (f"{name} {each}: {_plugin_summary(f'{name}.{each}')}" for each in below)
+    # Each line is a paragraph of its own, or click would fill them into one.
+    command.epilog = "\n\n".join(text for text in (command.epilog, "From plugins:", *lines) if text)
     return command
 
 
