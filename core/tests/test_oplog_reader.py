@@ -342,3 +342,11 @@ def test_memory_does_not_grow_with_the_log():
     tracemalloc.stop()
     assert count == 200_000
     assert peak < 5 * len(text)
+
+
+@pytest.mark.parametrize("text", ['{\n "op": 1\n}\n', '{"a": 1}\n{"b": 2}\n', "{}\n"])
+def test_json_that_is_no_log_is_said(tmp_path, text):
+    path = tmp_path / "package.json"
+    path.write_text(text)
+    with pytest.raises(OpLogError, match=r"package\.json:1: this is not the first row of a log in JSON lines"):
+        read(path)

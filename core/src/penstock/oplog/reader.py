@@ -118,7 +118,13 @@ class Reader:
                 break
             if text.startswith("{"):
                 self._pending = line
-                return JsonLines(text)
+                rows = JsonLines(text)
+                if not self._skip and not is_header(rows.columns):
+                    raise OpLogError(
+                        f"{self.name}:{self._number}: this is not the first row of a log in JSON lines, an object that "
+                        "names at least op, file and start"
+                    )
+                return rows
             fields = split(text, delimiter_of(text))
             if not is_header(fields):
                 raise OpLogError(
