@@ -486,20 +486,27 @@ def test_threads_beyond_what_is_told_apart_count_as_one(tmp_path, monkeypatch):
     assert [span.threads for span in parts[0].spans().values()] == [4]
 
 
+def calls_at(starts):
+    return [("GET", 100, 1000, start, None, "", "", "s3://", 1, "k") for start in starts]
+
+
 def test_segments_are_the_fastest_the_median_and_the_slowest(tmp_path):
-    calls = []
-    for second, count in enumerate([9, 1, 5, 3, 9]):
-        calls += [
-            ("GET", 100, 1000, second * 50 * SECOND + number * SECOND, None, "", "", "s3://", 1, "k")
-            for number in range(count)
-        ]
-    found = analyze([write(tmp_path, 0, calls)])
+    slow, fast = range(10 * SECOND, 30 * SECOND, SECOND // 10), range(30 * SECOND, 70 * SECOND, SECOND // 50)
+    found = analyze([write(tmp_path, 0, calls_at([*range(0, 10 * SECOND, SECOND // 20), *slow, *fast]))])
     segments = found.segments(["GET"])
+    three = (segments.fastest, segments.median, segments.slowest)
     assert segments.by_bytes
-    rates = [one.tally.nbytes / one.seconds for one in (segments.fastest, segments.median, segments.slowest)]
-    every = sorted(one.tally.nbytes / one.seconds for one in found.series[1:-1])
-    assert rates == [every[-1], every[(len(every) - 1) // 2], every[0]]
+    assert [round(one.tally.nbytes / one.seconds / 100) for one in three] == [50, 50, 10]
+    assert len({one.seconds for one in three}) == 1
+    assert sum(one.tally.count for one in three) / 3 > 50
     assert found.segments(["PUT"]) is None
+
+
+def test_segments_of_few_calls_are_five_at_least(tmp_path):
+    found = analyze([write(tmp_path, 0, calls_at(range(0, 16 * SECOND, SECOND)))])
+    segments = found.segments(["GET"])
+    assert 16 / 11 < segments.median.seconds <= 16 / 5
+    assert segments.median.tally.count in (1, 2, 3, 4)
 
 
 def test_values_that_64_bits_barely_hold_are_added_up_exactly(tmp_path):

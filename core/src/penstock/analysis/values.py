@@ -6,7 +6,7 @@ which it ended, when what it moved had been moved. HEAD counts as STAT, and neit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -40,6 +40,8 @@ OTHERS: Final = "(others)"
 #: Threads that are told apart; all further ones count as one.
 MOST_THREADS: Final = 1 << 16
 
+_ENOUGH_CALLS: Final = 100
+_FEWEST_STRETCHES: Final = 5
 _SECOND: Final = 1e9
 
 
@@ -244,10 +246,11 @@ class Analysis:
         return {name: span.threads for name, span in spans.items() if span is not None}
 
     def segments(self, operations: Iterable[str]) -> Segments | None:
-        """The fastest, the median and the slowest slice of these operations; None if none of them succeeded.
+        """The fastest, the median and the slowest stretch of these operations; None if none of them succeeded.
 
-        The first and the last slice with their calls count only when there are no others: they may be cut, or the
-        operations may have begun within them.
+        A stretch is one slice or several, equally many in each, so that it holds 100 calls on average where that leaves
+        five stretches. The first and the last slice with their calls count only when there are no others: they may be
+        cut, or the operations may have begun within them.
         """
         wanted = frozenset(operations)
         span = self.span(wanted)
@@ -255,13 +258,31 @@ class Analysis:
             return None
         within = [one for one in self.series if one.end_ns > span.first_start_ns and one.begin_ns <= span.last_end_ns]
         whole = within[1:-1] if len(within) > 2 else within
-        found = [(_moved(one, wanted), one) for one in whole]
+        found = [(_moved(one, wanted), one) for one in _stretches(whole, wanted)]
         if not any(count for (count, _), _ in found):
             return None
         by_bytes = any(nbytes for (_, nbytes), _ in found)
         rates = [moved[by_bytes] / one.seconds if one.seconds else 0.0 for moved, one in found]
         ranked = [found[place][1] for place in sorted(range(len(found)), key=lambda place: -rates[place])]
         return Segments(fastest=ranked[0], median=ranked[len(ranked) // 2], slowest=ranked[-1], by_bytes=by_bytes)
+
+
+def _stretches(slices: Sequence[Slice], operations: frozenset[str]) -> Sequence[Slice]:
+    """Slices joined until they say something; what is left over at the end is left out."""
+    together, calls = 1, sum(_moved(one, operations)[0] for one in slices)
+    while calls * together < _ENOUGH_CALLS * len(slices) and len(slices) // (together * 2) >= _FEWEST_STRETCHES:
+        together *= 2
+    if together == 1:
+        return slices
+    begins = range(0, len(slices) - together + 1, together)
+    return [_joined(slices[begin : begin + together]) for begin in begins]
+
+
+def _joined(slices: Sequence[Slice]) -> Slice:
+    tally = Tally()
+    for one in slices:
+        tally.merge(one.tally)
+    return Slice(begin_ns=slices[0].begin_ns, end_ns=slices[-1].end_ns, tally=tally)
 
 
 def _moved(one: Slice, operations: frozenset[str]) -> tuple[int, int]:
