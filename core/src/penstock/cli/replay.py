@@ -136,7 +136,11 @@ _WHAT = (
     click.option("--prepare", is_flag=True, help="First make what the log reads and did not write before."),
     click.option("--cleanup", is_flag=True, help="At the end delete what the replay made, and only that."),
     click.option(
-        "--fill", default=_DEFAULTS.fill, show_default=True, metavar="NAME", help="What puts hold: random or zero."
+        "--fill",
+        default=_DEFAULTS.fill,
+        show_default=True,
+        metavar="NAME",
+        help="What puts hold: pooled, random or zero.",
     ),
     click.option(
         "--dedup-factor", type=float, default=1.0, show_default=True, help="How often each block occurs in an object."
