@@ -47,7 +47,7 @@ class RawFormat:
 
 class _RawReader:
     def __init__(self, file: RangeReader) -> None:
-        self._file = file
+        self._file: RangeReader | None = file
 
     def __len__(self) -> int:
         return 1
@@ -56,26 +56,30 @@ class _RawReader:
         return FileSummary(samples=1, fields=_FIELDS)
 
     def nbytes(self, number: int, /) -> int:
-        self._check(number)
-        return self._file.size
+        return self._checked([number]).size
 
     def read(self, numbers: Sequence[int], /) -> Sequence[Sample]:
-        for number in numbers:
-            self._check(number)
-        size = self._file.size
-        return [{"data": view} for view in self._file.read_many([(0, size)] * len(numbers))]
+        file = self._checked(numbers)
+        size = file.size if numbers else 0
+        return [{"data": view} for view in file.read_many([(0, size)] * len(numbers))]
 
     def close(self) -> None:
-        """Nothing is held."""
+        self._file = None
 
-    def _check(self, number: int) -> None:
-        if number:
-            raise IndexError(f"a raw file is one sample, there is no number {number}")
+    def _checked(self, numbers: Sequence[int]) -> RangeReader:
+        if self._file is None:
+            raise UsageError("the file is closed")
+        for number in numbers:
+            if number:
+                raise IndexError(f"a raw file is one sample, there is no number {number}")
+        return self._file
 
 
 def _bytes(data: object) -> memoryview:
     try:
         view = memoryview(data)  # type: ignore[arg-type]
+        if "O" in view.format:
+            raise FormatError("data holds Python objects, which are no bytes")
         return view.cast("B") if view.nbytes else memoryview(b"")
     except (TypeError, ValueError) as error:
         raise FormatError(f"data is bytes in one piece, not {type(data).__name__}: {error}") from None
