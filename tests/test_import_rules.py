@@ -44,7 +44,7 @@ PLUGINS_MAY_IMPORT = {
     "plugins/*": "errors store service hookspecs urls options keys buffers posix http parts",
     "plugins/formats/*": "errors formats hookspecs options",
     "plugins/training": "penstock errors store sinks buffers formats samples hookspecs commands options quantities "
-    "globs urls oplog payloads clocks stats cli workload report",
+    "globs urls oplog payloads clocks stats cli workload report layers",
     "plugins/integrations/*": "penstock errors store sinks buffers formats samples options urls",
 }
 
