@@ -98,7 +98,7 @@ MAY_NAME_BACKENDS = {
 }
 
 #: Public functions that take ``**kwargs`` because the method of another library that they override does.
-MAY_TAKE_KWARGS = {"cli/lazy": "main"}
+MAY_TAKE_KWARGS = {"cli/lazy": "main", "filesystem": "__init__"}
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
