@@ -7,7 +7,7 @@ import sys
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.engine.board import MOST_VERSIONS, Board, remove
@@ -137,6 +137,7 @@ def test_a_sink_that_takes_bytes_or_gives_room_is_served_alike(mode):
 
 @BYTES
 @given(key=st.sampled_from(["a/o-1003", "b/o-0004", "t/d1_w1.dir/file_00000001.dat"]), seed=st.integers(0, 50))
+@settings(max_examples=30)
 def test_any_corruption_of_a_read_is_found(mode, key, seed):
     run = Run(mode).prepare()
     faulty = Faulty(run.plain, Faults(rules=(Rule(effect=Corrupt(), operations=("get",)),), seed=seed))

@@ -117,6 +117,8 @@ def open_below(name, prefix):
 
 
 class TestBelowAPrefixOfABucket(StoreContract):
+    histories = 40
+
     @pytest.fixture
     def opener(self):
         return functools.partial(open_below, NAME, f"runs of ü/{uuid.uuid4()}/")

@@ -25,12 +25,18 @@ class TestMemory(StoreContract):
 
 
 class TestPrefixed(StoreContract):
+    # The store itself has all of them.
+    histories = 40
+
     @pytest.fixture
     def uri(self) -> str:
         return f"mem://{uuid.uuid4()}/some/place"
 
 
 class TestPrefixedTwice(StoreContract):
+    # The store itself has all of them.
+    histories = 40
+
     @pytest.fixture
     def uri(self) -> str:
         return f"mem://{uuid.uuid4()}/deep/er ü/"
@@ -45,6 +51,9 @@ class TestPrefixedTwice(StoreContract):
 
 
 class TestMetered(StoreContract):
+    # The store itself has all of them.
+    histories = 40
+
     @pytest.fixture
     def store(self) -> Iterator[ObjectStore]:
         source = ThreadRecorders(lambda number: Recorder(number, lambda filled: RecordBuffer(64)))
@@ -53,6 +62,9 @@ class TestMetered(StoreContract):
 
 
 class TestRetrying(StoreContract):
+    # The store itself has all of them.
+    histories = 40
+
     @pytest.fixture
     def store(self) -> Iterator[ObjectStore]:
         with closing(Retrying(open_store(f"mem://{uuid.uuid4()}"), RetryPolicy())) as store:

@@ -636,6 +636,8 @@ class Flaky:
 class TestOverAFlakyStore(StoreContract):
     """With retries, a store that refuses every other call keeps the whole contract."""
 
+    histories = 40
+
     @pytest.fixture
     def store(self):
         flaky = Flaky(open_store(f"mem://{uuid.uuid4()}"))

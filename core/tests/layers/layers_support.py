@@ -99,8 +99,8 @@ class Spy:
 class LayerContract(StoreContract):
     """The kit over what ``opens`` makes, a function of a module that gets the name of a store in memory."""
 
-    # Half of them: the store itself has all.
-    histories = 100
+    # The store itself has all of them.
+    histories = 25
     opens = None
 
     @pytest.fixture

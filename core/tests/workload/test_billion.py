@@ -99,7 +99,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-@given(count=st.integers(0, 200_000), seed=st.integers(0, 99), most=st.integers(1, 300))
+@given(count=st.integers(0, 20_000), seed=st.integers(0, 99), most=st.integers(1, 300))
 def test_marks_are_a_set_of_places(count, seed, most):
     random = np.random.default_rng(seed)
     places = set(random.integers(0, count, random.integers(0, 400)).tolist()) if count else set()

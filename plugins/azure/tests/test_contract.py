@@ -13,7 +13,6 @@ import uuid
 from contextlib import closing, suppress
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from penstock.errors import StoreError
@@ -50,6 +49,8 @@ class SurpassedWriters(StoreMachine):
 
 
 class TestAzure(StoreContract):
+    # A call takes milliseconds here, not microseconds.
+    histories = 60
     awkward_keys = tuple(key for key in AWKWARD_KEYS if key not in IMPOSSIBLE)
 
     @pytest.fixture
@@ -84,16 +85,8 @@ class TestAzure(StoreContract):
         assert listed(store) == ["pair/one"]
 
     def test_any_history(self, store):
-        profile = settings(
-            max_examples=max(self.histories, settings().max_examples),
-            stateful_step_count=self.calls,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        )
         keys = PATH_KEYS | OPAQUE_KEYS
-        run_state_machine_as_test(lambda: SurpassedWriters(store, keys, self.data), settings=profile)
+        run_state_machine_as_test(lambda: SurpassedWriters(store, keys, self.data), settings=self.history_settings())
 
     def test_readers_see_whole_versions(self, store):
         def version(number):

@@ -21,6 +21,7 @@ from penstock.testing.tools import broken, listed, part_size, raises, read
 __all__ = ["DATA", "OPAQUE_KEYS", "PATH_KEYS", "HistoryLaws", "StoreMachine"]
 
 _SEGMENTS = ("a", "ab", "a-", "a b", "A", "b", "é", "50%", "x+y", "q?#", "\uffee", "\U0001f600")
+_USUAL_EXAMPLES = settings.get_profile("default").max_examples
 _LAW = "the law of histories (a store answers as a dictionary would)"
 
 #: Keys that every store holds, few enough to meet again and again.
@@ -259,19 +260,17 @@ class HistoryLaws:
     #: Bytes of the histories' objects.
     data: ClassVar[st.SearchStrategy[bytes]] = DATA
     #: How many histories are played, and how many calls each has at most. The same ones in every run, unless the
-    #: loaded hypothesis profile asks for more examples: then as many as it says, and as random as it says.
+    #: loaded hypothesis profile asks for more examples than hypothesis does by itself: then as many as it says, and as
+    #: random as it says.
     histories: ClassVar[int] = 200
     calls: ClassVar[int] = 40
 
-    def test_any_history(self, store: ObjectStore) -> None:
-        keys = self.keys
-        if keys is None:
-            keys = PATH_KEYS if store.capabilities.directories else PATH_KEYS | OPAQUE_KEYS
-        chosen = keys
+    def history_settings(self) -> settings:
+        """How a state machine plays ``histories``; for a test of one's own in the place of ``test_any_history``."""
         loaded = settings()
-        deeper = loaded.max_examples > self.histories
-        profile = settings(
-            max_examples=max(self.histories, loaded.max_examples),
+        deeper = loaded.max_examples > max(self.histories, _USUAL_EXAMPLES)
+        return settings(
+            max_examples=loaded.max_examples if deeper else self.histories,
             stateful_step_count=self.calls,
             derandomize=loaded.derandomize or not deeper,
             database=None,
@@ -279,5 +278,11 @@ class HistoryLaws:
             suppress_health_check=list(HealthCheck),
             print_blob=False,
         )
+
+    def test_any_history(self, store: ObjectStore) -> None:
+        keys = self.keys
+        if keys is None:
+            keys = PATH_KEYS if store.capabilities.directories else PATH_KEYS | OPAQUE_KEYS
+        chosen = keys
         machine: Any = lambda: StoreMachine(store, chosen, self.data)  # noqa: E731
-        run_state_machine_as_test(machine, settings=profile)
+        run_state_machine_as_test(machine, settings=self.history_settings())
