@@ -39,12 +39,13 @@ ROWS = (
     "__main__",
 )
 
-#: What plugins may import of core, by where they live; but for TRAINING no plugin imports another's package.
+#: What plugins may import of core, by where they live: the first row that fits. But for TRAINING no plugin imports
+#: another's package.
 PLUGINS_MAY_IMPORT = {
-    "plugins/*": "errors store service hookspecs urls options keys buffers posix http parts",
-    "plugins/formats/*": "errors formats hookspecs options",
     "plugins/training": "penstock errors store sinks buffers formats samples hookspecs commands options quantities "
     "globs urls oplog payloads clocks stats cli workload report layers",
+    "plugins/*": "errors store service hookspecs urls options keys buffers posix http parts",
+    "plugins/formats/*": "errors formats hookspecs options",
     "plugins/integrations/*": "penstock errors store sinks buffers formats samples options urls",
 }
 
