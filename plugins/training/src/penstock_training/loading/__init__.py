@@ -16,7 +16,8 @@ which batch of which process, for whoever reads them in another way.
 from __future__ import annotations
 
 from penstock_training.loading.collating import collate
-from penstock_training.loading.dataset import Dataset, Item
+from penstock_training.loading.dataset import Dataset
+from penstock_training.loading.items import Item
 from penstock_training.loading.loader import Loader
 from penstock_training.loading.plan import Order, Plan
 

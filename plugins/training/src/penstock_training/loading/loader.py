@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+import attrs
+
+from penstock.errors import UsageError
 from penstock_training.loading.collating import collate as default_collate
-from penstock_training.loading.dataset import Dataset, Item
+from penstock_training.loading.dataset import Dataset
+from penstock_training.loading.fetching import Reading
+from penstock_training.loading.items import Item
+from penstock_training.loading.iteration import AsyncIteration, Iteration, Pacing
+from penstock_training.loading.plan import Plan
+from penstock_training.loading.progress import Progress
 
 if TYPE_CHECKING:
     from typing import Self
@@ -75,29 +84,78 @@ class Loader:
         """``shard_worker`` of ``shard_workers`` is this process among those that read for one rank, such as the
         workers of a PyTorch DataLoader.
         """
-        raise NotImplementedError
+        if timeout is not None and num_workers == 0:
+            raise UsageError("a timeout needs a thread that reads; num_workers is at least 1 then")
+        self.dataset = dataset
+        self._plan = Plan(
+            count=len(dataset),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            epoch=epoch,
+            drop_last=drop_last,
+            shard_rank=shard_rank,
+            shard_world_size=shard_world_size,
+            shard_worker=shard_worker,
+            shard_workers=shard_workers,
+        )
+        self._reading = Reading(
+            num_workers=num_workers,
+            reader=reader,
+            part_size=part_size,
+            parts_in_flight=parts_in_flight,
+            transform=transform,
+            collate=collate,
+            page_cache_mode=page_cache_mode,
+            memory=max_bytes_in_flight,
+        )
+        self._pacing = Pacing(prefetch=prefetch, max_bytes=max_bytes_in_flight, order=order, timeout=timeout)
+        self._progress = Progress(epoch=epoch)
+        #: Whether the next iteration begins where ``_progress`` is, not at the start of the epoch.
+        self._going_on = False
+        self._current: weakref.ref[Iteration] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next iteration."""
+        return self._plan.epoch
+
+    @property
+    def plan(self) -> Plan:
+        """What the next iteration reads, from the start of its epoch."""
+        return self._plan
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
-        raise NotImplementedError
+        return len(self._plan)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iteration:
         """Begin, or go on after :meth:`load_state_dict`. What it gives has ``close()`` and is a context manager."""
-        raise NotImplementedError
+        self.close()
+        if not self._going_on:
+            self._progress = Progress(epoch=self._plan.epoch)
+        self._going_on = False
+        iteration = Iteration(self.dataset, self._plan, self._progress, self._reading, self._pacing)
+        self._current = weakref.ref(iteration)
+        return iteration
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIteration:
         """The same for ``async for``; what it gives has ``aclose()``."""
-        raise NotImplementedError
+        return AsyncIteration(iter(self))
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next iteration. Where it is another one than the epoch of a state that was loaded, that
         state's place in it is forgotten.
         """
-        raise NotImplementedError
+        self._plan = attrs.evolve(self._plan, epoch=epoch)
+        if self._going_on and epoch != self._progress.epoch:
+            self._going_on = False
+        if not self._iterating and not self._going_on:
+            self._progress = Progress(epoch=epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the consumer is: what was handed out, not what was read ahead. Plain values that JSON can hold."""
-        raise NotImplementedError
+        return self._progress.state(self._made_of())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The next iteration gives just what was left when the state was taken.
@@ -105,11 +163,38 @@ class Loader:
         Raises UsageError for a state of another dataset, or of other options that change what batches hold; threads,
         prefetching, memory, reader and order may differ.
         """
-        raise NotImplementedError
+        progress = Progress.of_state(state, self._made_of())
+        self.close()
+        self._plan = attrs.evolve(self._plan, epoch=progress.epoch)
+        self._progress = progress
+        self._going_on = True
 
     def close(self) -> None:
         """End the iteration: its threads and requests are gone on return. Harmless the second time."""
-        raise NotImplementedError
+        iteration = self._current() if self._current is not None else None
+        self._current = None
+        if iteration is not None:
+            iteration.close()
+
+    @property
+    def _iterating(self) -> bool:
+        iteration = self._current() if self._current is not None else None
+        return iteration is not None and not iteration.over
+
+    def _made_of(self) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            "dataset": self.dataset.fingerprint,
+            "samples": plan.count,
+            "batch_size": plan.batch_size,
+            "shuffle": plan.shuffle,
+            "seed": plan.seed,
+            "drop_last": plan.drop_last,
+            "shard_rank": plan.shard_rank,
+            "shard_world_size": plan.shard_world_size,
+            "shard_worker": plan.shard_worker,
+            "shard_workers": plan.shard_workers,
+        }
 
     def __enter__(self) -> Self:
         return self

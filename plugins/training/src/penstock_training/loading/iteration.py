@@ -1,0 +1,252 @@
+"""One pass over the batches of a loader."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.errors import StoreTimeoutError, UsageError
+from penstock_training.loading.batches import Batch
+from penstock_training.loading.dataset import Dataset
+from penstock_training.loading.fetching import Fetcher, Reading
+from penstock_training.loading.plan import Plan
+from penstock_training.loading.progress import Progress
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["AsyncIteration", "Iteration", "Pacing"]
+
+
+@attrs.frozen(kw_only=True)
+class Pacing:
+    """How far an iteration reads ahead, and how it hands out; see :class:`~penstock_training.loading.Loader`."""
+
+    prefetch: int = 2
+    max_bytes: int = 256 * 1024 * 1024
+    order: Literal["sequential", "completion"] = "sequential"
+    timeout: float | None = None
+
+
+class Iteration:
+    """An iterator over batches, which one consumer uses. Closing it ends its threads and requests.
+
+    Whether there is memory for one more batch is decided here alone, when the consumer asks for one: nothing else
+    gives memory back, so no reading thread ever waits for it.
+    """
+
+    def __init__(self, dataset: Dataset, plan: Plan, progress: Progress, reading: Reading, pacing: Pacing) -> None:
+        self._progress = progress
+        self._pacing = pacing
+        self._dataset = dataset
+        self._coming = _Coming(plan, progress)
+        #: Batches that are being read or wait to be handed out, in the order in which they were begun.
+        self._begun: dict[int, Batch] = {}
+        #: Batches that the consumer has, and may still look at.
+        self._held: deque[Batch] = deque()
+        self._process = os.getpid()
+        self._over = False
+        self._fetcher = Fetcher(dataset, reading)
+        self._finalizer = weakref.finalize(self, _stop_here, self._fetcher, self._process)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._advance():
+            raise StopIteration
+        self._wait(None)
+        return self._hand_out()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to come."""
+        return self._over
+
+    def close(self) -> None:
+        """End it: no thread and no request is left on return. Harmless the second time."""
+        self._over = True
+        self._begun.clear()
+        self._held.clear()
+        if self._process == os.getpid():
+            self._finalizer.detach()
+            self._fetcher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _advance(self) -> bool:
+        """Begin what there is room for. False at the end."""
+        if self._process != os.getpid():
+            raise UsageError("this iteration was begun before the process forked; iterate over the loader anew")
+        if self._over:
+            return False
+        self._give_back()
+        ahead = self._pacing.prefetch if self._fetcher.workers else 0
+        while len(self._begun) <= ahead and (numbers := self._coming.peek()) is not None:
+            if self._begun and self._in_flight() + self._fetcher.weigh(numbers) > self._pacing.max_bytes:
+                break
+            number = self._coming.next()
+            self._begun[number] = self._fetcher.begin(number, numbers)
+        if not self._begun:
+            self.close()
+        return not self._over
+
+    def _in_flight(self) -> int:
+        return sum(batch.nbytes for batch in itertools.chain(self._begun.values(), self._held))
+
+    def _give_back(self) -> None:
+        # A loop still has the last batch when it asks for the next one; what is older, and still held, is held on
+        # purpose, and not the loader's any more.
+        while len(self._held) > 1:
+            self._held.popleft()
+        if self._held and self._held[0].let_go:
+            self._held.clear()
+
+    def _ready(self) -> Batch | None:
+        """The batch to hand out next, if it is there. Called with the fetcher's lock held, or by its only thread."""
+        batches = iter(self._begun.values())
+        if self._pacing.order == "sequential":
+            first = next(batches, None)
+            return first if first is not None and first.done else None
+        return next((batch for batch in batches if batch.done), None)
+
+    def _wait(self, waiter: _Waiter | None) -> None:
+        """Return when a batch can be handed out, when the waiter is called off, or when all is over."""
+        if not self._fetcher.workers:
+            while self._ready() is None and not self._fetcher.stopped:
+                self._fetcher.crew.help()
+            return
+        fetcher = self._fetcher
+
+        def there() -> bool:
+            return self._ready() is not None or fetcher.stopped or (waiter is not None and waiter.called_off)
+
+        with fetcher.change:
+            if fetcher.change.wait_for(there, self._pacing.timeout):
+                return
+        raise self._timed_out()
+
+    def _timed_out(self) -> StoreTimeoutError:
+        batch = next(iter(self._begun.values()))
+        names = f"{self._dataset.name(batch.numbers[0])} to {self._dataset.name(batch.numbers[-1])}"
+        return StoreTimeoutError(
+            f"batch {batch.number} was not there after {self._pacing.timeout} s; it has {len(batch.numbers)} samples "
+            f"from {names}",
+            operation="get",
+        )
+
+    def _hand_out(self) -> Any:
+        batch = self._ready()
+        if batch is None:
+            raise StopIteration  # closed while it was waited for
+        del self._begun[batch.number]
+        if batch.failure is not None:
+            self.close()
+            raise batch.failure
+        self._progress.hand_out(batch.number)
+        if self._coming.peek() is None and not self._begun:
+            self.close()
+        else:
+            self._held.append(batch)
+        return batch.take()
+
+
+class _Coming:
+    """The batches that were not begun yet, one of them looked at in advance."""
+
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        self._rest = self._batches(plan, progress)
+        self._first = next(self._rest, None)
+
+    @staticmethod
+    def _batches(plan: Plan, progress: Progress) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        handed = frozenset(progress.ahead)
+        found = enumerate(plan.batches(progress.batches), progress.batches)
+        return ((number, numbers) for number, numbers in found if number not in handed)
+
+    def peek(self) -> NDArray[np.int64] | None:
+        """The samples of the next batch; None after the last."""
+        return None if self._first is None else self._first[1]
+
+    def next(self) -> int:
+        """The number of that batch, which is taken."""
+        assert self._first is not None
+        number, _ = self._first
+        self._first = next(self._rest, None)
+        return number
+
+
+class _Waiter:
+    called_off = False
+
+
+class AsyncIteration:
+    """An :class:`Iteration` for ``async for``. What is there already is handed out without a hop to a thread."""
+
+    def __init__(self, iteration: Iteration) -> None:
+        self._iteration = iteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        await anyio.lowlevel.checkpoint()
+        iteration = self._iteration
+        if not iteration._advance():
+            raise StopAsyncIteration
+        if iteration._ready() is None:
+            await self._wait()
+        try:
+            return iteration._hand_out()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        """End it: no thread and no request is left on return."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._iteration.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _wait(self) -> None:
+        waiter, change = _Waiter(), self._iteration._fetcher.change
+        try:
+            # A thread that only waits may be left behind; one that reads, because there are no others, may not.
+            workers = bool(self._iteration._fetcher.workers)
+            await anyio.to_thread.run_sync(self._iteration._wait, waiter, abandon_on_cancel=workers)
+        except BaseException:
+            # Cancelled: the thread that waits is let go, and no batch was taken.
+            waiter.called_off = True
+            with change:
+                change.notify_all()
+            raise
+
+
+def _stop_here(fetcher: Fetcher, process: int) -> None:
+    # A forked child has neither the threads nor, perhaps, the locks of its parent.
+    if os.getpid() == process:
+        fetcher.stop()

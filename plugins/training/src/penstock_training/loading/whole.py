@@ -1,0 +1,192 @@
+"""Samples that are whole files: which requests a batch takes, and where the bytes land."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.errors import LengthMismatchError
+from penstock_training.loading.arenas import Arenas
+from penstock_training.loading.batches import Batch
+from penstock_training.loading.landing import Landing
+from penstock_training.loading.stores import Stores
+from penstock_training.loading.table import FileTable
+
+__all__ = ["Job", "Taker", "WholeFiles"]
+
+Job = Callable[[], None]
+
+#: Where samples differ in size each begins at a multiple of this, which suits every dtype.
+_ALIGNED = 64
+
+
+class Taker(Protocol):
+    """Who takes what was read."""
+
+    def is_stopped(self) -> bool:
+        """Whether nobody wants anything any more."""
+
+    def wants(self, batch: Batch, place: int, /) -> bool:
+        """Whether this sample is still to be read."""
+
+    def take(self, batch: Batch, place: int, data: object, /) -> None:
+        """A sample is there."""
+
+    def fail(self, batch: Batch, place: int, error: BaseException, /) -> None:
+        """A sample could not be read."""
+
+    def settle(self, batch: Batch, /) -> None:
+        """A job of this batch has ended."""
+
+
+class WholeFiles:
+    """Plans and carries out the jobs of batches. Threads share it."""
+
+    def __init__(
+        self, files: FileTable, stores: Stores, arenas: Arenas, taker: Taker, *, part_size: int | None, lanes: int
+    ) -> None:
+        """Files of more than ``part_size`` bytes are read as ranges of that length, ``lanes`` of them at once; None:
+        none are.
+        """
+        self._files = files
+        self._sizes = files.sizes()
+        self._stores = stores
+        self._arenas = arenas
+        self._taker = taker
+        self._part_size = part_size
+        self._lanes = lanes
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether any file is read in parts."""
+        return self._part_size is not None and bool((self._sizes > self._part_size).any())
+
+    def weigh(self, numbers: NDArray[np.int64]) -> int:
+        """The memory that a batch of these files takes, in bytes."""
+        return Arenas.capacity(_laid(self._sizes[numbers])[1])
+
+    def jobs(self, batch: Batch, numbers: NDArray[np.int64], together: int) -> Iterator[Job]:
+        """The jobs that read a batch, each up to ``together`` files, or a share of a file's parts."""
+        sizes = self._sizes[numbers]
+        offsets, total = _laid(sizes)
+        batch.lay(self._arenas.lend(total), sizes.tolist(), offsets.tolist())
+        limit = self._part_size
+        first = 0
+        for place, size in enumerate(batch.sizes):
+            large = limit is not None and size > limit
+            if place - first == together or (large and first < place):
+                yield partial(self._read_files, batch, first, place)
+                first = place
+            if large:
+                yield from self._part_jobs(batch, place)
+                first = place + 1
+        if first < len(numbers):
+            yield partial(self._read_files, batch, first, len(numbers))
+
+    def _read_files(self, batch: Batch, first: int, end: int) -> None:
+        taker, landing = self._taker, Landing(self._taker.is_stopped)
+        for place in range(first, end):
+            if not taker.wants(batch, place):
+                break
+            try:
+                self._fill(batch, place, landing)
+            except BaseException as error:  # noqa: BLE001 - the consumer raises it
+                taker.fail(batch, place, error)
+                break
+            self._hand_over(batch, place)
+        taker.settle(batch)
+
+    def _fill(self, batch: Batch, place: int, landing: Landing) -> None:
+        file, offset = batch.numbers[place], batch.offsets[place]
+        room = batch.view[offset : offset + batch.sizes[place]]
+        landing.fill(self._stores.of(file).raw, self._files.key(file), room)
+
+    def _hand_over(self, batch: Batch, place: int) -> None:
+        if batch.root is not None:
+            offset = batch.offsets[place]
+            self._taker.take(batch, place, batch.root[offset : offset + batch.sizes[place]])
+
+    def _part_jobs(self, batch: Batch, place: int) -> Iterator[Job]:
+        assert self._part_size is not None
+        parts = _Parts(batch.sizes[place], self._part_size, self._lanes)
+        for _ in range(parts.lanes):
+            yield partial(self._read_parts, batch, place, parts)
+
+    def _read_parts(self, batch: Batch, place: int, parts: _Parts) -> None:
+        taker, landing = self._taker, Landing(self._taker.is_stopped)
+        file, begin = batch.numbers[place], batch.offsets[place]
+        try:
+            store, key = self._stores.of(file).raw, self._files.key(file)
+            while taker.wants(batch, place) and (part := parts.next()) is not None:
+                start, length = part
+                room = batch.view[begin + start : begin + start + length]
+                info = landing.fill(store, key, room, start=start, whole=False)
+                parts.arrived(info.size, info.etag)
+            if parts.is_last() and taker.wants(batch, place):
+                if not parts.same:
+                    # Its parts are not known to be of one version: read it as it is now, in one piece.
+                    self._fill(batch, place, landing)
+                elif parts.size != batch.sizes[place]:
+                    raise LengthMismatchError(
+                        f"{parts.size} bytes where {batch.sizes[place]} were listed; list anew where files change",
+                        operation="get",
+                    )
+                self._hand_over(batch, place)
+        except BaseException as error:  # noqa: BLE001 - the consumer raises it
+            taker.fail(batch, place, error)
+        taker.settle(batch)
+
+
+class _Parts:
+    """The ranges of one file, which several threads take one after another."""
+
+    def __init__(self, size: int, part_size: int, lanes: int) -> None:
+        self._size = size
+        self._part_size = part_size
+        self._next = 0
+        self._lock = threading.Lock()
+        self._found: set[tuple[int, str | None]] = set()
+        self.lanes = self._left = min(lanes, -(-size // part_size))
+
+    def next(self) -> tuple[int, int] | None:
+        """The start and the length of the next range; None after the last."""
+        with self._lock:
+            start = self._next
+            self._next += self._part_size
+        return (start, min(self._part_size, self._size - start)) if start < self._size else None
+
+    def arrived(self, size: int, etag: str | None) -> None:
+        """A range is there, of an object of this size and etag."""
+        with self._lock:
+            self._found.add((size, etag))
+
+    def is_last(self) -> bool:
+        """Whether the thread that asks is the last one to end its work."""
+        with self._lock:
+            self._left -= 1
+            return not self._left
+
+    @property
+    def same(self) -> bool:
+        """Whether all ranges are known to be of one version."""
+        return len(self._found) == 1 and all(etag is not None for _, etag in self._found)
+
+    @property
+    def size(self) -> int:
+        """The size of the object, where all ranges are of one."""
+        return next(iter(self._found))[0]
+
+
+def _laid(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Where samples of these sizes begin, side by side, and how long they are together.
+
+    Those of one size touch, so that all of them are an array; others begin at a multiple of 64.
+    """
+    steps = sizes if not sizes.size or (sizes == sizes[0]).all() else (sizes + _ALIGNED - 1) & -_ALIGNED
+    ends = np.cumsum(steps)
+    return ends - steps, int(ends[-1]) if sizes.size else 0
