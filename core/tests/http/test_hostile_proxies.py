@@ -327,3 +327,33 @@ def test_a_host_that_is_no_name_is_an_error(host, connect, outcome):
     got = outcome(connect(Origin(False, host, 80)).get)
     assert type(got) is StoreConnectionError
     assert not got.retryable
+
+
+def test_a_name_server_that_never_answers_ends_in_time(connect, outcome, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60))
+    try:
+        got = outcome(connect(Origin(False, "silent.invalid", 80), connect_timeout=0.2).get)
+    finally:
+        over.set()
+    assert type(got) is StoreTimeoutError
+    assert got.retryable
+    assert "'silent.invalid' was not resolved within 0.2 s" in str(got)
+
+
+def test_addresses_that_are_known_outlast_a_name_server(hostile, connect, monkeypatch):
+    server = hostile(answer)
+    known, asked = socket.getaddrinfo, []
+
+    def look_up(*arguments, **options):
+        asked.append(arguments)
+        if len(asked) > 1:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return known("127.0.0.1", server.port, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("penstock.http.dialing._REMEMBER_S", 0.0)
+    client = connect(Origin(False, "known.invalid", 80))
+    held = [client.send("/") for _ in range(3)]
+    assert [answer.read() for answer in held] == [b"ok"] * 3
+    assert len(asked) == 3

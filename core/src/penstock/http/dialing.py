@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
@@ -16,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import attrs
 
 from penstock.clocks import monotonic_ns
-from penstock.errors import StoreConnectionError, StoreTimeoutError, UsageError
+from penstock.errors import StoreConnectionError, StoreError, StoreTimeoutError, UsageError
 from penstock.http.channels import Channel, PlainChannel, TLSChannel
 from penstock.http.heads import MAX_HEAD, read_head
 from penstock.http.values import Origin, Settings
@@ -69,10 +70,16 @@ def choose_proxy(origin: Origin, proxy: str | None) -> Proxy | None:
     return Proxy.parse(proxy) if proxy else None
 
 
-def resolve(host: str, port: int) -> tuple[Address, ...]:
-    """Every address of a host, IPv6 and IPv4, in the system's order. Raises StoreConnectionError."""
+def resolve(host: str, port: int, timeout: float | None = None) -> tuple[Address, ...]:
+    """Every address of a host, IPv6 and IPv4, in the system's order. Raises StoreConnectionError, and
+    StoreTimeoutError after ``timeout`` seconds, None: when the system gives up.
+    """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = _looked_up(host, port) if timeout is None else _looked_up_within(host, port, timeout)
+    except TimeoutError as error:
+        raise StoreTimeoutError(
+            f"the host name {host!r} was not resolved within {timeout:g} s; check the network's DNS"
+        ) from error
     except (socket.gaierror, UnicodeError) as error:
         again = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
         reason = error.strerror if isinstance(error, OSError) else "it is no legal name"
@@ -82,6 +89,24 @@ def resolve(host: str, port: int) -> tuple[Address, ...]:
         ) from error
     addresses = (Address(family, sockaddr) for family, _, _, _, sockaddr in found)
     return tuple(dict.fromkeys(addresses))
+
+
+def _looked_up(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+
+
+def _looked_up_within(host: str, port: int, timeout: float) -> Sequence[tuple[Any, ...]]:
+    """The system can't be told how long a name server may take, so a thread waits for it, and may be left behind."""
+    outcome: Future[Sequence[tuple[Any, ...]]] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(_looked_up(host, port))
+        except Exception as error:  # noqa: BLE001 - raised where the result is taken
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="penstock-resolver", daemon=True).start()
+    return outcome.result(timeout)
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
@@ -135,12 +160,21 @@ class Dialer:
         with self._lock:
             known = self._addresses
             if not known or now - self._looked_up > _REMEMBER_S * 1e9:
-                known = self._addresses = resolve(host, port)
+                known = self._addresses = self._resolved(host, port)
                 self._looked_up = now
             # A copy, since other threads enter theirs meanwhile.
             avoided = {address for address, since in dict(self._bad).items() if now - since < _AVOID_S * 1e9}
         turn = next(self._turn) % len(known)
         return sorted(known[turn:] + known[:turn], key=avoided.__contains__)
+
+    def _resolved(self, host: str, port: int) -> tuple[Address, ...]:
+        try:
+            return resolve(host, port, self.settings.connect_timeout)
+        except StoreError as error:
+            # A name server's trouble need not become that of a program that knows the addresses.
+            if self._addresses and error.retryable:
+                return self._addresses
+            raise
 
     def _patience(self) -> float:
         whole = self.settings.operation_timeout
