@@ -72,3 +72,19 @@ def base(request):
 @pytest.fixture(params=["mem", "files", "s3"])
 def every_base(request):
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """The reads that stores in memory have answered: ``(key, start, length)`` each."""
+    from penstock.memory import MemoryStore
+
+    seen: list[tuple[str, int, int | None]] = []
+    plain = MemoryStore.get
+
+    def get(self, key, sink, /, *, start=0, length=None, if_match=None):
+        seen.append((key, start, length))
+        return plain(self, key, sink, start=start, length=length, if_match=if_match)
+
+    monkeypatch.setattr(MemoryStore, "get", get)
+    return seen

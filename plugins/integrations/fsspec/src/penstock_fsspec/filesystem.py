@@ -67,8 +67,9 @@ class PenstockFileSystem(Changing):
         if self._cached:
             return
         super().__init__()
-        if default_block_size < 1 or write_part_size < 1:
-            raise UsageError("default_block_size and write_part_size are at least 1 byte")
+        _require(default_block_size=default_block_size, write_part_size=write_part_size)
+        _require(read_part_size=read_part_size, read_concurrency=read_concurrency)
+        _require(0, merge_gap=merge_gap)
         self.blocksize = default_block_size
         self.cache_type = default_cache_type
         self.reading = Reading(part_size=read_part_size, concurrency=read_concurrency, merge_gap=merge_gap)
@@ -320,7 +321,7 @@ class PenstockFileSystem(Changing):
         if mode == "xb" and place.store.exists(place.key):
             # Those who come between this and the commit are refused then.
             raise AlreadyExistsError("the name is taken", uri=place.uri, operation="open")
-        return WriteFile(
+        file = WriteFile(
             self,
             path,
             mode,
@@ -330,6 +331,9 @@ class PenstockFileSystem(Changing):
             metadata=metadata,
             content_type=content_type,
         )
+        if not autocommit:
+            self.transaction.files.append(file)
+        return file
 
     def _file_of(self, path: str, info: ObjectInfo) -> StoreFile:
         return self.reading.file(self._place(path), info)
@@ -348,6 +352,12 @@ class PenstockFileSystem(Changing):
 
         together(ask, len(names), self.reading.concurrency)
         return found
+
+
+def _require(least: int = 1, **settings: object) -> None:
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}")
 
 
 def _negative(start: int | None, end: int | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from penstock.errors import PenstockError, PreconditionFailedError, UsageError
+from penstock.errors import PenstockError, PreconditionFailedError
 from penstock.samples import StoreFile
 from penstock.samples.spans import merge, together
 from penstock.sinks import Collect
@@ -18,12 +18,6 @@ __all__ = ["Reading", "Wanted", "read", "read_many", "resolve"]
 _MIB = 1024 * 1024
 
 
-def _positive(_: object, field: attrs.Attribute[int], value: int) -> None:
-    least = 0 if field.name == "merge_gap" else 1
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{field.name} is a whole number of at least {least}, not {value!r}")
-
-
 @attrs.frozen(kw_only=True)
 class Reading:
     """How reads become requests; sizes in bytes.
@@ -33,9 +27,9 @@ class Reading:
     request, as long as it is no longer than ``part_size``.
     """
 
-    part_size: int = attrs.field(default=8 * _MIB, validator=_positive)
-    concurrency: int = attrs.field(default=16, validator=_positive)
-    merge_gap: int = attrs.field(default=64 * 1024, validator=_positive)
+    part_size: int = 8 * _MIB
+    concurrency: int = 16
+    merge_gap: int = 64 * 1024
 
     def file(self, place: Place, info: ObjectInfo) -> StoreFile:
         """That version of the object as a file of ranges."""

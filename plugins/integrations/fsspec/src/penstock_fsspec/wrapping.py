@@ -40,7 +40,7 @@ class CompressedFile:
     def discard(self) -> None:
         """Leave nothing behind, where it is being written."""
         if isinstance(self._raw, WriteFile):
-            self._raw.discard()
+            self._raw.abandon()
 
     @property
     def closed(self) -> bool:
@@ -63,8 +63,6 @@ class CompressedFile:
     ) -> None:
         if kind is not None:
             self.discard()
-            # What it writes at its end goes nowhere now.
-            self._packed = None
             self._raw.close()
         else:
             self.close()
@@ -78,7 +76,6 @@ class TextFile(io.TextIOWrapper):
     ) -> None:
         if kind is not None and isinstance(self.buffer, WriteFile | CompressedFile):
             self.buffer.discard()
-            self.detach()
         else:
             self.close()
 

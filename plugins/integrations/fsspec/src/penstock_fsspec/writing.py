@@ -72,6 +72,7 @@ class WriteFile(io.BufferedIOBase):
         self._nbytes = 0
         self._done = False
         self._shut = False
+        self._abandoned = False
         # Last, so that a file which can't be opened has nothing to warn of.
         self._writer: GuardedWriter | None = place.store.open_writer(
             place.key, part_size=part_size, if_absent=mode == "xb", metadata=metadata, content_type=content_type
@@ -103,9 +104,11 @@ class WriteFile(io.BufferedIOBase):
 
     def write(self, data: Buffer, /) -> int:
         """Append these bytes and return their number. A failure means that the object can't appear any more."""
-        writer = self._require_open()
         view = memoryview(data)
         nbytes = view.nbytes
+        if self._abandoned:
+            return nbytes
+        writer = self._require_open()
         if len(self._gathered) + nbytes >= _GATHER:
             self._spill(writer)
         if nbytes >= _GATHER:
@@ -155,6 +158,11 @@ class WriteFile(io.BufferedIOBase):
         writer = self._mine()
         self._writer, self._gathered = None, bytearray()
         writer.abort()
+
+    def abandon(self) -> None:
+        """Discard, and let what wraps the file go on writing its last bytes, which go nowhere."""
+        self.discard()
+        self._abandoned = True
 
     def __enter__(self) -> WriteFile:
         self._require_open()
