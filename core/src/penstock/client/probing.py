@@ -58,9 +58,9 @@ class Route:
         return facts
 
     def resolve(self) -> Mapping[str, str]:
-        """Look up the name of the host, or of the proxy. Raises StoreConnectionError."""
+        """Look up the name of the host, or of the proxy. Raises StoreConnectionError and StoreTimeoutError."""
         hop = self.proxy or self.origin
-        self.addresses = resolve(hop.host, hop.port)
+        self.addresses = resolve(hop.host, hop.port, self.settings.connect_timeout)
         facts = {("proxy" if self.proxy else "host"): hop.host}
         return facts | {"addresses": ", ".join(map(str, self.addresses))}
 
