@@ -28,7 +28,7 @@ class FormatLaws:
     #: Draws lists of samples that one file can hold.
     files: ClassVar[st.SearchStrategy[Any] | None] = None
     #: How many files are drawn for each law.
-    cases: ClassVar[int] = 60
+    cases: ClassVar[int] = 40
     #: Bytes that opening a file may read, and that reading a sample may beyond the sample's own.
     slack: ClassVar[int] = 64 * 1024
     #: Whether the length of a file depends on its content.
