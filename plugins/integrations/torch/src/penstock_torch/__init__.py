@@ -3,8 +3,9 @@
 ::
 
     import torch.distributed.checkpoint as dcp
-    from penstock_torch import StorageReader, StorageWriter
+    from penstock_torch import IterableDataset, StorageReader, StorageWriter
 
+    loader = DataLoader(IterableDataset("s3://bucket/train/", format="tfrecord", batch_size=64), batch_size=None)
     dcp.save(state, storage_writer=StorageWriter("s3://bucket/run/step-100"))
     dcp.load(state, storage_reader=StorageReader("s3://bucket/run/step-100"))
 
@@ -21,14 +22,31 @@ if TYPE_CHECKING:
     from penstock_torch.checkpoint.orphans import remove_orphans
     from penstock_torch.checkpoint.reader import StorageReader
     from penstock_torch.checkpoint.writer import StorageWriter
+    from penstock_torch.data.iterating import IterableDataset
+    from penstock_torch.data.mapping import MapDataset
+    from penstock_torch.data.nodes import Node
+    from penstock_torch.data.tensors import to_tensors
 
-__all__ = ["SaveError", "StorageReader", "StorageWriter", "remove_orphans"]
+__all__ = [
+    "IterableDataset",
+    "MapDataset",
+    "Node",
+    "SaveError",
+    "StorageReader",
+    "StorageWriter",
+    "remove_orphans",
+    "to_tensors",
+]
 
 _HOMES = {
+    "IterableDataset": "data.iterating",
+    "MapDataset": "data.mapping",
+    "Node": "data.nodes",
     "SaveError": "checkpoint.errors",
     "StorageReader": "checkpoint.reader",
     "StorageWriter": "checkpoint.writer",
     "remove_orphans": "checkpoint.orphans",
+    "to_tensors": "data.tensors",
 }
 
 

@@ -1,0 +1,1 @@
+"""Datasets for ``torch.utils.data`` and ``torchdata`` on penstock's loaders."""
