@@ -11,7 +11,9 @@ import itertools
 import os
 import re
 import shutil
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,9 @@ def install(session: nox.Session, *what: str) -> None:
 
 @functools.cache
 def wheelhouse() -> Path:
-    """Where the wheels of this run lie, emptied first."""
+    """Where the wheels of this run lie, emptied first; within a session of sessions those of that one."""
+    if shared := os.environ.get("PENSTOCK_WHEELS"):
+        return Path(shared)
     where = ROOT / ".nox" / "wheels"
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
@@ -153,6 +157,35 @@ def core(session: nox.Session) -> None:
 
 
 @nox.session
+def plugins(session: nox.Session) -> None:
+    """Each plugin's session, kit, packages and third_party, two at once: they wait for what they install and start."""
+    for project in (CORE, *PLUGINS):
+        wheel_of(session, project)
+    paths = [path for path in PLUGINS if "heavy" not in settings(path)]
+    sizes = {f"conformance({path.name})": size_of(path / "tests") for path in paths}
+    sizes |= {"kit": size_of(ROOT / "tests"), "packages": size_of(ROOT / "tests"), "third_party": 0}
+    environment = {**os.environ, "PENSTOCK_WHEELS": str(wheelhouse())}
+
+    def run(name: str) -> tuple[str, bool]:
+        session.log(f"{name} begins")
+        command = [sys.executable, "-m", "nox", "-f", str(ROOT / "noxfile.py"), "-s", name, "--", *session.posargs]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+        print(done.stdout + done.stderr, end="", flush=True)
+        return name, done.returncode == 0
+
+    with ThreadPoolExecutor(2) as pool:
+        # What takes long begins first, and the number of tests says about how long.
+        done = list(pool.map(run, sorted(sizes, key=lambda name: -sizes[name])))
+    if failed := [name for name, passed in done if not passed]:
+        session.error(f"failed: {', '.join(failed)}")
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of the Python files below a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*.py"))
+
+
+@nox.session(default=False)
 @nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS if "heavy" not in settings(path)])
 def conformance(session: nox.Session, plugin: Path) -> None:
     """One plugin alone beside core: the kit, and what only it has."""
@@ -179,14 +212,14 @@ def live(session: nox.Session, plugin: Path) -> None:
     pytest(session, str((plugin / "tests").relative_to(ROOT)))
 
 
-@nox.session
+@nox.session(default=False)
 def kit(session: nox.Session) -> None:
     """The kit must catch every broken store."""
     install_wheels(session)
     pytest(session, *QUICK, "-n", "auto", *KIT)
 
 
-@nox.session
+@nox.session(default=False)
 def packages(session: nox.Session) -> None:
     """The rules of imports and sizes; each distribution alone; what the README says."""
     install_wheels(session, *LIGHT)
@@ -195,7 +228,7 @@ def packages(session: nox.Session) -> None:
     pytest(session, *QUICK, *PACKAGES)
 
 
-@nox.session
+@nox.session(default=False)
 def third_party(session: nox.Session) -> None:
     """A backend of somebody else, built and installed beside core."""
     install_wheels(session)
