@@ -29,7 +29,7 @@ def checkpoint() -> None:
     """List, show, verify and prune the checkpoints of training below a URI."""
 
 
-@checkpoint.command("list")
+@checkpoint.command("list", short_help="List the checkpoints below URI.")
 @click.argument("uri")
 @json_option
 @store_command
@@ -56,7 +56,7 @@ def list_checkpoints(session: Session, uri: str, as_json: bool) -> int:
     return FAILED if damaged else 0
 
 
-@checkpoint.command()
+@checkpoint.command(short_help="Show a checkpoint: metadata, shards, tensors.")
 @click.argument("uri")
 @_step
 @click.option("--tensors", "tensors", is_flag=True, help="With every tensor: its type, shape, size and rank.")
@@ -85,7 +85,7 @@ def show(session: Session, uri: str, step: int | None, tensors: bool, as_json: b
                 click.echo(line)
 
 
-@checkpoint.command()
+@checkpoint.command(short_help="Compare shards with their checksums.")
 @click.argument("uri")
 @_step
 @click.option("--all", "every", is_flag=True, help="Every checkpoint, not just the latest.")
@@ -112,7 +112,7 @@ def verify(session: Session, uri: str, step: int | None, every: bool, as_json: b
     return FAILED if failed else 0
 
 
-@checkpoint.command()
+@checkpoint.command(short_help="Remove what was never committed, and old checkpoints.")
 @click.argument("uri")
 @click.option("--keep-last", type=click.IntRange(min=1), metavar="N", help="Delete all checkpoints but the N newest.")
 @click.option(

@@ -6,6 +6,7 @@ NumPy lacks (bfloat16 and the floats of 8 bits) goes by the name that ml_dtypes 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -155,9 +156,8 @@ def _from_torch(name: str, value: Any, torch: Any) -> Tensor:
 
 def _ml_dtypes(name: str) -> Any:
     try:
-        import ml_dtypes
+        return importlib.import_module("ml_dtypes")
     except ImportError:
         raise UsageError(
             f"NumPy has no {name}: pip install 'penstock-training[bfloat16]', or load with framework='torch'"
         ) from None
-    return ml_dtypes

@@ -108,7 +108,7 @@ def read_tensors(
         found = _ranges(store, shard, [(entry.start, entry.nbytes) for entry in wanted], reading)
         for entry, data in zip(wanted, found, strict=True):
             if hex_of(crc32c(data)) != sums.crc32c[numbers[entry.name]]:
-                raise ChecksumMismatchError(f"tensor {entry.name!r} of the shard is not what was saved")
+                raise ChecksumMismatchError(f"the bytes of tensor {entry.name!r} are others")
     return {entry.name: (entry, data) for entry, data in zip(wanted, found, strict=True)}
 
 
@@ -117,15 +117,11 @@ def _of(shard: Shard, store: Store) -> Iterator[None]:
     """Let errors name the shard, and bytes that are not those of the manifest be what they are: a mismatch."""
     try:
         yield
-    except (LengthMismatchError, PreconditionFailedError, FormatError) as error:
+    except (ChecksumMismatchError, LengthMismatchError, PreconditionFailedError, FormatError) as error:
+        why = error.message if isinstance(error, StoreError) else str(error)
         raise ChecksumMismatchError(
-            f"the shard of rank {shard.rank} is not the one that was saved: {error}",
-            uri=store.uri + shard.key,
-            operation="get",
+            f"the shard of rank {shard.rank} is not what was saved: {why}", uri=store.uri + shard.key, operation="get"
         ) from error
-    except ChecksumMismatchError as error:
-        error.uri, error.operation = store.uri + shard.key, "get"
-        raise
     except ObjectNotFoundError as error:
         raise ObjectNotFoundError(
             f"the shard of rank {shard.rank} is not there", uri=store.uri + shard.key, operation="get"
@@ -134,7 +130,7 @@ def _of(shard: Shard, store: Store) -> Iterator[None]:
 
 def _header(shard: Shard, sums: TensorSums, data: memoryview) -> Header:
     if hex_of(crc32c(data)) != sums.header_crc32c:
-        raise ChecksumMismatchError("the header of the shard is not what was saved")
+        raise ChecksumMismatchError("the bytes of its header are others")
     header = read_header(data, shard.content_size)
     if header.size != sums.header_size or len(header.entries) != len(sums.crc32c):
         raise FormatError("the manifest tells of other tensors than the header")
@@ -150,8 +146,8 @@ def _sums(shard: Shard) -> TensorSums:
 def _require(shard: Shard, summed: Summed) -> None:
     if summed.nbytes != shard.size or hex_of(summed.value) != shard.crc32c:
         raise ChecksumMismatchError(
-            f"the shard of rank {shard.rank} is not what was saved: {summed.nbytes} bytes with the CRC-32C "
-            f"{hex_of(summed.value)}, and {shard.size} with {shard.crc32c} in the manifest"
+            f"{summed.nbytes} bytes with the CRC-32C {hex_of(summed.value)}, and {shard.size} with {shard.crc32c} in "
+            "the manifest"
         )
 
 
@@ -173,10 +169,7 @@ def _read_parts(store: Store, shard: Shard, room: memoryview, reading: Reading) 
     for value, (_, length) in zip(sums, parts, strict=True):
         total = combine(total, value, length)
     if hex_of(total) != shard.crc32c:
-        raise ChecksumMismatchError(
-            f"the shard of rank {shard.rank} is not what was saved: its CRC-32C is {hex_of(total)}, and "
-            f"{shard.crc32c} in the manifest"
-        )
+        raise ChecksumMismatchError(f"its CRC-32C is {hex_of(total)}, and {shard.crc32c} in the manifest")
 
 
 def _read_compressed(store: Store, shard: Shard, room: memoryview) -> None:
@@ -271,7 +264,7 @@ def _table(store: Store, shard: Shard) -> Any:
         tail = bytes(store.get_range(shard.key, shard.size - length - GUARD, length + GUARD))
     table = read_table(tail, length, shard.size) if length is not None else None
     if table is None or table.size != shard.content_size:
-        raise ChecksumMismatchError("the table of the shard's frames is damaged")
+        raise ChecksumMismatchError("the table of its frames is damaged")
     return table
 
 
