@@ -48,6 +48,7 @@ def test_every_entry_point_is_one_of_them():
         ("file", "/a/../b//c/", "/b/c", "/b"),
         ("file", "penstock+file:///a", "/a", "/"),
         ("file", "/", "/", "/"),
+        ("file", "penstock+file://a/b", "/a/b", "/a"),
         ("mem", "penstock+mem:///x", "/x", "/"),
     ],
 )
@@ -102,6 +103,10 @@ def test_options_are_those_of_the_store_and_an_unknown_one_is_refused_by_name():
         fsspec.filesystem("penstock+s3", regionn="x")
     with pytest.raises(UnknownOptionError, match="fsink; did you mean fsync"):
         fsspec.open("penstock+file:///x", fsink=True).open()
+    # What is for another file system of a chain is no option of this one.
+    assert fsspec.filesystem("penstock+file", hf={"token": "x"}).places.options == {}
+    with pytest.raises(UnknownOptionError, match="hf"):
+        fsspec.filesystem("penstock+file", hf="x")
 
 
 def test_instances_are_shared_by_their_options():

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import fsspec
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import isfilelike, tokenize
@@ -62,7 +63,8 @@ class PenstockFileSystem(Changing):
         ``read_part_size``, ``read_concurrency`` and ``merge_gap`` are those of
         :class:`~penstock_fsspec.ranges.Reading`. ``use_listings_cache``, ``listings_expiry_time`` (seconds) and
         ``max_paths`` are fsspec's. ``asynchronous`` and ``loop`` are what asynchronous callers say of themselves;
-        they wrap this file system in threads.
+        they wrap this file system in threads. A mapping under the name of another protocol is for that one, as
+        fsspec has it.
         """
         if self._cached:
             return
@@ -74,6 +76,7 @@ class PenstockFileSystem(Changing):
         self.cache_type = default_cache_type
         self.reading = Reading(part_size=read_part_size, concurrency=read_concurrency, merge_gap=merge_gap)
         self.write_part_size = write_part_size
+        store_options = {name: value for name, value in store_options.items() if not _is_of_another(name, value)}
         self.places = Places(self.scheme, store_options)
         self.places.check()
         kept = (use_listings_cache, listings_expiry_time, max_paths)
@@ -358,6 +361,10 @@ def _require(least: int = 1, **settings: object) -> None:
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}")
+
+
+def _is_of_another(name: str, value: object) -> bool:
+    return isinstance(value, Mapping) and name in fsspec.available_protocols()
 
 
 def _negative(start: int | None, end: int | None) -> bool:

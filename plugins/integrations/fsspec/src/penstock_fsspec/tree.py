@@ -40,11 +40,15 @@ class Tree(AbstractFileSystem):  # type: ignore[misc]
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        text: str = stringify_path(path)
+        given: str = stringify_path(path)
+        text = given
         for protocol in cls.protocol:
             for mark in ("://", "::"):
                 text = text.removeprefix(protocol + mark)
         if cls.local:
+            if text != given and text[:1] not in ("/", "."):
+                # A URI is absolute; some libraries make two slashes of its three.
+                text = f"/{text}"
             # Two slashes at the front would stay two.
             return f"/{os.path.abspath(text).lstrip('/')}"
         return text.rstrip("/") or ("/" if text.startswith("/") else "")
