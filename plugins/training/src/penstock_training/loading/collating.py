@@ -14,7 +14,8 @@ __all__ = ["collate"]
 def collate(samples: Sequence[Any], /) -> Any:
     """One batch of samples, the loader's default.
 
-    - Arrays of one shape and dtype are stacked along a new first axis; numbers become an array.
+    - Arrays of one shape and dtype are stacked along a new first axis, in the machine's byte order; numbers become an
+      array.
     - Mappings with the same names become a mapping, each value collated; tuples of one length become a tuple.
     - Everything else, arrays of different shapes, bytes and text among them, stays a list.
 

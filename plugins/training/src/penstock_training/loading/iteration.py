@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from penstock.errors import StoreTimeoutError, UsageError
 from penstock_training.loading.batches import Batch
+from penstock_training.loading.checking import at_least, one_of
 from penstock_training.loading.dataset import Dataset
 from penstock_training.loading.fetching import Fetcher, Reading
 from penstock_training.loading.plan import Plan
@@ -34,10 +35,12 @@ __all__ = ["AsyncIteration", "Iteration", "Pacing"]
 class Pacing:
     """How far an iteration reads ahead, and how it hands out; see :class:`~penstock_training.loading.Loader`."""
 
-    prefetch: int = 2
-    max_bytes: int = 256 * 1024 * 1024
-    order: Literal["sequential", "completion"] = "sequential"
-    timeout: float | None = None
+    prefetch: int = attrs.field(default=2, validator=at_least(0))
+    max_bytes_in_flight: int = attrs.field(default=256 * 1024 * 1024, validator=at_least(1))
+    order: Literal["sequential", "completion"] = attrs.field(
+        default="sequential", validator=one_of("sequential", "completion")
+    )
+    timeout: float | None = attrs.field(default=None, validator=at_least(0))
 
 
 class Iteration:
@@ -101,7 +104,7 @@ class Iteration:
         self._give_back()
         ahead = self._pacing.prefetch if self._fetcher.workers else 0
         while len(self._begun) <= ahead and (numbers := self._coming.peek()) is not None:
-            if self._begun and self._in_flight() + self._fetcher.weigh(numbers) > self._pacing.max_bytes:
+            if self._begun and self._in_flight() + self._fetcher.weigh(numbers) > self._pacing.max_bytes_in_flight:
                 break
             number = self._coming.next()
             self._begun[number] = self._fetcher.begin(number, numbers)

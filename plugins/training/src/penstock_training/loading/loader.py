@@ -109,7 +109,7 @@ class Loader:
             page_cache_mode=page_cache_mode,
             memory=max_bytes_in_flight,
         )
-        self._pacing = Pacing(prefetch=prefetch, max_bytes=max_bytes_in_flight, order=order, timeout=timeout)
+        self._pacing = Pacing(prefetch=prefetch, max_bytes_in_flight=max_bytes_in_flight, order=order, timeout=timeout)
         self._progress = Progress(epoch=epoch)
         #: Whether the next iteration begins where ``_progress`` is, not at the start of the epoch.
         self._going_on = False

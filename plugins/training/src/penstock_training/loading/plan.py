@@ -14,13 +14,13 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import UsageError
+from penstock_training.loading.checking import at_least
 
 __all__ = ["Order", "Plan"]
 
@@ -33,14 +33,6 @@ _ROUNDS = 8
 _BLOCK = 4096
 
 
-def _at_least(least: int) -> Any:
-    def check(_: object, field: attrs.Attribute[Any], value: int) -> None:
-        if value < least:
-            raise UsageError(f"{field.name} is {value}; it is at least {least}")
-
-    return check
-
-
 @attrs.frozen(kw_only=True)
 class Order:
     """The order of ``count`` samples in one epoch: as they are numbered, or shuffled.
@@ -51,7 +43,7 @@ class Order:
     domains", 2002), which holds nothing and answers for any position at once.
     """
 
-    count: int = attrs.field(validator=_at_least(0))
+    count: int = attrs.field(validator=at_least(0))
     shuffle: bool = False
     seed: int = 0
     epoch: int = 0
@@ -85,16 +77,16 @@ class Plan:
     Raises UsageError for a rank or a worker that there is not, and for sizes below 1.
     """
 
-    count: int = attrs.field(validator=_at_least(0))
-    batch_size: int = attrs.field(default=1, validator=_at_least(1))
+    count: int = attrs.field(validator=at_least(0))
+    batch_size: int = attrs.field(default=1, validator=at_least(1))
     shuffle: bool = False
     seed: int = 0
     epoch: int = 0
     drop_last: bool = False
-    shard_rank: int = attrs.field(default=0, validator=_at_least(0))
-    shard_world_size: int = attrs.field(default=1, validator=_at_least(1))
-    shard_worker: int = attrs.field(default=0, validator=_at_least(0))
-    shard_workers: int = attrs.field(default=1, validator=_at_least(1))
+    shard_rank: int = attrs.field(default=0, validator=at_least(0))
+    shard_world_size: int = attrs.field(default=1, validator=at_least(1))
+    shard_worker: int = attrs.field(default=0, validator=at_least(0))
+    shard_workers: int = attrs.field(default=1, validator=at_least(1))
 
     def __attrs_post_init__(self) -> None:
         for place, places in (("shard_rank", "shard_world_size"), ("shard_worker", "shard_workers")):
