@@ -19,6 +19,8 @@ import pytest
 import yaml
 
 from penstock.cli import COMMANDS, main
+from penstock.commands import Command
+from penstock.formats import FormatType
 from penstock.plugins import PluginHost
 from penstock.store import Capabilities, StoreType
 from penstock.urls import parse_store
@@ -57,9 +59,25 @@ def _claims(capabilities: Capabilities) -> str:
     return ", ".join(name.replace("_", "-") for name in switches if getattr(capabilities, name))
 
 
+def table_formats() -> str:
+    rows = []
+    for record in PluginHost(disabled=()).records():
+        if isinstance(record.kind, FormatType):
+            kind = record.kind
+            endings = ", ".join(f"`{ending}`" for ending in kind.extensions)
+            indexes = ", ".join(f"`{form}`" for form in kind.index_forms)
+            parts = "one by one" if kind.splittable else "together"
+            rows.append((f"`{kind.name}`", record.distribution, kind.summary, endings, parts, indexes))
+    return _table(("format", "package", "what it is", "endings", "samples are read", "indexes"), sorted(rows))
+
+
 def table_commands() -> str:
-    rows = [(f"`penstock {name}`", entry.summary) for name, entry in COMMANDS.items()]
-    return _table(("command", "what it does"), rows)
+    rows = [(f"`penstock {name}`", "penstock", entry.summary) for name, entry in COMMANDS.items()]
+    for record in PluginHost(disabled=()).records():
+        if isinstance(record.kind, Command):
+            name = record.kind.name.replace(".", " ")
+            rows.append((f"`penstock {name}`", record.distribution, record.kind.summary))
+    return _table(("command", "package", "what it does"), rows)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -185,13 +203,20 @@ def test_every_session_of_nox_exists(page):
     assert set(named) <= sessions
 
 
-@every_page
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("plugins/integrations/")])
 def test_every_python_example_runs(page, tmp_path):
     for block in blocks(PAGES[page].read_text(), "python"):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("plugins/integrations/")])
+def test_examples_for_frameworks_run_where_these_are_installed(page):
+    if blocks(PAGES[page].read_text(), "python"):
+        tests = PAGES[page].parent.glob("tests/*.py")
+        assert any("README.md" in path.read_text() for path in tests)
 
 
 def test_the_workload_that_the_readme_shows_is_the_example():
