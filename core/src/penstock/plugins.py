@@ -22,7 +22,7 @@ from penstock import commands, formats, hookspecs, launchers, payload, store
 from penstock.errors import PenstockError, PluginError, UnknownSchemeError
 from penstock.options import nearest
 
-__all__ = ["GROUPS", "PACKAGES", "PluginHost", "PluginRecord", "default_host"]
+__all__ = ["FORMAT_PACKAGES", "GROUPS", "PACKAGES", "PluginHost", "PluginRecord", "default_host"]
 
 #: Which package serves which scheme, to tell a user what to install.
 PACKAGES: Mapping[str, str] = MappingProxyType(
@@ -34,6 +34,19 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "https": "penstock-azure",
         "gs": "penstock-gcs",
         "gcs": "penstock-gcs",
+    }
+)
+
+
+#: Which package brings which data format.
+FORMAT_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "hdf5": "penstock-hdf5",
+        "npy": "penstock-npz",
+        "npz": "penstock-npz",
+        "parquet": "penstock-parquet",
+        "safetensors": "penstock-safetensors",
+        "tfrecord": "penstock-tfrecord",
     }
 )
 
@@ -142,6 +155,8 @@ class PluginHost:
         found = self._find(group, name)
         if not found:
             hint = "it is disabled by PENSTOCK_DISABLE_PLUGINS" if name in self._disabled else None
+            if hint is None and group == "penstock.formats" and name in FORMAT_PACKAGES:
+                hint = f"run: pip install {FORMAT_PACKAGES[name]}"
             raise PluginError(f"no {noun} named {name}; {hint or nearest(name, self.names(group))}")
         return self._load(group, name, found)
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "put": Entry("penstock.cli.putting:put", "Store a file, or generated objects.", _DATA),
     "generate": Entry("penstock.cli.generate:generate", "Write objects of content that can be checked.", _DATA),
     "verify": Entry("penstock.cli.generate:verify", "Check generated objects byte for byte, by their seed.", _DATA),
+    "format": Entry("penstock.cli.format:formats", "Look into files of samples; write their indexes.", _DATA),
     "cp": Entry("penstock.cli.trees:cp", "Copy objects, within a store or across backends.", _DATA),
     "mv": Entry("penstock.cli.trees:mv", "Move objects; a source goes only when its copy is whole.", _DATA),
     "upload": Entry("penstock.cli.trees:upload", "Copy local files to a store, keeping the tree.", _DATA),

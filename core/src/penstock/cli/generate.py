@@ -12,6 +12,7 @@ import attrs
 import click
 
 from penstock.cli.common import json_option, print_json
+from penstock.cli.formatted import ExpectPieces, Formatted, object_type_options, refuse_without_size
 from penstock.cli.generated import (
     DEFAULT_TEMPLATE,
     Content,
@@ -24,7 +25,7 @@ from penstock.cli.generated import (
     write_objects,
 )
 from penstock.cli.progress import Bar
-from penstock.cli.session import Session, Size, store_command, threads_option
+from penstock.cli.session import Session, Size, store_command, threads_option, was_given
 from penstock.client import Found
 from penstock.client.crew import each
 from penstock.errors import ChecksumMismatchError, ObjectNotFoundError, StoreError, UsageError
@@ -48,6 +49,7 @@ _template_option = click.option(
 @click.option("-n", "--number", type=click.IntRange(min=1), default=1, show_default=True, help="How many objects.")
 @click.option("-s", "--size", type=Size(), default="20MiB", show_default=True, help="Size of each.")
 @_template_option
+@object_type_options
 @content_options
 @click.option("--seed", type=click.IntRange(min=0), help="Generate the same content again. Default: new content.")
 @click.option("--if-absent", is_flag=True, help="Fail if an object is there already.")
@@ -59,6 +61,8 @@ def generate(
     number: int,
     size: int,
     template: str,
+    object_type: str,
+    format_options: dict[str, str],
     fill: str,
     dedup_factor: float,
     dedup_across: bool,
@@ -70,17 +74,22 @@ def generate(
     """Write objects of generated content below URI.
 
     The bytes depend on the seed, the object's number and the offset alone, so that `penstock verify` can check them
-    without a copy. The command for that is printed at the end.
+    without a copy. The command for that is printed at the end. With -o they are the content of files of that format.
     """
+    formatted = Formatted.of(object_type, format_options)
+    if formatted is not None and not was_given("template"):
+        template = formatted.template(template)
     names = Template.compile(template)
     content = Content(fill, dedup_factor, dedup_across, compress_factor)
     chosen = secrets.randbits(63) if seed is None else seed
     payload = content.open(chosen, size)
     (found,) = session.find(uri, threads=threads)
     refuse_glob(found)
-    write_objects(found, number, names.namer(number), Maker.of(payload, size, number), Headers(if_absent))
+    write_objects(found, number, names.namer(number), Maker.of(payload, size, number, formatted), Headers(if_absent))
     words = ["penstock verify", shlex.quote(uri), f"-n {number} -s {size} --seed {chosen}", content.arguments()]
-    if template != DEFAULT_TEMPLATE:
+    if formatted is not None:
+        words.append(formatted.arguments())
+    if was_given("template") and template != DEFAULT_TEMPLATE:
         words.insert(3, f"-t {shlex.quote(template)}")
     click.echo(f"to check them: {' '.join(word for word in words if word)}", err=True)
 
@@ -90,6 +99,7 @@ def generate(
 @click.option("-n", "--number", type=click.IntRange(min=1), help="How many there must be. Default: as the names say.")
 @click.option("-s", "--size", type=Size(), help="Size of each. Default: the one that most of them have.")
 @_template_option
+@object_type_options
 @content_options
 @click.option("--seed", type=click.IntRange(min=0), required=True, help="The seed that they were generated with.")
 @json_option
@@ -101,6 +111,8 @@ def verify(
     number: int | None,
     size: int | None,
     template: str,
+    object_type: str,
+    format_options: dict[str, str],
     fill: str,
     dedup_factor: float,
     dedup_across: bool,
@@ -114,6 +126,10 @@ def verify(
     Objects that are missing, of another size, or different are listed, with the first byte that differs; then the exit
     code is 1. Objects with other names are counted, and not checked.
     """
+    formatted = Formatted.of(object_type, format_options)
+    refuse_without_size(formatted, size)
+    if formatted is not None and not was_given("template"):
+        template = formatted.template(template)
     names = Template.compile(template)
     content = Content(fill, dedup_factor, dedup_across, compress_factor)
     content.open(seed, size or 0)
@@ -124,7 +140,7 @@ def verify(
         raise ObjectNotFoundError(f"no object there has a name of the template {template!r}", uri=uri)
     expected = listed.usual_size() if size is None else size
     payload = content.open(seed, expected)
-    check = _Check(found, payload, expected)
+    check = _Check(found, Maker.of(payload, expected, 2, formatted), payload)
     with Bar("checking", nbytes=sum(nbytes for _, nbytes in listed.objects.values())) as bar:
         results = each(lambda item: check.one(item, bar), listed.objects.items(), min(threads, found.store.threads))
         wrong = sorted((each for each in results if each is not None), key=lambda fault: fault.obj)
@@ -187,13 +203,14 @@ def _listed(found: Found, names: Template) -> _Listed:
 @attrs.frozen
 class _Check:
     found: Found
+    make: Maker
     payload: Payload
-    size: int
 
     def one(self, item: tuple[int, tuple[str, int]], bar: Bar) -> _Fault | None:
         """Read an object; None when it is right."""
         obj, (key, _) = item
-        sink = Verify(self.payload, obj)
+        formatted = self.make.formatted is not None
+        sink: Verify | ExpectPieces = ExpectPieces(self.make.pieces(obj)) if formatted else Verify(self.payload, obj)
         try:
             self.found.store.raw.get(key, sink)
         except ChecksumMismatchError as error:
@@ -204,8 +221,9 @@ class _Check:
             return _Fault(obj, key, "unreadable", str(error))
         finally:
             bar.object_done(sink.nbytes)
-        if sink.nbytes != self.size:
-            return _Fault(obj, key, "size", f"has {sink.nbytes} bytes, not {self.size}", min(sink.nbytes, self.size))
+        size = sink.nbytes + sink.missing() if isinstance(sink, ExpectPieces) else self.make.size
+        if sink.nbytes != size:
+            return _Fault(obj, key, "size", f"has {sink.nbytes} bytes, not {size}", min(sink.nbytes, size))
         return None
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
 
 from penstock.buffers import aligned_buffer
+from penstock.cli.formatted import Formatted, Refill
 from penstock.cli.progress import Bar
 from penstock.client import Found, Store
 from penstock.client.crew import each
@@ -18,6 +19,9 @@ from penstock.globs import has_wildcard
 from penstock.options import nearest
 from penstock.payload import Payload
 from penstock.writers import GuardedWriter
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = [
     "DEFAULT_TEMPLATE",
@@ -169,15 +173,15 @@ def content_options(command: _F) -> _F:
 
 @attrs.frozen(slots=True)
 class Maker:
-    """How one object is made: ``fill`` gives parts of ``size`` bytes in all, which ``encode`` may wrap in a format."""
+    """How one object is made: ``fill`` gives parts of ``size`` bytes in all, which a format may wrap."""
 
     size: int
-    fill: Callable[[memoryview, int, int], None]
-    encode: Callable[[memoryview], Any] | None = None
+    fill: Refill
+    formatted: Formatted | None = None
 
     @classmethod
-    def of(cls, payload: Payload, size: int, count: int) -> Maker:
-        """Objects of a payload as they are. ``count`` of them are made, several at a time; one by several threads."""
+    def of(cls, payload: Payload, size: int, count: int, formatted: Formatted | None = None) -> Maker:
+        """Objects of a payload. ``count`` of them are made, several at a time; one by several threads."""
         from penstock.payloads import parallel
 
         threads = None if count == 1 else 1
@@ -185,7 +189,12 @@ class Maker:
         def fill(buffer: memoryview, obj: int, offset: int) -> None:
             parallel.fill(payload, buffer, obj=obj, offset=offset, threads=threads)
 
-        return cls(size, fill)
+        return cls(size, fill, formatted)
+
+    def pieces(self, obj: int) -> Iterator[Buffer]:
+        """The bytes of an object in a format."""
+        assert self.formatted is not None
+        return self.formatted.pieces(self.fill, self.size, obj)
 
 
 def below(key: str) -> str:
@@ -196,7 +205,8 @@ def below(key: str) -> str:
 def write_objects(found: Found, count: int, name: Callable[[int], str], make: Maker, headers: Headers) -> None:
     """Write objects 0 to ``count - 1`` below a URI, several at a time, and say how it went."""
     prefix = below(found.key)
-    with Bar("writing", nbytes=count * make.size) as bar:
+    # How long a format's objects are is known when they are made.
+    with Bar("writing", nbytes=None if make.formatted else count * make.size) as bar:
 
         def one(obj: int) -> None:
             _write_one(found.store, prefix + name(obj), obj, make, headers, bar)
@@ -207,15 +217,19 @@ def write_objects(found: Found, count: int, name: Callable[[int], str], make: Ma
 
 
 def _write_one(store: Store, key: str, obj: int, make: Maker, headers: Headers, bar: Bar) -> None:
+    if make.formatted is not None:
+        with open_writer(store, key, headers) as writer:
+            for piece in make.pieces(obj):
+                writer.write(piece)
+                bar.advance(memoryview(piece).nbytes)
+        return
     limit = store.capabilities.max_put
-    fits = make.size <= (_WHOLE if limit is None else min(_WHOLE, limit))
-    if fits or make.encode is not None:
+    if make.size <= (_WHOLE if limit is None else min(_WHOLE, limit)):
         data = aligned_buffer(make.size)
         make.fill(data, obj, 0)
-        body = data if make.encode is None else make.encode(data)
         info = store.put(
             key,
-            body,
+            data,
             if_absent=headers.if_absent,
             metadata=headers.metadata or None,
             content_type=headers.content_type,

@@ -6,12 +6,12 @@ import mmap
 import os
 import secrets
 import sys
-from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from penstock.cli.common import key_values
+from penstock.cli.formatted import Formatted, object_type_options
 from penstock.cli.generated import (
     DEFAULT_TEMPLATE,
     Content,
@@ -32,7 +32,7 @@ from penstock.errors import UsageError
 __all__ = ["put"]
 
 _MIB = 1024 * 1024
-_GENERATING = ("number", "size", "template", "object_type", "seed")
+_GENERATING = ("number", "size", "template", "object_type", "format_options", "seed")
 
 
 @click.command()
@@ -46,9 +46,7 @@ _GENERATING = ("number", "size", "template", "object_type", "seed")
     show_default=True,
     help="Names of generated objects; the first {} is the object's number from 0, the second how many there are.",
 )
-@click.option(
-    "-o", "--object-type", default="RAW", show_default=True, metavar="FORMAT", help="RAW, or an installed data format."
-)
+@object_type_options
 @click.option("--seed", type=click.IntRange(min=0), help="Generate the same content again. Default: new content.")
 @click.option("--if-absent", is_flag=True, help="Fail if the object is there already.")
 @click.option(
@@ -66,6 +64,7 @@ def put(
     size: int,
     template: str,
     object_type: str,
+    format_options: dict[str, str],
     seed: int | None,
     if_absent: bool,
     metadata: dict[str, str],
@@ -75,7 +74,7 @@ def put(
     """Store FILE, or standard input (`-`), as the object URI; or generate objects below URI.
 
     Objects are generated when FILE is left out and any of -n, -s, -t, -o is given. Each has bytes of its own that
-    don't compress.
+    don't compress; with -o they are the content of a file of that format, and names end as such files do.
     """
     headers = Headers(if_absent, metadata, content_type)
     if len(names) > 2:
@@ -83,13 +82,19 @@ def put(
     chosen = [name for name in _GENERATING if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
     if len(names) == 2:
         if chosen:
-            raise UsageError(f"--{chosen[0].replace('_', '-')} is for generated objects; leave out {names[0]}")
+            raise UsageError(
+                f"--{chosen[0].removesuffix('s').replace('_', '-')} is for generated objects; leave out {names[0]}"
+            )
         return _put_file(session, names[0], names[1], headers)
     if not chosen:
         raise UsageError("name a file and the URI, or -s SIZE and the URI to generate objects below it")
+    formatted = Formatted.of(object_type, format_options)
+    if formatted is not None and "template" not in chosen:
+        template = formatted.template(template)
     (found,) = session.find(names[0], threads=threads)
     refuse_glob(found)
-    make = _maker(object_type, size, number, secrets.randbits(63) if seed is None else seed)
+    payload = Content().open(secrets.randbits(63) if seed is None else seed, size)
+    make = Maker.of(payload, size, number, formatted)
     write_objects(found, number, Template.compile(template).namer(number), make, headers)
     return 0
 
@@ -130,21 +135,3 @@ def _put_mapped(path: str, store: Store, key: str, headers: Headers) -> int:
             content_type=headers.content_type,
         )
     return nbytes
-
-
-def _maker(object_type: str, size: int, count: int, seed: int) -> Maker:
-    make = Maker.of(Content().open(seed, size), size, count)
-    if object_type.upper() == "RAW":
-        return make
-    from penstock.options import resolve
-    from penstock.plugins import default_host
-
-    kind = default_host().format_type(object_type.lower())
-    codec = kind.open(resolve(kind.options, scheme=kind.name).options)
-
-    def encode(data: memoryview) -> Any:
-        import numpy as np
-
-        return codec.encode([{"data": np.frombuffer(data, dtype=np.uint8)}])
-
-    return Maker(size, make.fill, encode)

@@ -20,7 +20,7 @@ from penstock.store import ObjectInfo
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["write_index", "write_samples"]
+__all__ = ["index_ending", "index_found", "write_index", "write_samples"]
 
 _PART = 8 * 1024 * 1024
 
@@ -64,14 +64,20 @@ def write_index(
     index, or not this form.
     """
     chosen = choose_format(uri, format, format_options)
-    ending = _ending(chosen.kind, form)
+    ending = index_ending(chosen.kind, form)
     found = default_cache().find(uri, options)
     place = default_cache().find(target, options) if target is not None else Found(found.store, found.key + ending)
+    return index_found(found, place, chosen, form)
+
+
+def index_found(found: Found, place: Found, chosen: SampleFormat, form: str) -> ObjectInfo:
+    """Write the index of a file at another place, both of stores that are open."""
     file = StoreFile(found.store.raw, found.key, uri=found.uri)
     return _write(place, chosen.codec.index(file, form=form), _PART, False, None, None)
 
 
-def _ending(kind: FormatType, form: str) -> str:
+def index_ending(kind: FormatType, form: str) -> str:
+    """What a form of index adds to a file's name. Raises UsageError for a form that the format does not name."""
     if not kind.index_forms:
         raise UsageError(f"{kind.name} has no index: samples are found without one, or can't be read by number")
     if not form:

@@ -214,8 +214,7 @@ def _layout(file: RangeReader, member: Member, head: memoryview) -> npy.Layout |
 
 
 def _field(name: str, layout: npy.Layout) -> Field:
-    dtype = layout.dtype
-    return Field(name=name, dtype=dtype.str if dtype.names is None else str(dtype), shape=layout.shape)
+    return Field(name=name, dtype=str(layout.dtype), shape=layout.shape)
 
 
 def _value_name(member: Member) -> str:
