@@ -171,30 +171,6 @@ def test_generated_objects_can_be_made_again_in_any_way(mem, monkeypatch):
     assert penstock.get(f"{mem}a0") == penstock.get(f"{mem}b0")
 
 
-def test_generated_objects_of_a_format_are_encoded_by_its_plugin(mem, monkeypatch):
-    from penstock.formats import FormatType
-    from penstock.plugins import PluginHost
-
-    class Codec:
-        def encode(self, samples):
-            (sample,) = samples
-            return b"HEAD" + sample["data"].tobytes()
-
-        def decode(self, data):
-            raise NotImplementedError
-
-    @attrs.frozen
-    class NoOptions:
-        pass
-
-    kind = FormatType(name="fake", summary="", extensions=(".fk",), options=NoOptions, open=lambda options: Codec())
-    monkeypatch.setattr(PluginHost, "format_type", lambda self, name: {"fake": kind}[name])
-    run("put", "-n", "2", "-s", "4KiB", "-o", "FAKE", "-t", "{}.fk", mem)
-    first, second = (bytes(penstock.get(f"{mem}{number}.fk")) for number in range(2))
-    assert (first[:4], len(first)) == (b"HEAD", 4100)
-    assert first != second
-
-
 def test_names_of_generated_objects(mem):
     run("put", "-n", "2", "-s", "1", "-t", "same", mem, code=2)
     run("put", "-n", "2", "-s", "1", "-t", "{}{}{}", mem, code=2)

@@ -12,7 +12,6 @@ from penstock.cli.formatted import format_options
 from penstock.cli.session import Session, missing, store_command
 from penstock.cli.text import size_text, table
 from penstock.client import Found
-from penstock.client.stores import Found as Place
 from penstock.errors import UsageError
 from penstock.formats import FileSummary
 from penstock.globs import has_wildcard, unescape
@@ -110,11 +109,9 @@ def index(
     ending = index_ending(chosen.kind, form)
     found, *others = session.find(uri, *([output] if output else []))
     found = _one_file(found)
-    place = others[0] if others else Place(found.store, found.key + ending)
-    if has_wildcard(place.key):
-        raise UsageError(f"{place.uri}: a glob can't be written to; write [*] for a star in the name")
+    place = _place(others[0]) if others else Found(found.store, found.key + ending)
     with missing(found, "name one file"):
-        info = index_found(found, Place(place.store, unescape(place.key)), chosen, form)
+        info = index_found(found, place, chosen, form)
     click.echo(f"wrote {info.key}, {size_text(info.size)}", err=True)
 
 
@@ -181,10 +178,16 @@ def _opened(found: Found, name: str | None, options: dict[str, str], others: lis
         return SampleFile(found.uri, chosen, file, content, found.store)
 
 
+def _place(found: Found) -> Found:
+    if has_wildcard(found.key):
+        raise UsageError(f"{found.uri}: a glob can't be written to; write [*] for a star in the name")
+    return Found(found.store, unescape(found.key))
+
+
 def _one_file(found: Found) -> Found:
     if has_wildcard(found.key):
         raise UsageError(f"{found.uri}: this takes one file; write [*] for a star in its name")
-    return Place(found.store, unescape(found.key))
+    return Found(found.store, unescape(found.key))
 
 
 def _shape_text(shape: tuple[int | None, ...] | None) -> str:
