@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from penstock.engine import messages
 from penstock.engine.choosing import LaneObjects
 from penstock.engine.cleanup import Cleanup, missing_directories
-from penstock.engine.conduct import status_of
-from penstock.engine.coordinator import Found
+from penstock.engine.found import Found
 from penstock.engine.lanes import Exhausted
 from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
 from penstock.engine.offsets import FixedRanges, RandomRanges, SequentialRanges
+from penstock.engine.outcomes import status_of
 from penstock.engine.places import Places
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation

@@ -71,7 +71,11 @@ workload:
   - {op: rmdir, path: made/*}
 stages:
   - {name: load, workload: [{op: put, path: n4/, size: 1}], total_operations: 100, barrier: majority}
-  - {name: steady, duration: 1m, warmup: 5s, concurrency: 8, rate: {ops_per_second: 5}}
+  - {name: steady, duration: 1m, warmup: 5s, cooldown: 1s, stop_when_stable: on, concurrency: 8,
+     rate: {ops_per_second: 5}}
+cooldown: 2s
+repeat: 3
+stop_when_stable: {window: 20s, tolerance: 0.05, metrics: [bytes_per_second, p50], at_most: 90s}
 prepare:
   ensure_objects:
     - {path: a, count: 1_000, size: {fixed: 4KiB}, fill: zero, name: "o-%05d"}
@@ -204,7 +208,7 @@ def test_the_forms_of_a_selection(text, expected):
         ("verify: true", "3:9: verify: write off or size or checksum or content, not 'true'"),
         ("stages: [{}]", "3:10: stages[0]: name is missing"),
         ("stages: [{name: a/b}]", "3:17: stages[0].name: 'a/b' can't be part of a file's name"),
-        ("stages: [{name: a, barrier: none}]", "3:29: stages[0].barrier: write all or majority or best_effort"),
+        ("stages: [{name: a, barrier: some}]", "3:29: stages[0].barrier: write all or majority or best_effort"),
         ("stages: [{name: a}, {name: a}]", "3:28: stages[1].name: a stage before it is named a too"),
         ("stages: [{name: a, order: 1}]", "3:20: stages[0].order: unknown key; stages run in the order of the list"),
         ("stages: [{name: a, concurency: 1}]", "3:20: stages[0].concurency: unknown key, did you mean concurrency?"),

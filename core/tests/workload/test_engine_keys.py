@@ -190,7 +190,7 @@ class FakeWorker:
         if method == "prepare":
             yield {"made": self._made, "found": 5 - self._made, "total": 5, "nbytes": 0, "failed": 0, "example": ""}
         elif method == "run":
-            yield {"done": True, "reason": "", "log": None}
+            yield {"done": True, "reason": ""}
 
 
 @attrs.define
@@ -227,7 +227,7 @@ def test_the_delay_after_a_preparation_is_kept_when_something_was_made(made, del
     coordinator = Coordinator(course_of(config), plans, FakeLauncher(worker), open_view(quiet=True))
     anyio.run(coordinator.run, LaunchSpec())
     assert coordinator.found.failure == ""
-    assert seen == ["open", "prepare", *waits, "resolve", "run"]
+    assert seen == ["open", "prepare", *waits, "resolve", "run", "finish"]
 
 
 @pytest.mark.parametrize(

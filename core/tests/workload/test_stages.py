@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from penstock.cli import main
 from penstock.engine.plan import make_plans
-from penstock.errors import ConfigError, UsageError
+from penstock.errors import ConfigError
 from penstock.workload.config import dump, loads, restore
 from penstock.workload.schema import json_schema
 
@@ -43,7 +43,7 @@ def test_each_stage_is_a_run_of_what_it_says_and_of_what_the_run_says():
     assert (everything.duration, everything.total_operations, everything.rate.ops_per_second) == (60.0, 1000, 9.0)
     for each in (warm, write, everything):
         assert (each.seed, each.prepare, each.stages) == (4, config.prepare, ())
-        assert [plan.total_lanes for plan in make_plans(each, run_id="x")] == [each.concurrency]
+        assert [plan.shares[0].total_lanes for plan in make_plans(each, run_id="x")] == [each.concurrency]
 
 
 def test_stages_travel_as_data_and_are_valid_by_the_schema():
@@ -80,14 +80,56 @@ def test_problems_of_a_stage_stand_where_it_stands_and_those_of_others_are_told_
     ]
 
 
-def test_what_this_version_does_not_carry_out_it_says_before_anything_starts(tmp_path):
+def test_a_dry_run_shows_every_stage_and_does_nothing(tmp_path):
     path = tmp_path / "w.yaml"
-    path.write_text(TEXT)
-    with pytest.raises(UsageError, match=r"does not carry them out; run them one by one.*: warm, write, all"):
-        make_plans(read(TEXT), run_id="x")
+    path.write_text(f"{TEXT}repeat: 2\n")
     checked = CliRunner().invoke(main, ["config", "check", str(path)])
     assert checked.exit_code == 0
-    assert "write: put; ends after 50 operations, after a warm-up of 1.00 s (checked; this version" in checked.stdout
-    run = CliRunner().invoke(main, ["run", str(path), "--results-dir", str(tmp_path)])
-    assert run.exit_code == 2
+    assert "write: put; 8 in flight, as fast as possible; ends after 50 operations, after a warm-up" in checked.stdout
+    run = CliRunner().invoke(main, ["run", str(path), "--results-dir", str(tmp_path), "--dry-run"])
+    assert run.exit_code == 0, run.output
+    assert "leg 5        repeat 2, write: 8 lanes; results in repeat-2/stage-2-write/" in run.stdout
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.yaml"]
+
+
+def test_a_plan_has_a_share_of_each_stage_for_each_worker():
+    text = (
+        "target: file:///x\nprocesses: auto\nworkload: [{op: put, path: n/, size: 1}]\n"
+        "stages: [{name: one, concurrency: 1, total_operations: 10}, {name: many, concurrency: 5, duration: 1s}]\n"
+    )
+    plans = make_plans(read(text), run_id="x")
+    assert [plan.shares[0].lanes for plan in plans] == [1] + [0] * (len(plans) - 1)
+    assert [plan.shares[0].budget for plan in plans] == [10] + [0] * (len(plans) - 1)
+    assert sum(plan.shares[1].lanes for plan in plans) == 5
+    assert {plan.shares[1].total_lanes for plan in plans} == {5}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("stop_when_stable: {window: 4s}\n", "stop_when_stable.window: 4 s has fewer than 5 intervals of 1 s"),
+        ("stop_when_stable: on\nduration: 20s\n", "stop_when_stable.window: the duration, 20 s, is over before"),
+        ("stop_when_stable: {at_most: 40s}\nduration: 50s\n", "stop_when_stable.at_most: stands for duration"),
+        ("stop_when_stable: {at_most: 4s}\n", "stop_when_stable.at_most: 4 s is shorter than the window, 30 s"),
+        ("stop_when_stable: {metrics: [p99, p99]}\n", "stop_when_stable.metrics: a metric stands there twice"),
+        ("stop_when_stable: {metrics: [p98]}\n", "stop_when_stable.metrics[0]: "),
+        ("stop_when_stable: on\nrate: [{for: 60s, ops_per_second: 5}]\n", "a rate in phases is not meant to be stable"),
+        ("stages: [{name: a, stop_when_stable: on, duration: 5s}]\n", "stages[0].stop_when_stable.window: the"),
+        ("repeat: 0\n", "repeat: 0 is too small"),
+        ("repeats: 2\n", "write repeat"),
+    ],
+)
+def test_what_can_not_be_stable_or_repeated_is_refused(text, problem):
+    with pytest.raises(ConfigError) as caught:
+        read(f"target: mem://b/\nworkload: [{{op: put, path: n/, size: 1}}]\n{text}")
+    assert problem in str(caught.value)
+
+
+def test_the_longest_time_until_stable_is_the_duration():
+    text = "target: mem://b/\nworkload: [{op: put, path: n/, size: 1}]\nstop_when_stable: {at_most: 10m}\n"
+    assert read(text).duration == 600
+    config = read(f"{text}stages: [{{name: a}}, {{name: b, duration: 40s}}, {{name: c, stop_when_stable: off}}]\n")
+    a, b, c = config.parts()
+    assert (a.duration, a.stop_when_stable.at_most) == (600, 600)
+    assert (b.duration, b.stop_when_stable.at_most, b.stop_when_stable.window) == (40, None, 30)
+    assert (c.duration, c.stop_when_stable) == (600, None)

@@ -11,6 +11,7 @@ import click
 from penstock.engine.conduct import RunResult
 from penstock.report.live import LiveView, open_view, print_summary, several
 from penstock.report.prometheus import open_exporter
+from penstock.report.terminal import print_job
 
 __all__ = ["conduct", "prometheus_option"]
 
@@ -47,10 +48,13 @@ def conduct(
     told = False
     if as_json:
         click.echo((result.directory / "result.json").read_text(), nl=False)
-    elif not result.outcome.did_nothing:
-        print_summary(result.outcome, result.report)
+    elif not result.job.did_nothing:
+        if len(result.job.legs) == 1 and not result.job.legs[0].label:
+            print_summary(result.outcome, result.report)
+        else:
+            print_job(result.job, result.report)
         # The summary says why; who sees both streams at once is not told twice.
         told = sys.stdout.isatty() and sys.stderr.isatty()
-    if result.outcome.reason and not told:
-        click.echo(f"penstock: {result.outcome.status}: {result.outcome.reason}", err=True)
-    return result.outcome.exit_code
+    if result.job.reason and not told:
+        click.echo(f"penstock: {result.job.status}: {result.job.reason}", err=True)
+    return result.job.exit_code

@@ -13,7 +13,7 @@ from penstock.cli.config_files import convert, show
 if TYPE_CHECKING:
     from penstock.workload.config import Config, Loaded, Stage
 
-__all__ = ["config"]
+__all__ = ["config", "describe_run"]
 
 
 @click.group()
@@ -51,7 +51,7 @@ def check(ctx: click.Context, file: str, overrides: tuple[str, ...], as_json: bo
     for note in loaded.notes:
         click.echo(note, err=True)
     click.echo(f"{file}: ok")
-    for label, text in _summary(loaded):
+    for label, text in describe_run(loaded):
         click.echo(f"  {label:<12} {text}")
 
 
@@ -69,13 +69,16 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
-def _summary(loaded: Loaded) -> list[tuple[str, str]]:
+def describe_run(loaded: Loaded) -> list[tuple[str, str]]:
+    """What a configuration describes, as labels and texts."""
     config = loaded.config
     total = sum(operation.weight for operation in config.workload) or 1.0
     rows = [("name", loaded.name), ("target", config.target or "none; every path is a URI"), ("ends", _end(config))]
     rows.append(("concurrency", f"{config.concurrency} in flight, processes: {config.processes}, {_rate(config)}"))
     rows += [(operation.op, f"{operation.weight / total:6.1%}  {operation.path}") for operation in config.workload]
     rows += [("stage", _stage(config, stage)) for stage in config.stages]
+    if config.repeat > 1:
+        rows.append(("repeat", f"{config.repeat} times"))
     rows += [("prepare", text) for text in _prepared(config)]
     rows.append(("cleanup", "what the run created" if config.cleanup else "nothing"))
     return rows
@@ -89,14 +92,20 @@ def _end(config: Config) -> str:
         ends.append(f"after {format_duration(config.duration)}")
     if config.total_operations is not None:
         ends.append(f"after {config.total_operations} operations")
+    if config.stop_when_stable is not None:
+        stable = config.stop_when_stable
+        what = " and ".join(stable.metrics)
+        ends.append(f"when {what} were stable for {format_duration(stable.window)}")
     text = " or ".join(ends) or "when every object was taken once"
-    return f"{text}, after a warm-up of {format_duration(config.warmup)}" if config.warmup else text
+    text += f", after a warm-up of {format_duration(config.warmup)}" if config.warmup else ""
+    return text + (f", with a cool-down of {format_duration(config.cooldown)}" if config.cooldown else "")
 
 
 def _stage(config: Config, stage: Stage) -> str:
     whole = config.of_stage(stage)
     operations = ", ".join(operation.op for operation in whole.workload)
-    return f"{stage.name}: {operations}; ends {_end(whole)} (checked; this version does not run stages)"
+    barrier = f"; barrier: {stage.barrier}" if stage.barrier else ""
+    return f"{stage.name}: {operations}; {whole.concurrency} in flight, {_rate(whole)}; ends {_end(whole)}{barrier}"
 
 
 def _rate(config: Config) -> str:

@@ -33,7 +33,8 @@ def report(results: tuple[str, ...], output: str | None, skip_bad_rows: bool, wo
     """Write an HTML report, one file that needs no network.
 
     Each RESULT is a result directory of `penstock run` or `replay`, or the result.json in it. One is drawn as its run
-    drew it, from what it holds; several are drawn side by side, with a table and their lines in common charts. Or each
+    drew it, from what it holds; several are drawn side by side, with a table and their lines in common charts, of those
+    with stages or repeats each of these; name one of them alone by its directory below. Or each
     RESULT is an operation log: they are analysed, several of them together, over the time that all of them cover.
 
     Exit status: 0 written, 1 a log can't be read, 2 usage, or something that is no result.
@@ -90,9 +91,16 @@ def _place(results: Sequence[str], output: str | None, *, logs: bool) -> str:
 
 
 def _of_results(paths: Sequence[str]) -> str:
+    from penstock.report.jobs import is_job, read_job
     from penstock.report.results import read_result
 
-    read = [read_result(path) for path in paths]
+    if len(paths) == 1 and is_job(paths[0]):
+        from penstock.report.jobpage import render_job
+        from penstock.report.jobs import summarise_job
+
+        whole = read_job(paths[0])
+        return render_job(whole.job, summarise_job(whole.job), config_text=whole.config_text, plan=whole.plan)
+    read = [each for path in paths for each in (read_job(path).legs if is_job(path) else [read_result(path)])]
     if len(read) == 1:
         from penstock.report.html import render_html
         from penstock.report.summary import summarise

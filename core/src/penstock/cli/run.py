@@ -9,11 +9,30 @@ import sys
 import attrs
 import click
 
+from penstock.cli.common import print_json
 from penstock.cli.conducting import conduct, prometheus_option
+from penstock.cli.config import describe_run
+from penstock.engine.legs import legs_of
+from penstock.engine.plan import describe, make_plans
 from penstock.engine.run import execute
-from penstock.workload.config import load
+from penstock.workload.config import Loaded, load
 
 __all__ = ["run"]
+
+
+def _show_plan(loaded: Loaded, *, as_json: bool) -> None:
+    """Print what a run would do; raises what a run raises that can't be planned."""
+    plans = make_plans(loaded.config, run_id="dry-run")
+    if as_json:
+        print_json(describe(loaded.config, plans) | {"legs": [leg.label for leg in legs_of(loaded.config)]})
+        return
+    for label, text in describe_run(loaded):
+        click.echo(f"{label:<12} {text}")
+    click.echo(f"{'workers':<12} {len(plans)}")
+    for leg in legs_of(loaded.config):
+        if leg.label:
+            lanes = "+".join(str(plan.lanes_of(leg.place)) for plan in plans)
+            click.echo(f"{f'leg {leg.number + 1}':<12} {leg.label}: {lanes} lanes; results in {leg.directory}/")
 
 
 @click.command(short_help="Run a workload and report what the storage did.")
@@ -21,6 +40,8 @@ __all__ = ["run"]
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as concurrency=32.")
 @click.option("--results-dir", metavar="DIR", help="Where to make the result directory; default: as the file says.")
 @click.option("--op-log", metavar="FILE", help="Log every operation to FILE (.tsv.zst or .tsv).")
+@click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="Measure N times, and tell the spread.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, stage by stage, and do nothing.")
 @click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
 @prometheus_option
 @click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
@@ -32,12 +53,17 @@ def run(
     overrides: tuple[str, ...],
     results_dir: str | None,
     op_log: str | None,
+    repeat: int | None,
+    dry_run: bool,
     launcher: str,
     prometheus: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Prepare what WORKLOAD.yaml asks for, drive its operations, and leave a result directory.
+
+    Of a file with stages, and with --repeat, each part is measured by itself, and has a directory of its own in the
+    result directory; Ctrl-C keeps those that are done.
 
     Ctrl-C once finishes the operations in flight and reports what was measured; twice stops at once.
 
@@ -52,7 +78,12 @@ def run(
         config = attrs.evolve(config, results_dir=results_dir)
     if op_log is not None:
         config = attrs.evolve(config, op_log=op_log)
+    if repeat is not None:
+        config = attrs.evolve(config, repeat=repeat)
     loaded = attrs.evolve(loaded, config=config)
+    if dry_run:
+        _show_plan(loaded, as_json=as_json)
+        return
     code = conduct(
         lambda view: execute(
             loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), launcher=launcher, view=view

@@ -60,11 +60,14 @@ class Board:
         return 1 if place is None else int(self._words[place + 1]) & _LOW | 1
 
     def replace(self, name: str, version: int, before: int) -> None:
-        """Note that a version is written, and that those in ``before`` were complete when its writing began."""
+        """Note that a version is written, and that those in ``before`` were complete when its writing began.
+
+        It is the newest then, also where it was there once before.
+        """
         place = self._find(_hash(name), make=True)
         if place is not None:
             word = int(self._words[place + 1])
-            past = (word >> MOST_VERSIONS) | (before & ~(1 << version))
+            past = ((word >> MOST_VERSIONS) | before) & ~(1 << version)
             self._words[place + 1] = past << MOST_VERSIONS | word & _LOW | 1 << version | 1
 
     def _find(self, key: int, *, make: bool) -> int | None:

@@ -18,7 +18,10 @@ from penstock.records import BufferPool, Endpoint, RecordBuffer, Recorder
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
-__all__ = ["Collector", "LogWriter"]
+__all__ = ["COOLING", "Collector", "LogWriter"]
+
+#: The number of snapshots of a cool-down.
+COOLING = -2
 
 #: Rows in flight per worker, divided among its lanes.
 _ROWS = 131_072
@@ -67,25 +70,33 @@ class Collector:
         self._by_endpoint: dict[str, Tally] = {}
         self._only = ""
 
-    def collect(self, begin: int, interval: int) -> Iterator[dict[str, Any]]:
+    def collect(
+        self, begin: int, interval: int, *, first: int = 0, closed: Callable[[], int | None] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield a snapshot at the end of each interval, and a last one when every lane has ended.
 
         ``begin`` and ``interval`` are in monotonic nanoseconds; before ``begin`` there are snapshots too, at least
-        one, with the number -1. Raises what the log raises.
+        one, with the number -1. Intervals before the one of number ``first`` are past. ``closed`` says since when
+        nothing counts any more, None: it still does; later snapshots have the number COOLING. Raises what the log
+        raises.
         """
         yield self._snapshot(-1, begin, begin)
-        number = 0
-        tick = begin + interval
+        number, over = first, None
+        tick = begin + (first + 1) * interval
         while self._working and not self._left():
             self._take_full(min(tick, monotonic_ns() + interval))
             now = monotonic_ns()
-            if now >= tick:
-                yield self._snapshot(number, begin + number * interval, tick)
+            if over is None and closed is not None and (over := closed()) is not None:
+                yield self._snapshot(number, begin + number * interval, over)
+                number, tick = COOLING, now + interval
+            elif now >= tick:
+                begun = now if over is not None else begin + number * interval
+                yield self._snapshot(number, begun, tick)
                 behind = (now - tick) // interval
-                number, tick = number + 1 + behind, tick + (1 + behind) * interval
+                number, tick = number + 1 + behind if over is None else number, tick + (1 + behind) * interval
             elif now < begin:
                 yield self._snapshot(-1, now, now)
-        yield self._snapshot(number, begin + number * interval, monotonic_ns())
+        yield self._snapshot(number, begin + number * interval if over is None else monotonic_ns(), monotonic_ns())
         if self._working:
             self.give_up()
 

@@ -13,28 +13,21 @@ from typing import Any
 import anyio
 import attrs
 
-from penstock.engine.coordinator import Coordinator, Found
+from penstock.engine.coordinator import Coordinator
 from penstock.engine.course import WorkerPart
+from penstock.engine.found import Found
 from penstock.errors import PenstockError
 from penstock.launchers import LaunchSpec
 from penstock.oplog import join_parts
-from penstock.report.outcome import Outcome, Status
-from penstock.workload.config import OnError
+from penstock.report.job import Job
+from penstock.report.outcome import Outcome
 
 __all__ = [
-    "EXIT_ERRORS",
-    "EXIT_FAILED",
-    "EXIT_INTERRUPTED",
     "OP_LOG",
     "RunResult",
     "carry_out",
     "join_log",
-    "status_of",
 ]
-
-EXIT_FAILED = 1
-EXIT_ERRORS = 3
-EXIT_INTERRUPTED = 130
 
 #: The name of the op-log in a result directory.
 OP_LOG = "op-log.tsv.zst"
@@ -44,9 +37,14 @@ OP_LOG = "op-log.tsv.zst"
 class RunResult:
     """A finished run: what was found, and the directory that holds it."""
 
-    outcome: Outcome
+    job: Job
     directory: Path
     report: Path
+
+    @property
+    def outcome(self) -> Outcome:
+        """That of the first leg, which is the only one unless there are stages or repeats."""
+        return self.job.legs[0].outcome
 
 
 def carry_out(coordinator: Coordinator, spec: LaunchSpec, directory: Path, write: Callable[[], RunResult]) -> RunResult:
@@ -104,21 +102,3 @@ def join_log(path: str | None, plans: Sequence[WorkerPart], found: Found) -> dic
         found.notes.append(f"the parts of the op-log could not be joined and were left: {error}")
         return {"parts": parts, **counts}
     return {"path": path, **counts}
-
-
-def status_of(on_error: OnError, found: Found) -> tuple[Status, int, str]:
-    """How it ended, the exit code, and why it is not done."""
-    limit = on_error.max_total_errors
-    if found.interrupted:
-        return "interrupted", EXIT_INTERRUPTED, "; ".join(filter(None, ("interrupted by its user", found.failure)))
-    if found.failure:
-        return "failed", EXIT_FAILED, found.failure
-    if found.stopped or (limit is not None and found.totals.errors > limit):
-        return "errors", EXIT_ERRORS, found.stopped or f"more than {limit} operations failed"
-    lost = [worker for worker in found.workers if worker.lost is not None]
-    if lost:
-        return "degraded", EXIT_FAILED, f"{len(lost)} of {len(found.workers)} workers were lost"
-    left = sum(phase.failed for phase in found.phases if phase.name == "cleanup")
-    if left:
-        return "done", EXIT_FAILED, f"the cleanup left {left} objects behind"
-    return "done", 0, ""

@@ -85,4 +85,5 @@ def _recipe(entry: Content, family: int) -> Recipe:
 
 
 def _family(run_id: str, operation: int) -> int:
-    return mix(int.from_bytes(run_id.encode(), "big"), operation)
+    text = run_id.encode()
+    return mix(*(int.from_bytes(text[at : at + 8], "big") for at in range(0, len(text), 8)), operation)

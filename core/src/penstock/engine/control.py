@@ -17,11 +17,20 @@ class Control:
 
     ``begin``, ``warm`` and ``deadline`` are monotonic nanoseconds: work starts at ``begin``, counts from ``warm``
     on and none starts at or after ``deadline``. ``budget`` operations are counted (None: no limit). More than
-    ``max_errors`` failures stop the lanes.
+    ``max_errors`` failures stop the lanes. After what is counted they go on for ``cooldown`` nanoseconds, by a control
+    of its own, ``cooling``; ``closed`` is when the last of ``lanes`` came to that, None until then.
     """
 
     def __init__(
-        self, *, begin: int, warm: int, deadline: int | None, budget: int | None, max_errors: int | None
+        self,
+        *,
+        begin: int,
+        warm: int,
+        deadline: int | None,
+        budget: int | None,
+        max_errors: int | None,
+        cooldown: int = 0,
+        lanes: int = 0,
     ) -> None:
         self.begin = begin
         self.warm = warm
@@ -30,6 +39,12 @@ class Control:
         self.reason = ""
         self.fatal: BaseException | None = None
         self.errors = 0
+        self.cooling: Control | None = None
+        self.cooldown = cooldown
+        self.closed: int | None = None
+        if cooldown:
+            self.cooling = Control(begin=begin, warm=warm, deadline=None, budget=None, max_errors=max_errors)
+        self._counting = lanes
         self._max_errors = max_errors
         self._lock = threading.Lock()
         self._budget = None if budget is None else iter(range(budget))
@@ -53,11 +68,24 @@ class Control:
             self.fatal = self.fatal or error
         self.stop(f"{type(error).__name__}: {error}")
 
+    def leave(self) -> None:
+        """A lane has come to the end of what is counted."""
+        with self._lock:
+            self._counting -= 1
+            if not self._counting:
+                self.closed = monotonic_ns()
+
+    def finish(self) -> None:
+        """End what is counted now; the cool-down follows."""
+        self.stopping = True
+        self._idle.set()
+
     def stop(self, reason: str) -> None:
         """Let every lane end after the operation it is in; the first reason stays."""
         self.reason = self.reason or reason
-        self.stopping = True
-        self._idle.set()
+        self.finish()
+        if self.cooling is not None:
+            self.cooling.stop(reason)
 
     def wait_until(self, due: int) -> None:
         """Sleep until a monotonic time, or until the lanes are stopped."""

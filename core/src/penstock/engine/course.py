@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 
+from penstock.engine.legs import legs_of, prepares
 from penstock.engine.sets import count_prepared
 from penstock.engine.watch import Watched
-from penstock.workload.config import Config, OnError
+from penstock.workload.config import Config, OnError, StopWhenStable
 
-__all__ = ["Course", "Observer", "WorkerPart", "course_of"]
+__all__ = ["Course", "LegCourse", "Observer", "WorkerPart", "course_of"]
+
+
+@attrs.frozen(kw_only=True)
+class LegCourse:
+    """What is measured by itself, with its limits; seconds throughout.
+
+    ``total`` is how many operations there will be at most, None: not known. ``label`` tells legs apart, ``stage`` and
+    ``repeat`` are what it is made of. ``barrier`` says who must have ended the leg before, None: each worker goes on
+    by itself; ``gathers`` that all come together in any case, ``again`` that they prepare again then. ``share`` is the
+    number of the workers' share that it is.
+    """
+
+    number: int = 0
+    label: str = ""
+    stage: str = ""
+    repeat: int = 1
+    share: int = 0
+    warmup: float = 0.0
+    duration: float | None = None
+    total: int | None = None
+    stable: StopWhenStable | None = None
+    barrier: str | None = None
+    gathers: bool = False
+    again: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Course:
     """The phases of a job and their limits; seconds throughout.
 
-    ``total`` is how many operations there will be at most, ``prepared`` how many objects the preparation is about;
-    None: not known. ``prepares`` says whether there is a preparation.
+    ``prepared`` is how many objects the preparation is about, None: not known. ``prepares`` says whether there is one.
+    ``legs`` is what is measured, one after the other.
     """
 
     on_error: OnError
     live_interval: float
-    warmup: float = 0.0
-    duration: float | None = None
-    total: int | None = None
+    legs: Sequence[LegCourse]
     prepares: bool = False
     prepared: int | None = None
     post_prepare_delay: float = 0.0
@@ -38,11 +61,14 @@ class WorkerPart(Protocol):
 
     @property
     def lanes(self) -> int:
-        """Threads that drive operations."""
+        """Threads that drive operations, at most."""
 
     @property
     def op_log(self) -> str | None:
         """Its part of the log."""
+
+    def lanes_of(self, share: int) -> int:
+        """Threads that drive operations in the legs of that share; 0: it has no part in them."""
 
     def to_message(self) -> Mapping[str, Any]:
         """What JSON can hold."""
@@ -60,16 +86,31 @@ class Observer(Protocol):
 
 def course_of(config: Config) -> Course:
     """The course of a workload's run."""
-    prepare = config.prepare
-    prepares = not prepare.skip_verification and bool(prepare.ensure_objects or prepare.directory_structure)
+    prepare, made = config.prepare, prepares(config)
+    barriers = [stage.barrier for stage in config.stages] or [None]
+    legs = [
+        LegCourse(
+            number=leg.number,
+            label=leg.label,
+            stage=leg.stage,
+            repeat=leg.repeat,
+            share=leg.place,
+            warmup=leg.config.warmup,
+            duration=leg.config.duration,
+            total=leg.config.total_operations,
+            stable=leg.config.stop_when_stable,
+            barrier=barriers[leg.place],
+            gathers=leg.place == 0,
+            again=leg.again,
+        )
+        for leg in legs_of(config)
+    ]
     return Course(
         on_error=config.on_error,
         live_interval=config.live_interval,
-        warmup=config.warmup,
-        duration=config.duration,
-        total=config.total_operations,
-        prepares=prepares,
-        prepared=count_prepared(config) if prepares else None,
+        legs=legs,
+        prepares=made,
+        prepared=count_prepared(config) if made else None,
         post_prepare_delay=prepare.post_prepare_delay,
         cleanup=config.cleanup,
     )

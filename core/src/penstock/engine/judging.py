@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from penstock.engine.coordinator import Found
+from penstock.engine.found import Measured
 from penstock.report.outcome import Interval, Planned
 from penstock.stats.limits import Signals, Verdict, find_limit
 from penstock.stats.machine import device_of
@@ -14,10 +14,13 @@ from penstock.stats.tally import ALL
 __all__ = ["judge_limit"]
 
 
-def judge_limit(found: Found, *, lanes: int, planned: Planned | None, path: str | None) -> Verdict | None:
-    """The verdict on a run of so many lanes; None when it measured nothing.
+def judge_limit(
+    found: Measured, *, lanes: int, planned: Planned | None, path: str | None, private: str = ""
+) -> Verdict | None:
+    """The verdict on what was measured with so many lanes; None when nothing was.
 
-    ``path`` lies in the file system that the run works on, None where that is not this host's.
+    ``path`` lies in the file system that the run works on, None where that is not this host's. ``private`` is the
+    scheme whose objects live in one process, so that there can't be more processes; empty: there can.
     """
     seconds, cell = found.measured_seconds, found.totals.roll_up(ALL)
     if seconds <= 0 or not cell.count:
@@ -37,12 +40,13 @@ def judge_limit(found: Found, *, lanes: int, planned: Planned | None, path: str 
         done=(planned.operations - missed) / seconds if planned is not None else cell.count / seconds,
         missed=missed,
         disk=found.disks.get(disk) if disk is not None else None,
+        private=private,
         link=max(found.links.values(), key=lambda use: use.share, default=None),
     )
     return find_limit(signals)
 
 
-def _verifying(found: Found) -> float:
+def _verifying(found: Measured) -> float:
     counts = found.verification()
     return counts.cpu_ns / 1e9 if counts is not None else 0.0
 

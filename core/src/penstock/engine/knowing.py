@@ -7,18 +7,28 @@ from typing import Protocol
 
 import attrs
 
-from penstock.engine.board import MOST_VERSIONS
 from penstock.engine.build import NewNames, name_new, put_size
 from penstock.engine.contents import Recipe, put_number, put_recipe
+from penstock.engine.legs import Leg
 from penstock.engine.places import Places
 from penstock.engine.sets import PreparedSet
-from penstock.errors import UsageError
 from penstock.payload import Payload
 from penstock.payloads.comparing import Version
 from penstock.workload.config import Config
+from penstock.workload.names import count_numbers
 from penstock.workload.operations import Copy, Put
 
-__all__ = ["Knowledge", "Known", "NamedContent", "PreparedContent", "PutContent", "copy_names", "put_contents"]
+__all__ = [
+    "Knowledge",
+    "Known",
+    "NamedContent",
+    "PreparedContent",
+    "PutContent",
+    "copy_names",
+    "count_versions",
+    "knowledge_of",
+    "put_contents",
+]
 
 #: Names whose answer is kept: an object is read again and again.
 _KEPT = 65_536
@@ -26,7 +36,8 @@ _KEPT = 65_536
 
 @attrs.frozen
 class Known:
-    """A version of an object, its size in bytes, and its bit on the board: 0 was there before the run.
+    """A version of an object, its size in bytes, and its bit on the board: 0 was there before the run, or has a name
+    that is given once.
 
     ``sure`` says that the object has no version of unknown content: it was prepared, or has a name that nobody else
     gives.
@@ -74,7 +85,8 @@ class PreparedContent:
 class PutContent:
     """What a put of the workload writes; ``index`` gives the running number in a name, None for other names.
 
-    ``bit`` is from 1 on. ``own`` says that no other run or operation makes objects of these names.
+    ``bit`` is from 1 on, 0 for names of its own. ``own`` says that no other run or operation makes objects of these
+    names.
     """
 
     store: int
@@ -121,20 +133,32 @@ class Knowledge:
         return tuple(known for family in families if (known := family.find(key)) is not None)
 
 
-def put_contents(config: Config, places: Places, payload: Callable[[Recipe], Payload], run_id: str) -> list[PutContent]:
-    """What each put of the workload writes; ``payload`` opens a recipe."""
-    puts = [(number, item) for number, item in enumerate(config.workload) if isinstance(item, Put)]
-    if len(puts) >= MOST_VERSIONS:
-        raise UsageError(f"verify: {len(puts)} puts are more than can be told apart; write at most {MOST_VERSIONS - 1}")
-    contents = []
-    for bit, (number, item) in enumerate(puts, start=1):
+def put_contents(
+    config: Config,
+    places: Places,
+    payload: Callable[[Recipe], Payload],
+    run_id: str,
+    *,
+    before: int = 0,
+    label: str = "",
+) -> list[PutContent]:
+    """What each put of a workload writes; ``payload`` opens a recipe.
+
+    ``before`` are the versions of masks that are known already, of other workloads; ``label`` says which this is.
+    """
+    contents, bit = [], before
+    for number, item in enumerate(config.workload):
+        if not isinstance(item, Put):
+            continue
         names = name_new(places, item.path, run_id, number, put=item)
+        # Names of its own are given once, so there are no versions to tell apart.
+        bit += not names.own
         contents.append(
             PutContent(
                 store=names.store,
-                bit=bit,
+                bit=0 if names.own else bit,
                 own=names.own,
-                name=f"as put by workload[{number}]",
+                name=f"as put by workload[{number}]{f' of {label}' if label else ''}",
                 payload=payload(put_recipe(item, run_id, number)),
                 index=names.index,
                 number=put_number(item, run_id, number),
@@ -142,6 +166,28 @@ def put_contents(config: Config, places: Places, payload: Callable[[Recipe], Pay
             )
         )
     return contents
+
+
+def count_versions(config: Config) -> int:
+    """How many versions an object of the workload may have beside the prepared one: its puts with a mask."""
+    return sum(isinstance(item, Put) and count_numbers(item.path) > 0 for item in config.workload)
+
+
+def knowledge_of(
+    legs: Sequence[Leg],
+    places: Places,
+    sets: Sequence[PreparedSet],
+    payload: Callable[[Recipe], Payload],
+    run_id: str,
+) -> tuple[Knowledge, bool]:
+    """What all legs of a run know of objects, and whether any of their puts may replace one."""
+    puts: list[PutContent] = []
+    copies: list[NewNames] = []
+    for leg in legs:
+        before = max((each.bit for each in puts), default=0)
+        puts += put_contents(leg.config, places, payload, leg.run_id(run_id), before=before, label=leg.label)
+        copies += copy_names(leg.config, places, leg.run_id(run_id))
+    return Knowledge([*map(PreparedContent, sets), *puts], copies), any(not each.own for each in puts)
 
 
 def copy_names(config: Config, places: Places, run_id: str) -> list[NewNames]:

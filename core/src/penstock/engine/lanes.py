@@ -61,9 +61,10 @@ class Lane:
     missed: int = 0
     _idle: int = 0
     _due: int | None = None
+    _not_before: int = 0
 
     def run(self) -> None:
-        """Work until the window closes, the budget is used up, or nothing is left to do."""
+        """Work until the window closes, the budget is used up, or nothing is left to do; then cool down."""
         control = self.control
         try:
             control.wait_until(control.begin)
@@ -72,10 +73,23 @@ class Lane:
                 self._work(control.warm, counted=False)
             self._set_flags(0)
             self._work(control.deadline, counted=True)
+            if control.cooling is not None:
+                self._cool_down(control, control.cooling)
         except BaseException as error:  # noqa: BLE001 - whatever it is must reach the coordinator
             control.broke(error)
         finally:
             self.recorder.flush()
+
+    def _cool_down(self, control: Control, cooling: Control) -> None:
+        """Go on for a while, so that others whose last calls count still have company."""
+        control.leave()
+        self._set_flags(WARMUP)
+        self.control = cooling
+        endless = control.deadline == ENDLESS or control.stopping
+        if not endless:
+            # What was due in the window and is begun only now was missed there.
+            self._not_before = control.deadline
+        self._work((monotonic_ns() if endless else control.deadline) + control.cooldown, counted=False)
 
     def _work(self, until: int, *, counted: bool) -> None:
         control = self.control
@@ -133,6 +147,9 @@ class Lane:
     def _await_turn(self, until: int) -> bool:
         assert self.arrivals is not None
         due = self.arrivals.take() if self._due is None else self._due
+        while due is not None and due < self._not_before:
+            self.missed += 1
+            due = self.arrivals.take()
         if due is None or due >= until:
             # The window ends when it was to end, also where nothing is due any more; what is due later waits.
             self._due = due

@@ -30,6 +30,15 @@ class Marks:
         bits = np.left_shift(1, places & 7).astype(np.uint8)
         np.bitwise_or.at(self._bytes, places >> 3, bits)
 
+    def add(self, other: Marks) -> None:
+        """Mark also what another of as many places has marked."""
+        self._bytes |= other._bytes
+
+    def has(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these places are marked."""
+        marked: NDArray[np.bool_] = (self._bytes[places >> 3] >> (places & 7).astype(np.uint8)) & 1 == 1
+        return marked
+
     def total(self) -> int:
         """How many are marked."""
         windows = range(0, len(self._bytes), _WINDOW)

@@ -16,7 +16,7 @@ from penstock import errors
 __all__ = ["HEADER_BYTES", "MAX_FRAME", "PROTOCOL", "body_length", "decode", "encode", "from_error", "to_error"]
 
 #: Version of the messages; coordinator and workers must agree.
-PROTOCOL = 1
+PROTOCOL = 2
 HEADER_BYTES = 4
 #: Longest body in bytes; a longer one is a broken peer.
 MAX_FRAME = 256 * 1024 * 1024

@@ -104,20 +104,21 @@ class Pool:
     """Objects of one or more sets as one sequence, for an operation to choose from."""
 
     def __init__(self, members: Sequence[Member]) -> None:
-        self._members = tuple(member for member in members if len(member.chosen))
-        self._bounds = tuple(itertools.accumulate(len(member.chosen) for member in self._members))
+        #: Those that have any object.
+        self.members = tuple(member for member in members if len(member.chosen))
+        self._bounds = tuple(itertools.accumulate(len(member.chosen) for member in self.members))
         self.count = self._bounds[-1] if self._bounds else 0
         #: The key of the object at a position, 0 to ``count`` exclusive.
         self.key: Callable[[int], str] = self._key
         #: Its size in bytes.
         self.size: Callable[[int], int] = self._size
-        if len(self._members) == 1 and _is_whole(self._members[0]):
+        if len(self.members) == 1 and _is_whole(self.members[0]):
             # One whole set is the usual case and needs no search.
-            self.key, self.size = self._members[0].objects.key, self._members[0].objects.size
+            self.key, self.size = self.members[0].objects.key, self.members[0].objects.size
 
     def part(self, lane: int, lanes: int) -> Pool:
         """The objects that one of ``lanes`` owns."""
-        return Pool([attrs.evolve(each, chosen=each.objects.part(each.chosen, lane, lanes)) for each in self._members])
+        return Pool([attrs.evolve(each, chosen=each.objects.part(each.chosen, lane, lanes)) for each in self.members])
 
     def _key(self, position: int) -> str:
         member, index = self._locate(position)
@@ -130,7 +131,7 @@ class Pool:
     def _locate(self, position: int) -> tuple[Member, int]:
         number = bisect.bisect_right(self._bounds, position)
         before = self._bounds[number - 1] if number else 0
-        member = self._members[number]
+        member = self.members[number]
         return member, int(member.chosen[position - before])
 
 

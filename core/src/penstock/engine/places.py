@@ -27,11 +27,12 @@ class Place:
 
 
 def paths_of(config: Config) -> Iterator[str]:
-    """Every path that the configuration names, as written."""
-    for operation in config.workload:
-        yield operation.path
-        if isinstance(operation, Copy):
-            yield operation.to
+    """Every path that the configuration names, as written; those of its stages too."""
+    for part in config.parts():
+        for operation in part.workload:
+            yield operation.path
+            if isinstance(operation, Copy):
+                yield operation.to
     for objects in config.prepare.ensure_objects:
         yield objects.path
     if config.prepare.directory_structure is not None:

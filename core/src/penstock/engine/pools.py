@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from penstock.engine.marks import Marks
 from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
 from penstock.engine.places import Place, Places
 from penstock.engine.sets import PreparedSet
@@ -18,29 +19,58 @@ from penstock.workload.config import Config
 __all__ = ["resolve_pools"]
 
 
-def resolve_pools(config: Config, places: Places, sets: Sequence[PreparedSet]) -> dict[int, Pool]:
+def resolve_pools(
+    config: Config, places: Places, sets: Sequence[PreparedSet], *, thinned: bool = False
+) -> dict[int, Pool]:
     """The pool of each operation that reads, by its number: prepared objects that its glob matches, or else what a
     listing finds. Operations of one glob share a pool. Raises RunError for one that finds nothing.
+
+    ``thinned`` says that prepared objects may have been deleted, so that a listing has to tell which are left.
     """
     pools: dict[int, Pool] = {}
     known: dict[tuple[Place, bool], Pool] = {}
+    left: dict[int, Marks] | None = {} if thinned else None
     for number, item in enumerate(config.workload):
         if isinstance(item, operations.Put | operations.Mkdir | operations.Rmdir):
             continue
         place, listing = places.locate(item.path), isinstance(item, operations.List)
         if (place, listing) not in known:
-            known[place, listing] = _prefixes(place, sets) if listing else _objects(place, places, sets)
+            known[place, listing] = _prefixes(place, sets) if listing else _objects(place, places, sets, left)
         pools[number] = known[place, listing]
         if not pools[number].count and item.weight and not _fed(config, item):
             raise RunError(_nothing(number, item, places.uri(place)))
     return pools
 
 
-def _objects(place: Place, places: Places, sets: Sequence[PreparedSet]) -> Pool:
+def _objects(place: Place, places: Places, sets: Sequence[PreparedSet], left: dict[int, Marks] | None) -> Pool:
     glob = compile_glob(place.key)
     prepared = [each.objects for each in sets if each.store == place.store and each.payload is not None]
     pool = select(prepared, glob)
+    if left is not None:
+        pool = _thin(pool, places.stores[place.store], left)
     return pool if pool.count else _listed(places.stores[place.store], glob)
+
+
+def _thin(pool: Pool, store: ObjectStore, left: dict[int, Marks]) -> Pool:
+    """Of a pool of prepared objects those that are there; ``left`` keeps what was found of each set."""
+    members = []
+    for member in pool.members:
+        objects = member.objects
+        assert isinstance(objects, NamedObjects)
+        if id(objects) not in left:
+            left[id(objects)] = _find(objects, store)
+        chosen = np.asarray(member.chosen, dtype=np.int64)
+        members.append(Member(objects, chosen[left[id(objects)].has(chosen)]))
+    return Pool(members)
+
+
+def _find(objects: NamedObjects, store: ObjectStore) -> Marks:
+    """Which objects of a set a listing finds."""
+    marks, base = Marks(objects.count), objects.names.base
+    for page in store.list_pages(base):
+        found = (objects.names.index(info.key[len(base) :]) for info in page.objects)
+        marks.mark_all(np.array([index for index in found if index is not None], dtype=np.int64))
+    return marks
 
 
 def _prefixes(place: Place, sets: Sequence[PreparedSet]) -> Pool:
@@ -75,6 +105,3 @@ def _nothing(number: int, item: operations.Operation, uri: str) -> str:
     if isinstance(item, operations.List):
         remedy = "give it a prefix without wildcards, or prepare a directory_structure"
     return f"workload[{number}]: {item.op}: nothing matches {uri}; {remedy}"
-
-
-_SETS = NamedObjects

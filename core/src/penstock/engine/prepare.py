@@ -61,6 +61,9 @@ class Preparation:
     A worker whose rank is not below ``workers`` has no share.
     ``single`` and ``part_size`` are as for :class:`~penstock.engine.steps.Put`. More than ``max_errors`` failures
     (None: any number) end it at once; any failure ends it with RunError after everything was tried.
+
+    It may be run several times; each makes what is missing then, and from the second on ``wrote`` hears of each object
+    that was made, by the number of its store and its key.
     """
 
     sets: list[PreparedSet]
@@ -73,9 +76,12 @@ class Preparation:
     single: int
     part_size: int
     stopping: Callable[[], bool]
+    wrote: Callable[[int, str], None] | None = None
     made: list[Made] = attrs.field(factory=list, init=False)
     _standing: dict[int, Marks] = attrs.field(factory=dict, init=False)
     progress: Progress = attrs.field(factory=Progress, init=False)
+    _again: bool = attrs.field(default=False, init=False)
+    _there: Marks = attrs.field(factory=lambda: Marks(0), init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def survey(self) -> None:
@@ -93,23 +99,36 @@ class Preparation:
 
     def run(self) -> Iterator[Progress]:
         """Make what is missing; yields progress. Raises RunError when objects could not be made."""
-        self.progress.total = sum(end - begin for begin, end in map(self._range, self.sets))
+        self._again = bool(self.made)
+        self.progress = Progress(total=sum(end - begin for begin, end in map(self._range, self.sets)))
         for number, prepared in enumerate(self.sets):
-            begin, end = self._range(prepared)
-            present = self._standing.get(number) or Marks(end - begin)
-            self.progress.found += present.total()
-            if not self.force and prepared.payload is not None:
-                for _ in self._find(prepared, begin, present):
-                    yield self.progress
-            made = Made(prepared, begin, Marks(end - begin))
-            self.made.append(made)
-            chunks = itertools.takewhile(lambda _: not self.stopping(), present.unmarked(_CHUNK))
+            if number == len(self.made):
+                begin, end = self._range(prepared)
+                self.made.append(Made(prepared, begin, Marks(end - begin)))
+            made = self.made[number]
+            for _ in self._present(number, made):
+                yield self.progress
+            chunks = itertools.takewhile(lambda _: not self.stopping(), self._there.unmarked(_CHUNK))
             for _ in work_through(chunks, self.threads, lambda made=made: self._maker(made)):  # type: ignore[misc]
                 yield self.progress
             if self.progress.failed:
                 raise RunError(
                     f"prepare: {self.progress.failed} objects could not be made, such as {self.progress.example}"
                 )
+
+    def _present(self, number: int, made: Made) -> Iterator[None]:
+        """Find what of a set need not be made."""
+        prepared, count = made.prepared, made.marks.count
+        self._there = Marks(count)
+        standing = [self._standing.get(number)]
+        if prepared.payload is None and self._again:
+            # Directories that it made stay until the cleanup.
+            standing.append(made.marks)
+        for marks in filter(None, standing):
+            self._there.add(marks)
+        self.progress.found += self._there.total()
+        if prepared.payload is not None and (self._again or not self.force):
+            yield from self._find(prepared, made.begin, self._there)
 
     def _range(self, prepared: PreparedSet) -> tuple[int, int]:
         count = prepared.objects.count if self.rank < self.workers else 0
@@ -165,6 +184,8 @@ class Preparation:
         except StoreError as error:
             self._note_failure(key, error)
             return
+        if self._again and self.wrote is not None and prepared.payload is not None:
+            self.wrote(prepared.store, key)
         with self._lock:
             made.marks.mark(place)
             self.progress.made += 1

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from penstock.clocks import wall_ns
 from penstock.engine import board
 from penstock.engine.arrivals import offered, rate_phases
-from penstock.engine.conduct import (
+from penstock.engine.conduct import OP_LOG, RunResult, carry_out, join_log
+from penstock.engine.coordinator import Coordinator
+from penstock.engine.course import Course, course_of
+from penstock.engine.found import Found, Measured
+from penstock.engine.judging import judge_limit
+from penstock.engine.legs import Leg, legs_of
+from penstock.engine.outcomes import (
     EXIT_ERRORS,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    OP_LOG,
-    RunResult,
-    carry_out,
-    join_log,
+    About,
+    leg_end,
+    outcome_of,
     status_of,
 )
-from penstock.engine.coordinator import Coordinator, Found
-from penstock.engine.course import course_of
-from penstock.engine.judging import judge_limit
 from penstock.engine.places import resolve
-from penstock.engine.plan import describe, make_plans
+from penstock.engine.plan import describe, make_plans, private_schemes
 from penstock.launchers import LaunchSpec
 from penstock.options import resolve as resolve_options
 from penstock.plugins import default_host
-from penstock.report import results_directory, write_results
+from penstock.report import results_directory, write_job, write_results
+from penstock.report.job import Job, LegOutcome
 from penstock.report.live import LiveView
 from penstock.report.outcome import Outcome, Planned
 from penstock.stats.system import environment
@@ -57,14 +62,20 @@ def execute(
     if op_log is not None:
         plans = [plan.logging_to(op_log) for plan in plans]
     options = resolve_options(kind.options, scheme=kind.name).options
-    coordinator = Coordinator(course_of(config), plans, kind.open(options), view(directory))
+    course = course_of(config)
+    coordinator = Coordinator(course, plans, kind.open(options), view(directory))
+    path = _local_path(config)
+    about = About(name=loaded.name, command_line=command_line, target=_target(config), started_ns=started, path=path)
 
     def write() -> RunResult:
         log = join_log(op_log, plans, coordinator.found)
-        outcome = _outcome(loaded, command_line, started, coordinator.found, log)
         plan = describe(config, plans)
-        report = write_results(directory, outcome, config_text=loaded.text, plan=plan)
-        return RunResult(outcome, directory, Path(report))
+        job = _job(config, about, course, coordinator.found, log)
+        if len(course.legs) == 1:
+            report = write_results(directory, job.legs[0].outcome, config_text=loaded.text, plan=plan)
+        else:
+            report = write_job(directory, job, config_text=loaded.text, plan=plan)
+        return RunResult(job, directory, Path(report))
 
     try:
         return carry_out(coordinator, LaunchSpec(), directory, write)
@@ -78,54 +89,74 @@ def _op_log_path(config: Config, directory: Path) -> str | None:
     return str(directory / OP_LOG) if config.op_log else None
 
 
-def _outcome(loaded: Loaded, command_line: str, started: int, found: Found, log: dict[str, Any] | None) -> Outcome:
-    config = loaded.config
+def _target(config: Config) -> str:
+    return config.target or config.parts()[0].workload[0].path
+
+
+def _job(config: Config, about: About, course: Course, found: Found, log: dict[str, Any] | None) -> Job:
+    found.notes.extend(_doubts(found))
+    legs = legs_of(config)
+    if len(legs) == 1:
+        measured = found.only(course.legs[0])
+        return Job.of(_outcome(config, legs[0], about, measured, found, log))
     status, exit_code, reason = status_of(config.on_error, found)
-    target = config.target or config.workload[0].path
-    planned, path = _planned(config, found), _local_path(config)
-    limit = judge_limit(found, lanes=config.concurrency, planned=planned, path=path)
-    return Outcome(
-        name=loaded.name,
+    done = [_leg(config, legs[measured.leg.number], about, measured) for measured in found.legs]
+    return Job(
+        name=about.name,
         version=version("penstock"),
-        command_line=command_line,
-        target=target,
-        started_ns=started,
+        command_line=about.command_line,
+        target=about.target,
+        started_ns=about.started_ns,
         ended_ns=wall_ns(),
-        measured_from_ns=found.measured_from_ns,
-        measured_seconds=found.measured_seconds,
         status=status,
         reason=reason,
         exit_code=exit_code,
-        totals=found.totals,
-        warmup_operations=found.totals.warmup,
-        intervals=found.intervals(),
-        workers=[worker.outcome() for worker in found.workers],
-        errors=found.errors,
+        legs=done,
+        missing=[leg.label for leg in legs[len(done) :]],
         phases=found.phases,
-        environment=environment(path),
+        environment=environment(about.path),
         op_log=log,
-        notes=[*found.notes, *_doubts(found)],
-        endpoints=found.endpoints(),
-        verification=found.verification(),
-        planned=planned,
-        verdict=limit.text if limit is not None else "",
-        limit=limit.kind if limit is not None else "",
+        notes=found.notes,
     )
 
 
-def _planned(config: Config, found: Found) -> Planned | None:
-    if config.rate is None or found.measured_seconds <= 0:
+def _leg(config: Config, leg: Leg, about: About, measured: Measured) -> LegOutcome:
+    named = attrs.evolve(about, name=f"{about.name}, {leg.label}")
+    outcome = _outcome(config, leg, named, measured, None, None)
+    return LegOutcome(label=leg.label, stage=leg.stage, repeat=leg.repeat, directory=leg.directory, outcome=outcome)
+
+
+def _outcome(
+    config: Config,
+    leg: Leg,
+    about: About,
+    measured: Measured,
+    found: Found | None,
+    log: dict[str, Any] | None,
+) -> Outcome:
+    """Of one leg; with ``found`` it is the whole run."""
+    end = leg_end(config.on_error, measured) if found is None else status_of(config.on_error, found)
+    planned, private = _planned(leg.config, measured), private_schemes(config)
+    limit = judge_limit(
+        measured, lanes=leg.config.concurrency, planned=planned, path=about.path, private=(private or [""])[0]
+    )
+    return outcome_of(about, measured, end, limit=limit, planned=planned, found=found, op_log=log)
+
+
+def _planned(config: Config, measured: Measured) -> Planned | None:
+    if config.rate is None or measured.measured_seconds <= 0:
         return None
-    seconds = config.warmup + found.measured_seconds
+    seconds = config.warmup + measured.measured_seconds
     phases = rate_phases(config.rate, config.warmup)
     due = offered(phases, seconds) - offered(phases, config.warmup)
-    return Planned(operations=due, missed=sum(worker.missed for worker in found.workers))
+    return Planned(operations=due, missed=sum(worker.missed for worker in measured.workers))
 
 
-def _doubts(found: Found) -> list[str]:
+def _doubts(found: Found) -> Sequence[str]:
     """Where reads were wrong: what may be wrong with the expectation instead."""
-    counts, there = found.verification(), sum(phase.objects_found for phase in found.phases)
-    if counts is None or not counts.wrong or not there:
+    wrong = sum(counts.wrong for measured in found.legs if (counts := measured.verification()) is not None)
+    there = sum(phase.objects_found for phase in found.phases[:1])
+    if not wrong or not there:
         return []
     text = (
         f"{there:,} prepared objects were there before this run and were taken for its own; if a run of another seed "
@@ -137,7 +168,7 @@ def _doubts(found: Found) -> list[str]:
 
 def _local_path(config: Config) -> str | None:
     """The target as a path of this host, where its backend has real directories."""
-    target = resolve(config, config.workload[0].path)
+    target = resolve(config, config.parts()[0].workload[0].path)
     if not target.kind.capabilities.directories:
         return None
     path = os.path.abspath(strip_scheme(target.address.base))

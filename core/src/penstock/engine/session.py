@@ -8,15 +8,17 @@ from typing import Any
 
 from penstock.clocks import Anchor
 from penstock.engine.arrivals import Arrivals, rate_phases
+from penstock.engine.balance import use_of
 from penstock.engine.board import Board
 from penstock.engine.build import PART_SIZE, SINGLE, LaneBuilder, name_new
 from penstock.engine.cleanup import Cleanup, missing_directories
-from penstock.engine.collector import Collector
+from penstock.engine.collector import COOLING, Collector
 from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import ENDLESS, Control
 from penstock.engine.generating import Generating
-from penstock.engine.knowing import Knowledge, PreparedContent, copy_names, put_contents
+from penstock.engine.knowing import knowledge_of
 from penstock.engine.lanes import Lane
+from penstock.engine.legs import Leg, legs_of
 from penstock.engine.objects import Pool
 from penstock.engine.places import Places
 from penstock.engine.plan import WorkerPlan, share
@@ -33,6 +35,7 @@ from penstock.metering import Metered, OneRecorder
 from penstock.oplog import OpLogWriter
 from penstock.payload import Payload
 from penstock.records import Recorder
+from penstock.report.outcome import EndpointUse
 from penstock.stats.verification import Verification
 from penstock.store import ObjectStore
 from penstock.workload.config import Config
@@ -50,6 +53,8 @@ class Session:
 
     def __init__(self) -> None:
         self._stopping = False
+        self._legs: Sequence[Leg] = ()
+        self._leg = -1
         self._control: Control | None = None
         self._places: Places | None = None
         self._sets: list[PreparedSet] = []
@@ -65,17 +70,19 @@ class Session:
         self._log: OpLogWriter | None = None
 
     def open(self, body: Body) -> Body:
-        """Open every store of the plan, and the log."""
+        """Open every store of the plan, and the log; both stay open for all legs."""
         self.plan = WorkerPlan.from_message(body)
         if self.plan.cpu is not None:
             bind(self.plan.cpu)
         self.config = self.plan.load_config()
+        self._legs = legs_of(self.config)
         self._contents = Contents(self.config.seed)
         self._places = places = Places(self.config)
         self._sets = prepared_sets(self.config, places, self._payload)
-        for item in self.config.workload:
-            if not isinstance(item, Put | Mkdir):
-                places.locate(item.path)
+        for part in self.config.parts():
+            for item in part.workload:
+                if not isinstance(item, Put | Mkdir):
+                    places.locate(item.path)
         making = list(self._making())
         self._verifier = self._plan_verifier()
         places.open(self.plan.lanes)
@@ -91,69 +98,89 @@ class Session:
         return {"lanes": self.plan.lanes}
 
     def prepare(self, body: Body) -> Iterator[Body]:
-        """Make this worker's share of what is missing; yields progress."""
+        """Make this worker's share of what is missing; yields progress. Also again, before a repeat."""
         assert self._preparation is not None
         for progress in self._preparation.run():
             yield progress.to_message()
 
     def resolve(self, body: Body) -> Body:
-        """Find what each operation chooses from. Raises RunError for one that has nothing."""
-        places = self._opened()
-        self._pools = resolve_pools(self.config, places, self._sets)
+        """Find what each operation of a leg chooses from. Raises RunError for one that has nothing."""
+        leg = self._legs[int(body.get("leg", 0))]
+        self._pools = resolve_pools(leg.config, self._opened(), self._sets, thinned=leg.thinned)
         return {"objects": {str(number): pool.count for number, pool in self._pools.items()}}
 
     def run(self, body: Body) -> Iterator[Body]:
-        """Drive the lanes from ``start_ns`` (wall clock) on; yields snapshots, then ``done``."""
+        """Drive the lanes of a leg from ``start_ns`` (wall clock) on; yields snapshots, then ``done``.
+
+        Times are told from ``origin_ns``, when the first worker began; without it from the start.
+        """
         if self._verifier is not None and self._verifier.board is not None:
             self._verifier.board.unlink()
-        begin = int(body["start_ns"]) - Anchor.now().offset_ns
-        warm = begin + round(self.config.warmup * 1e9)
-        duration = self.config.duration
-        control = Control(
-            begin=begin,
-            warm=warm,
-            deadline=None if duration is None else warm + round(duration * 1e9),
-            budget=self.plan.budget,
-            max_errors=self._error_limit(),
-        )
-        self._control = control
-        if self._stopping:
-            control.stop("interrupted")
-        collector = Collector(self.plan.first_lane, self.plan.lanes, self._log, endpoints=self._opened().endpoints())
-        arrivals = self._arrivals(begin)
-        lanes = [self._lane(control, index, recorder, arrivals) for index, recorder in enumerate(collector.recorders)]
+        leg = self._legs[int(body.get("leg", 0))]
+        part, offset = self.plan.shares[leg.place], Anchor.now().offset_ns
+        begin = int(body["start_ns"]) - offset
+        before = max(0, int(body["start_ns"]) - int(body.get("origin_ns", body["start_ns"])))
+        control, balance = self._begin(leg, begin), self._balance()
+        collector = Collector(part.first_lane, part.lanes, self._log, endpoints=self._opened().endpoints())
+        arrivals = self._arrivals(leg.config, begin)
+        lanes = [
+            self._lane(leg, control, index, recorder, arrivals) for index, recorder in enumerate(collector.recorders)
+        ]
         threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
         for thread in threads:
             thread.start()
-        interval = round(self.config.live_interval * 1e9)
+        interval, origin, generating = round(leg.config.live_interval * 1e9), control.warm - before, 0
         try:
-            for snapshot in collector.collect(warm, interval):
-                times = {"start_s": (snapshot["start"] - warm) / 1e9, "end_s": (snapshot["end"] - warm) / 1e9}
+            for snapshot in collector.collect(
+                origin, interval, first=before // interval, closed=lambda: control.closed
+            ):
+                times = {"start_s": (snapshot["start"] - origin) / 1e9, "end_s": (snapshot["end"] - origin) / 1e9}
+                if snapshot["number"] != COOLING:
+                    generating = sum(each.spent for each in self._generating)
                 yield snapshot | times | self._verified()
         except BaseException as error:
             control.broke(error)
             collector.give_up()
             raise
-        log = self._close_log()
         if control.fatal is not None:
             raise RunError(control.reason) from control.fatal
         yield {
             "done": True,
             "reason": control.reason,
-            "log": log,
             "missed": _missed(control, arrivals, lanes),
-            "generating_ns": sum(each.spent for each in self._generating),
+            "generating_ns": generating,
+            "endpoints": [now.since(then).to_message() for now, then in zip(self._balance(), balance, strict=True)],
         }
+
+    def finish(self, body: Body) -> Body:
+        """Close the log, after the last leg; ``log`` counts its rows, None where there is none."""
+        return {"log": self._close_log()}
+
+    def _begin(self, leg: Leg, begin: int) -> Control:
+        """The control of a leg, which is the one that goes on from here."""
+        config, part = leg.config, self.plan.shares[leg.place]
+        warm = begin + round(config.warmup * 1e9)
+        self._control = control = Control(
+            begin=begin,
+            warm=warm,
+            deadline=None if config.duration is None else warm + round(config.duration * 1e9),
+            budget=part.budget,
+            max_errors=self._error_limit(),
+            cooldown=round(config.cooldown * 1e9),
+            lanes=part.lanes,
+        )
+        self._leg = leg.number
+        self._generating, self._verifying = [], []
+        if self._stopping:
+            control.stop("interrupted")
+        return control
 
     def _plan_verifier(self) -> Verifier | None:
         if self.config.verify == "off":
             return None
-        puts = put_contents(self.config, self._opened(), self._payload, self.plan.run_id)
-        prepared = [PreparedContent(each) for each in self._sets]
-        replaces = any(not put.own for put in puts)
+        knowledge, replaces = knowledge_of(self._legs, self._opened(), self._sets, self._payload, self.plan.run_id)
         board = Board(self.plan.run_id if self.plan.workers > 1 else None) if replaces else None
-        copies = copy_names(self.config, self._opened(), self.plan.run_id)
-        return Verifier(self.config.verify, Knowledge([*prepared, *puts], copies), board)
+        return Verifier(self.config.verify, knowledge, board)
 
     def _verified(self) -> dict[str, Any]:
         """What was checked so far, where anything is."""
@@ -180,10 +207,21 @@ class Session:
             single=SINGLE,
             part_size=PART_SIZE,
             stopping=lambda: self._stopping,
+            wrote=self._note_prepared if self._verifier is not None and self._verifier.board is not None else None,
         )
 
+    def _note_prepared(self, store: int, key: str) -> None:
+        assert self._verifier is not None
+        self._verifier.prepared(store, key)
+
     def drain(self, body: Body) -> Body:
-        """End the phase that is under way as soon as the calls in flight have ended."""
+        """End the phase that is under way as soon as the calls in flight have ended; with ``leg`` that leg alone, as
+        if it had come to its end.
+        """
+        if "leg" in body:
+            if self._control is not None and self._leg == body["leg"]:
+                self._control.finish()
+            return {}
         self._stopping = True
         if self._control is not None:
             self._control.stop(str(body["reason"]))
@@ -214,11 +252,11 @@ class Session:
         if directories:
             yield from (key for number, key in self._new_directories if number == store)
 
-    def _lane(self, control: Control, index: int, recorder: Recorder, arrivals: Arrivals | None) -> Lane:
-        plan, config = self.plan, self.config
+    def _lane(self, leg: Leg, control: Control, index: int, recorder: Recorder, arrivals: Arrivals | None) -> Lane:
+        config, part = leg.config, self.plan.shares[leg.place]
         generating = Generating(self._payload, control.warm)
         self._generating.append(generating)
-        number = plan.first_lane + index
+        number = part.first_lane + index
         meters = [
             Metered(self._checking(self._retrying(store, recorder), endpoint), OneRecorder(recorder), endpoint)
             for endpoint, store in enumerate(self._stores())
@@ -228,9 +266,9 @@ class Session:
             places=self._opened(),
             pools=self._pools,
             payload=generating.open,
-            run_id=plan.run_id,
+            run_id=leg.run_id(self.plan.run_id),
             lane=number,
-            lanes=plan.total_lanes,
+            lanes=part.total_lanes,
             meters=meters,
         )
         steps, weights = builder.build()
@@ -246,16 +284,17 @@ class Session:
             arrivals=arrivals,
         )
 
-    def _arrivals(self, begin: int) -> Arrivals | None:
-        config, plan = self.config, self.plan
+    def _arrivals(self, config: Config, begin: int) -> Arrivals | None:
         if config.rate is None:
             return None
+        # Workers without a lane take no arrivals.
+        working = min(self.plan.workers, config.concurrency)
         return Arrivals(
             rate_phases(config.rate, config.warmup),
             begin,
             poisson=config.rate.arrivals == "poisson",
-            rank=plan.rank,
-            workers=plan.workers,
+            rank=self.plan.rank,
+            workers=working,
             seed=config.seed,
         )
 
@@ -298,12 +337,13 @@ class Session:
         assert places is not None
         for prepared in self._sets:
             yield from ((prepared.store, prefix, False) for prefix in prepared.prefixes())
-        for number, item in enumerate(self.config.workload):
-            if isinstance(item, Put | Mkdir | Copy):
-                path = item.to if isinstance(item, Copy) else item.path
-                put = item if isinstance(item, Put) else None
-                made = name_new(places, path, self.plan.run_id, number, directory=isinstance(item, Mkdir), put=put)
-                yield from ((made.store, prefix, count_numbers(path) > 0) for prefix in made.prefixes)
+        for leg in self._legs:
+            for number, item in enumerate(leg.config.workload):
+                if isinstance(item, Put | Mkdir | Copy):
+                    path = item.to if isinstance(item, Copy) else item.path
+                    put, run_id = item if isinstance(item, Put) else None, leg.run_id(self.plan.run_id)
+                    made = name_new(places, path, run_id, number, directory=isinstance(item, Mkdir), put=put)
+                    yield from ((made.store, prefix, count_numbers(path) > 0) for prefix in made.prefixes)
 
     def _note_standing(self, making: list[tuple[int, str, bool]]) -> None:
         """Note what is there already and so is not this run's to delete: directories, and objects under masks."""
@@ -320,6 +360,11 @@ class Session:
             return None
         self._log.close()
         return {"accepted": self._log.accepted, "written": self._log.written}
+
+    def _balance(self) -> list[EndpointUse]:
+        """What went so far through each of the endpoints that the target's calls are spread over."""
+        balanced = (stack.balanced for stack in self._opened().stacks)
+        return [use_of(one) for store in balanced if store is not None for one in store.statistics()]
 
     def _opened(self) -> Places:
         if self._places is None:

@@ -33,7 +33,7 @@ from penstock.store import ObjectInfo, ObjectStore, ObjectWriter, Sink
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Verifier", "Verifying"]
+__all__ = ["Verifier", "Verifying", "name_of"]
 
 _ROOM = 256 * 1024
 #: Bytes by which a put is told which version it is.
@@ -48,6 +48,12 @@ class Verifier:
     knowledge: Knowledge
     board: Board | None = None
     checksums: Checksums = attrs.field(factory=Checksums)
+
+    def prepared(self, store: int, key: str) -> None:
+        """Note that an object was made as prepared, whatever it was before."""
+        if self.board is not None:
+            name = name_of(store, key)
+            self.board.replace(name, 0, self.board.complete(name))
 
 
 class Verifying(Forwarding):
@@ -134,7 +140,7 @@ class Verifying(Forwarding):
         return writer if note is None else _NotingWriter(writer, note)
 
     def _name(self, key: str) -> str:
-        return f"{self._number} {key}"
+        return name_of(self._number, key)
 
     def _skip(self, key: str) -> None:
         self.counts.unknown += 1
@@ -205,6 +211,11 @@ class Verifying(Forwarding):
         if not known or (len(known) == 1 and known[0].sure):
             return None
         return _Note(board, self._name(key), known, board.complete(self._name(key)))
+
+
+def name_of(store: int, key: str) -> str:
+    """What the board calls an object."""
+    return f"{store} {key}"
 
 
 #: Stands for "nobody can say", where an error could be.

@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 
 from penstock.clocks import monotonic_ns
+from penstock.engine.collector import COOLING
 from penstock.launchers import WorkerHandle
-from penstock.report.outcome import Interval, WorkerOutcome
+from penstock.report.outcome import EndpointUse, Interval, WorkerOutcome
 from penstock.stats.errors import ErrorTable
 from penstock.stats.system import CpuMeter, CpuUsage
 from penstock.stats.tally import Tally
@@ -21,7 +22,9 @@ __all__ = ["ErrorWindow", "Watched", "merge_intervals"]
 
 @attrs.define(eq=False)
 class Watched:
-    """One worker: what it has reported so far, when it was last heard of, and whether it still works."""
+    """One worker: what it has reported so far, when it was last heard of and when a call of it last ended, and whether
+    it still works.
+    """
 
     handle: WorkerHandle
     lanes: int
@@ -33,12 +36,15 @@ class Watched:
     first_cpu_ns: int | None = None
     end_s: float = 0.0
     running: bool = False
+    arrived: bool = False
     lost: str | None = None
     failure: str = ""
     reason: str = ""
     missed: int = 0
     generating_ns: int = 0
     log: Mapping[str, int] | None = None
+    balance: Sequence[EndpointUse] = ()
+    progressed_ns: int = attrs.field(factory=monotonic_ns)
     verified: Verification | None = None
     first_verified: Verification = attrs.field(factory=Verification)
     pending: dict[int, tuple[Tally, float, float, int]] = attrs.field(factory=dict)
@@ -46,7 +52,13 @@ class Watched:
 
     def take(self, snapshot: Mapping[str, Any]) -> Tally:
         """Note a snapshot and return what is new in it."""
-        tally = Tally.from_message(snapshot["tally"])
+        tally, number = Tally.from_message(snapshot["tally"]), int(snapshot["number"])
+        if tally.cells or tally.warmup:
+            self.progressed_ns = monotonic_ns()
+        if number == COOLING:
+            # Nothing of it counts, but how much there was.
+            self.tally.merge(tally)
+            return tally
         errors = ErrorTable.from_message(snapshot["errors"])
         self.tally.merge(tally)
         self.errors.merge(errors)
@@ -58,7 +70,6 @@ class Watched:
         self.cpu_ns = int(snapshot["cpu_ns"])
         if "verification" in snapshot:
             self.verified = Verification.from_message(snapshot["verification"])
-        number = int(snapshot["number"])
         if number >= 0:
             self.reached = number
             self.end_s = float(snapshot["end_s"])
@@ -68,6 +79,15 @@ class Watched:
             self.first_cpu_ns = self.cpu_ns
             self.first_verified = self.verified or self.first_verified
         return tally
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """Note its report of the end."""
+        self.arrived = True
+        self.reason = str(report["reason"])
+        self.log = report.get("log", self.log)
+        self.missed = int(report.get("missed", 0))
+        self.generating_ns = int(report.get("generating_ns", 0))
+        self.balance = [EndpointUse.from_message(each) for each in report.get("endpoints", ())]
 
     def outcome(self) -> WorkerOutcome:
         """What the result says of this worker."""

@@ -34,6 +34,8 @@ class Job(Protocol):
 
     def drain(self, body: Body) -> Body: ...
 
+    def finish(self, body: Body) -> Body: ...
+
     def cleanup(self, body: Body) -> Iterator[Body]: ...
 
 
@@ -51,6 +53,7 @@ def serve(session: Job) -> None:
         "open": session.open,
         "resolve": session.resolve,
         "drain": session.drain,
+        "finish": session.finish,
     }
     streams: dict[str, Callable[[Body], Iterator[Body]]] = {
         "prepare": session.prepare,

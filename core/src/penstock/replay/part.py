@@ -44,6 +44,10 @@ class ReplayPart:
     client_id: str
     settings: Mapping[str, Any]
 
+    def lanes_of(self, share: int) -> int:
+        """Threads that drive operations, at most."""
+        return self.lanes
+
     def to_message(self) -> dict[str, Any]:
         """What JSON can hold."""
         return attrs.asdict(self, recurse=False)

@@ -31,17 +31,18 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from penstock.clocks import wall_ns
-from penstock.engine.conduct import EXIT_ERRORS, OP_LOG, RunResult, carry_out, join_log, status_of
-from penstock.engine.coordinator import Coordinator, Found
-from penstock.engine.course import Course
+from penstock.engine.conduct import OP_LOG, RunResult, carry_out, join_log
+from penstock.engine.coordinator import Coordinator
+from penstock.engine.course import Course, LegCourse
+from penstock.engine.found import Found
 from penstock.engine.judging import judge_limit
+from penstock.engine.outcomes import EXIT_ERRORS, About, outcome_of, status_of
 from penstock.errors import UsageError, redact
 from penstock.launchers import LaunchSpec
 from penstock.opening import resolve_place
@@ -54,10 +55,10 @@ from penstock.replay.rows import Extent, measure
 from penstock.replay.settings import Settings
 from penstock.replay.watching import ReplayObserver
 from penstock.report import results_directory, write_results
+from penstock.report.job import Job
 from penstock.report.live import LiveView
 from penstock.report.outcome import Outcome, Planned, Replayed
 from penstock.stats.histogram import Histogram
-from penstock.stats.system import environment
 from penstock.stats.tally import ALL
 from penstock.urls import strip_scheme
 from penstock.workload.config import OnError
@@ -158,7 +159,7 @@ def execute_replay(
         found.notes.extend(_remarks(prepared, observer))
         outcome = _outcome(prepared, name, command_line, started, found, observer, log)
         report = write_results(directory, outcome, config_text=config_text, plan=_plan(prepared, parts))
-        return RunResult(outcome, directory, Path(report))
+        return RunResult(Job.of(outcome), directory, Path(report))
 
     return carry_out(coordinator, LaunchSpec(worker=_WORKER), directory, write)
 
@@ -171,8 +172,7 @@ def _course(prepared: Prepared) -> Course:
     return Course(
         on_error=on_error,
         live_interval=settings.live_interval,
-        duration=prepared.seconds,
-        total=prepared.operations,
+        legs=[LegCourse(duration=prepared.seconds, total=prepared.operations)],
         prepares=settings.prepare or settings.cleanup,
         cleanup=settings.cleanup,
     )
@@ -188,37 +188,28 @@ def _outcome(
     log: dict[str, Any] | None,
 ) -> Outcome:
     settings = prepared.settings
-    status, exit_code, reason = status_of(_course(prepared).on_error, found)
-    totals, path = found.totals, _local_path(settings)
+    course = _course(prepared)
+    measured = found.only(course.legs[0])
+    status, exit_code, reason = status_of(course.on_error, found)
+    totals, path = measured.totals, _local_path(settings)
     lag = totals.roll_up(ALL).lag
     kept = bool(lag.count) and lag.percentile(99) < _KEPT_NS
     planned = Planned(operations=observer.started, missed=0) if kept else None
-    limit = judge_limit(found, lanes=max(observer.lanes, 1), planned=planned, path=path)
+    limit = judge_limit(measured, lanes=max(observer.lanes, 1), planned=planned, path=path)
     if status == "done" and totals.errors and not totals.count:
         status, exit_code, reason = "errors", EXIT_ERRORS, f"each of the {totals.errors:,} operations failed"
-    return Outcome(
+    about = About(
         name=name,
-        version=version("penstock"),
         command_line=redact(command_line),
         target=settings.target or ("as recorded" if settings.in_place else "by rules"),
         started_ns=started,
-        ended_ns=wall_ns(),
-        measured_from_ns=found.measured_from_ns,
-        measured_seconds=found.measured_seconds,
-        status=status,
-        reason=reason,
-        exit_code=exit_code,
+        path=path,
+    )
+    outcome = outcome_of(about, measured, (status, exit_code, reason), found=found, op_log=log)
+    return attrs.evolve(
+        outcome,
         verdict=" ".join(filter(None, (_punctuality(lag), limit.text if limit is not None else ""))),
-        totals=totals,
-        intervals=found.intervals(),
-        workers=[worker.outcome() for worker in found.workers],
-        errors=found.errors,
-        phases=found.phases,
-        environment=environment(path),
-        op_log=log,
-        notes=found.notes,
-        endpoints=found.endpoints(),
-        replay=_replayed(prepared, found, observer),
+        replay=_replayed(prepared, observer),
     )
 
 
@@ -230,7 +221,7 @@ def _punctuality(lag: Histogram) -> str:
     return f"Operations started {half} (p50) and {most} (p99) after they were due, at most {worst}."
 
 
-def _replayed(prepared: Prepared, found: Found, observer: ReplayObserver) -> Replayed:
+def _replayed(prepared: Prepared, observer: ReplayObserver) -> Replayed:
     settings, extent = prepared.settings, prepared.extent
     left_out = sum(observer.left_out.values())
     counts = {

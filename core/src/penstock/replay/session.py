@@ -158,6 +158,13 @@ class ReplaySession:
             raise
         yield self._done(control, crew, stand_ins)
 
+    def finish(self, body: Body) -> Body:
+        """Close the log; ``log`` counts its rows, None where there is none."""
+        if self._log is None:
+            return {"log": None}
+        self._log.close()
+        return {"log": {"accepted": self._log.accepted, "written": self._log.written}}
+
     def drain(self, body: Body) -> Body:
         """End the phase that is under way as soon as the calls in flight have ended, or had time to."""
         self._stopping = True
@@ -229,18 +236,14 @@ class ReplaySession:
         }
 
     def _done(self, control: Control, crew: Crew, stand_ins: StandIns) -> Body:
-        planner, log = self._planner, None
+        planner = self._planner
         assert planner is not None
-        if self._log is not None:
-            self._log.close()
-            log = {"accepted": self._log.accepted, "written": self._log.written}
         left = stand_ins.remove()
         if control.fatal is not None:
             raise RunError(control.reason.partition(": ")[2] or control.reason) from control.fatal
         return {
             "done": True,
             "reason": control.reason,
-            "log": log,
             "rows": planner.rows,
             "bad_rows": planner.bad_rows,
             "chosen": planner.chosen,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from penstock.report.files import results_directory, write_results
+from penstock.report.files import results_directory, write_job, write_results
 
-__all__ = ["results_directory", "write_results"]
+__all__ = ["results_directory", "write_job", "write_results"]

@@ -12,13 +12,16 @@ from typing import Any, Final
 
 from penstock.report.hlog import hlog_lines
 from penstock.report.html import render_html
+from penstock.report.job import Job
+from penstock.report.jobpage import render_job
+from penstock.report.jobs import repeat_lines, summarise_job
 from penstock.report.outcome import Outcome
 from penstock.report.summary import summarise
-from penstock.report.tables import endpoint_lines, perf_log_lines, results_lines
+from penstock.report.tables import endpoint_lines, leg_lines, perf_log_lines, results_lines
 from penstock.report.tallies import NAME as TALLIES
 from penstock.report.tallies import tally_bytes
 
-__all__ = ["results_directory", "write_results"]
+__all__ = ["results_directory", "write_job", "write_results"]
 
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME: Final = 80
@@ -67,12 +70,37 @@ def write_results(
         return place / "result.json"
     _write(place / "results.tsv", results_lines(outcome))
     _write(place / "perf_log.tsv", perf_log_lines(outcome))
-    if outcome.endpoints:
+    if outcome.endpoints or outcome.balance:
         _write(place / "endpoint_stats.tsv", endpoint_lines(outcome))
     _write(place / "histograms.hlog", hlog_lines(outcome))
     _write_bytes(place / TALLIES, tally_bytes(outcome))
     report = place / "report.html"
     _write(report, [render_html(outcome, summary, config_text=config_text, plan=plan)])
+    return report
+
+
+def write_job(directory: str | os.PathLike[str], job: Job, *, config_text: str, plan: Mapping[str, Any]) -> Path:
+    """Write a result of several legs: of each all files, in a directory of its own below; and of the whole
+    ``config.yaml``, ``plan.json``, ``result.json`` (:mod:`penstock.report.jobs`), ``results.tsv``, ``repeats.tsv``
+    where there are repeats, and ``report.html``, whose path is returned. Of a run that did nothing as
+    :func:`write_results`.
+    """
+    place = Path(directory)
+    for leg in job.legs:
+        below = place / leg.directory
+        below.mkdir(parents=True, exist_ok=True)
+        write_results(below, leg.outcome, config_text=config_text, plan=plan)
+    summary = summarise_job(job)
+    _write(place / "config.yaml", [config_text])
+    _write(place / "plan.json", _json(plan))
+    _write(place / "result.json", _compact_json(summary))
+    if job.did_nothing:
+        return place / "result.json"
+    _write(place / "results.tsv", leg_lines(job))
+    if summary["repeats"]:
+        _write(place / "repeats.tsv", repeat_lines(job))
+    report = place / "report.html"
+    _write(report, [render_job(job, summary, config_text=config_text, plan=plan)])
     return report
 
 

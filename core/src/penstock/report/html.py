@@ -11,7 +11,7 @@ from penstock.report.findings import planned_finding
 from penstock.report.heatmap import heat_cards
 from penstock.report.outcome import Outcome
 from penstock.report.page import chart_grid, charts_section, document, grid, needs_script, over_time_section
-from penstock.report.parties import parties_section
+from penstock.report.parties import balance_section, parties_section
 from penstock.report.pieces import code_block, facts_table, finding_line, section
 from penstock.report.replayed import replay_charts, replay_section
 from penstock.report.sections import (
@@ -23,7 +23,7 @@ from penstock.report.sections import (
     workers_section,
 )
 
-__all__ = ["processors_of", "render_html"]
+__all__ = ["configuration_section", "processors_of", "render_html"]
 
 _TIME_CHARTS: Final = ("rate", "throughput", "p50", "p99")
 _CLIENT_CHARTS: Final = ("client", "host")
@@ -45,11 +45,12 @@ def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: st
             buckets_section(summary),
             errors_section(outcome.errors, outcome.totals.count, chart_grid(charts, ("errors",))),
             parties_section("By endpoint", "endpoint", outcome.endpoints, outcome.measured_seconds),
+            balance_section(outcome.balance),
             _clients(outcome),
             workers_section(summary),
-            phases_section(outcome),
+            phases_section(outcome.phases),
             charts_section("The client", charts, _CLIENT_CHARTS),
-            _configuration(summary, config_text, plan),
+            configuration_section(summary, config_text, plan),
         )
     )
     return document(outcome.name, body, [*charts, *replay])
@@ -83,7 +84,8 @@ def _clients(outcome: Outcome) -> str:
     return parties_section("By client", "client", tallies, outcome.measured_seconds)
 
 
-def _configuration(summary: Mapping[str, Any], config_text: str, plan: Mapping[str, Any]) -> str:
+def configuration_section(summary: Mapping[str, Any], config_text: str, plan: Mapping[str, Any]) -> str:
+    """Environment, configuration and plan, folded away."""
     facts = {"command line": summary["command_line"], "penstock": summary["penstock"], **summary["environment"]}
     if summary["op_log"] is not None:
         facts["op_log"] = summary["op_log"]

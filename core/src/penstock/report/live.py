@@ -27,6 +27,9 @@ __all__ = ["LineView", "LiveView", "RichView", "open_view", "print_summary", "se
 class LiveView(Protocol):
     """Who watches a run. One thread calls it."""
 
+    def leg(self, label: str, number: int, of: int) -> None:
+        """One of several legs begins, the ``number``-th, from 1; phases and figures are its own from here on."""
+
     def phase(self, name: str, total: int | None, seconds: float | None) -> None:
         """A phase begins, of so many objects or operations, so many seconds, whichever ends first, or unknown."""
 
@@ -68,6 +71,10 @@ class _Several:
     def __init__(self, views: Sequence[LiveView]) -> None:
         self._views = views
 
+    def leg(self, label: str, number: int, of: int) -> None:
+        for view in self._views:
+            view.leg(label, number, of)
+
     def phase(self, name: str, total: int | None, seconds: float | None) -> None:
         for view in self._views:
             view.phase(name, total, seconds)
@@ -98,6 +105,9 @@ class LineView:
         self._owned = owned
         self._open = True
         self._next = 0.0
+
+    def leg(self, label: str, number: int, of: int) -> None:
+        self._line(f"{label} ({number} of {of})")
 
     def phase(self, name: str, total: int | None, seconds: float | None) -> None:
         self._next = 0.0
@@ -155,13 +165,21 @@ class RichView:
         self._live.start()
         self._total: int | None = None
         self._seconds: float | None = None
+        self._leg = ""
+
+    def leg(self, label: str, number: int, of: int) -> None:
+        self._leg = f"{printable(label)} ({number} of {of}) "
 
     def phase(self, name: str, total: int | None, seconds: float | None) -> None:
+        # What is prepared or cleaned up belongs to no leg.
+        leg = self._leg if name in ("run", "warm-up") else ""
         for task in list(self._progress.task_ids):
             self._progress.remove_task(task)
         bounded = total is not None or seconds is not None
         self._total, self._seconds = total, seconds
-        self._progress.add_task(printable(name), total=1.0 if bounded else None, detail=_limits(total, seconds))
+        self._progress.add_task(
+            f"{leg}{printable(name)}", total=1.0 if bounded else None, detail=_limits(total, seconds)
+        )
         self._live.update(self._progress, refresh=True)
 
     def progress(self, done: int, nbytes: int) -> None:

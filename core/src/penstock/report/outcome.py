@@ -6,23 +6,26 @@ measured window, which warm-up, preparation and cleanup are not part of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
 
 from penstock.stats.errors import ErrorTable
+from penstock.stats.histogram import Histogram
 from penstock.stats.tally import Tally
 from penstock.stats.verification import Verification
 
 __all__ = [
     "STATUSES",
+    "EndpointUse",
     "Interval",
     "Outcome",
     "PhaseOutcome",
     "Planned",
     "Replayed",
     "Status",
+    "Steady",
     "Timeline",
     "WorkerOutcome",
     "join",
@@ -103,6 +106,71 @@ class Replayed:
     settings: Mapping[str, Any] = attrs.Factory(dict)
 
 
+def _as_tuple(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(items)
+
+
+@attrs.frozen(kw_only=True)
+class EndpointUse:
+    """What went through one of the endpoints that calls are spread over, in the window and its warm-up.
+
+    ``requests`` are calls that were begun, failed ones too; of a writer its opening, each write and its end.
+    ``ejections`` are how often it was left out because it failed, ``healthy`` whether it was in use at the end, by
+    every worker. ``latency`` is in nanoseconds, of those that succeeded.
+    """
+
+    uri: str
+    requests: int
+    errors: int
+    bytes_read: int
+    bytes_written: int
+    ejections: int
+    healthy: bool
+    latency: Histogram
+
+    def since(self, earlier: EndpointUse) -> EndpointUse:
+        """What came after ``earlier``."""
+        counts = {name: getattr(self, name) - getattr(earlier, name) for name in _USE}
+        return attrs.evolve(self, **counts, latency=self.latency.since(earlier.latency))
+
+    def plus(self, other: EndpointUse) -> EndpointUse:
+        """Of two workers together."""
+        latency = Histogram()
+        latency.merge(self.latency)
+        latency.merge(other.latency)
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _USE}
+        return attrs.evolve(self, **counts, healthy=self.healthy and other.healthy, latency=latency)
+
+    def to_message(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return attrs.asdict(self, recurse=False) | {"latency": self.latency.to_message()}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> EndpointUse:
+        """What :meth:`to_message` was called on."""
+        return cls(**{**message, "latency": Histogram.from_message(message["latency"])})
+
+
+_USE: Final = ("requests", "errors", "bytes_read", "bytes_written", "ejections")
+
+
+@attrs.frozen(kw_only=True)
+class Steady:
+    """Whether a run came to a steady state, by the rule of :mod:`penstock.workload.stable`.
+
+    ``reached`` says so; ``from_s`` and ``to_s`` are the window that showed it, None where it was not reached, and
+    ``totals`` what was measured in it. ``metrics`` and ``tolerance`` are what was asked for, ``window`` in seconds.
+    """
+
+    reached: bool
+    metrics: Sequence[str] = attrs.field(converter=_as_tuple)
+    window: float
+    tolerance: float
+    from_s: float | None = None
+    to_s: float | None = None
+    totals: Tally = attrs.Factory(Tally)
+
+
 @attrs.frozen(kw_only=True)
 class Planned:
     """What an open-loop run offered in its measured window: ``operations`` were due, by the plan, and ``missed`` of
@@ -123,7 +191,8 @@ class Outcome:
     client, and ``limit`` in one word, of :data:`penstock.stats.limits.KINDS`; both are empty where it is not known.
     ``op_log`` holds its path and the counts accepted, written and dropped. ``endpoints`` are the totals of each
     endpoint by its name, scheme and authority; empty if that is not known. ``replay`` is None but for a replay,
-    ``planned`` where arrivals were not planned, ``verification`` where reads were not to be checked.
+    ``planned`` where arrivals were not planned, ``verification`` where reads were not to be checked, ``steady`` where
+    nothing was to become stable. ``balance`` tells of the endpoints that ``multi_endpoint`` names; empty without it.
     """
 
     name: str
@@ -152,6 +221,8 @@ class Outcome:
     replay: Replayed | None = None
     planned: Planned | None = None
     verification: Verification | None = None
+    balance: Sequence[EndpointUse] = attrs.field(factory=tuple, converter=_as_tuple)
+    steady: Steady | None = None
 
     @property
     def lost_workers(self) -> Sequence[WorkerOutcome]:

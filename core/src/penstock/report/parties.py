@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-from penstock.quantities import format_duration
+from penstock.quantities import format_bytes, format_duration
 from penstock.report.findings import Finding
-from penstock.report.pieces import bar_of, error_count, finding_line, number, section, table
+from penstock.report.outcome import EndpointUse
+from penstock.report.pieces import (
+    badge,
+    bar,
+    bar_of,
+    error_count,
+    finding_line,
+    microseconds_of,
+    number,
+    section,
+    table,
+)
 from penstock.report.words import figure, many
 from penstock.stats.tally import Cell, Tally
 
-__all__ = ["parties_finding", "parties_section"]
+__all__ = ["balance_section", "parties_finding", "parties_section"]
 
 _MOST_ROWS: Final = 120
 _ALIKE: Final = 1.3
@@ -42,6 +53,44 @@ def parties_section(title: str, noun: str, tallies: Mapping[str, Tally], seconds
     left = f"<p class='note'>{len(ranked) - len(shown)} more rows are left out.</p>" if len(ranked) > len(shown) else ""
     content = finding_line(parties_finding(noun, tallies)) + table([*columns, ("Errors", "")], rows, words=2) + left
     return section(title, content)
+
+
+def balance_section(uses: Sequence[EndpointUse]) -> str:
+    """How calls were spread over the endpoints of ``multi_endpoint``; empty without it."""
+    if not uses:
+        return ""
+    total = sum(use.requests for use in uses)
+    rows = [
+        [
+            f"<code>{escape(use.uri)}</code>",
+            bar(use.requests / total if total else 0.0),
+            number(use.requests),
+            format_bytes(use.bytes_read),
+            format_bytes(use.bytes_written),
+            *(microseconds_of(use.latency, percent) for percent in (50, 99, 100)),
+            error_count(use.errors),
+            number(use.ejections),
+            badge("in use", "good") if use.healthy else badge("left out", "bad"),
+        ]
+        for use in uses
+    ]
+    columns = [("Endpoint", ""), ("Share of requests", ""), ("Requests", ""), ("Read", ""), ("Written", "")]
+    columns += [("p50", "µs"), ("p99", "µs"), ("max", "µs"), ("Errors", ""), ("Ejections", ""), ("At the end", "")]
+    note = "<p class='note'>Requests below the layers of the client, those of the warm-up included.</p>"
+    return section("Balance over endpoints", finding_line(_balance_finding(uses)) + table(columns, rows) + note)
+
+
+def _balance_finding(uses: Sequence[EndpointUse]) -> Finding | None:
+    requests = [use.requests for use in uses]
+    if len(uses) < 2 or not sum(requests):
+        return None
+    out = [use.uri for use in uses if use.ejections]
+    mean = sum(requests) / len(requests)
+    most = max(abs(count / mean - 1) for count in requests)
+    text = f"requests per endpoint are within {figure(100 * most)} % of their mean"
+    if out:
+        return Finding("warn", f"{text}; left out for a while because of failures: {', '.join(out)}.")
+    return Finding("plain", f"{text}.")
 
 
 def _row(key: tuple[str, str], cell: Cell, seconds: float, slowest: int) -> list[str]:

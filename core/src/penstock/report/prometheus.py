@@ -1,13 +1,14 @@
 """Metrics of a run while it runs, for Prometheus to scrape: ``http://HOST:PORT/metrics``.
 
-They come from the snapshots that the live view gets, once for each interval, and never from the threads that run
+Where there are several legs (stages, repeats), counters and histograms have a label ``leg``, and those of earlier legs
+stay. They come from the snapshots that the live view gets, once for each interval, and never from the threads that run
 operations; a scrape in between sees the last one. What is counted is the measured window: warm-up has a counter of its
 own. All times are seconds, and all sizes bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIServer
@@ -81,6 +82,8 @@ class _Snapshot:
     """What is known at one moment; the thread that serves reads it as a whole."""
 
     phase: str = "start"
+    leg: str = ""
+    past: Mapping[str, Mapping[str, Mapping[str, Any]]] = attrs.Factory(dict)
     objects: int = 0
     nbytes: int = 0
     elapsed: float = 0.0
@@ -111,6 +114,11 @@ class Exporter:
         host, port = self._server.server_address[:2]
         name = host.decode() if isinstance(host, bytes) else str(host)
         return f"http://{f'[{name}]' if ':' in name else name}:{port}/metrics"
+
+    def leg(self, label: str, number: int, of: int) -> None:
+        now = self._now
+        past = {**now.past, now.leg: now.cells} if now.leg else {}
+        self._now = attrs.evolve(now, leg=label, past=past, cells={}, in_flight={}, elapsed=0.0)
 
     def phase(self, name: str, total: int | None, seconds: float | None) -> None:
         self._now = attrs.evolve(self._now, phase=name, objects=0, nbytes=0)
@@ -146,8 +154,9 @@ class Exporter:
         """The metrics of the last snapshot, for ``prometheus_client``; any thread may ask."""
         now = self._now
         yield from _gauges(now)
-        yield from _sums(now.cells)
-        yield from _times(now.cells)
+        every = {**now.past, now.leg: now.cells}
+        yield from _sums(every)
+        yield from _times(every)
 
 
 def _frozen(cell: Cell) -> dict[str, Any]:
@@ -191,23 +200,30 @@ def _gauges(now: _Snapshot) -> Iterator[Metric]:
     yield in_flight
 
 
-def _sums(cells: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+def _labels(legs: Iterable[str]) -> Sequence[str]:
+    """A run of one leg has no label for it."""
+    return ("leg", "operation") if any(legs) else ("operation",)
+
+
+def _sums(legs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily
 
     for name, about, _ in _COUNTERS:
-        family = CounterMetricFamily(name, about, labels=("operation",))
-        for operation, fields in cells.items():
-            family.add_metric((operation,), fields[name])
+        family = CounterMetricFamily(name, about, labels=_labels(legs))
+        for leg, cells in legs.items():
+            for operation, fields in cells.items():
+                family.add_metric([*filter(None, (leg, operation))], fields[name])
         yield family
 
 
-def _times(cells: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+def _times(legs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[Metric]:
     from prometheus_client.core import HistogramMetricFamily
 
     for name, about, _ in _TIMES:
-        family = HistogramMetricFamily(name, about, labels=("operation",))
-        for operation, fields in cells.items():
-            if name in fields:
-                buckets, total = fields[name]
-                family.add_metric((operation,), buckets, total)
+        family = HistogramMetricFamily(name, about, labels=_labels(legs))
+        for leg, cells in legs.items():
+            for operation, fields in cells.items():
+                if name in fields:
+                    buckets, total = fields[name]
+                    family.add_metric([*filter(None, (leg, operation))], buckets, total)
         yield family

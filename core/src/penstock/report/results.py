@@ -11,13 +11,17 @@ from typing import Any, Final
 import attrs
 
 from penstock.errors import UsageError
-from penstock.report.outcome import STATUSES, Outcome, PhaseOutcome, Planned
+from penstock.report.outcome import STATUSES, Outcome, PhaseOutcome, Planned, Steady
 from penstock.report.summary import SCHEMA, parse_wall
 from penstock.report.tallies import NAME, read_tallies
 from penstock.report.verified import read_verification
 from penstock.stats.errors import ErrorTable
+from penstock.stats.tally import Tally
 
-__all__ = ["Result", "is_result", "read_result"]
+__all__ = ["JOB_SCHEMA", "Result", "is_result", "read_json", "read_phase", "read_result", "read_text"]
+
+#: The schema of a result of several legs.
+JOB_SCHEMA: Final = "penstock.job/1"
 
 _SUMMARY: Final = "result.json"
 
@@ -58,8 +62,8 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     return Result(
         directory=directory,
         outcome=outcome,
-        config_text=_read(directory / "config.yaml"),
-        plan=_read_json(directory / "plan.json"),
+        config_text=read_text(directory / "config.yaml"),
+        plan=read_json(directory / "plan.json"),
     )
 
 
@@ -69,8 +73,11 @@ def _read_summary(directory: Path) -> dict[str, Any]:
         raise UsageError(f"{directory} {what}; name a result directory of penstock run or replay")
     if not (directory / _SUMMARY).exists():
         raise UsageError(f"{directory} holds no {_SUMMARY}; name a result directory of penstock run or replay")
-    summary = _read_json(directory / _SUMMARY)
+    summary = read_json(directory / _SUMMARY)
     found = summary.get("schema")
+    if found == JOB_SCHEMA:
+        parts = sorted(str(each.parent) for each in directory.rglob(_SUMMARY) if each.parent != directory)
+        raise UsageError(f"{directory} has several legs (stages or repeats); name one of them, such as {parts[0]}")
     if found != SCHEMA:
         raise UsageError(
             f"{directory / _SUMMARY} is of version {found!r}, and this penstock reads {SCHEMA}; use the one that wrote"
@@ -79,7 +86,8 @@ def _read_summary(directory: Path) -> dict[str, Any]:
     return summary
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file of a result directory. Raises UsageError."""
     try:
         return path.read_bytes().decode()
     except OSError as error:
@@ -88,9 +96,10 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path} is damaged: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of a result directory. Raises UsageError."""
     try:
-        value = json.loads(_read(path))
+        value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     if not isinstance(value, dict):
@@ -132,7 +141,7 @@ def _outcome(directory: Path, summary: Mapping[str, Any]) -> Outcome:
         intervals=tallies.intervals,
         workers=tallies.workers,
         errors=_errors(summary),
-        phases=[_phase(phase) for phase in summary["phases"]],
+        phases=[read_phase(phase) for phase in summary["phases"]],
         environment=summary["environment"],
         op_log=summary["op_log"],
         notes=summary["notes"],
@@ -140,6 +149,8 @@ def _outcome(directory: Path, summary: Mapping[str, Any]) -> Outcome:
         replay=tallies.replay,
         planned=None if summary.get("planned") is None else Planned(**summary["planned"]),
         verification=read_verification(summary.get("verification")),
+        steady=_steady(summary.get("steady"), tallies.steady),
+        balance=tallies.balance,
     )
 
 
@@ -147,7 +158,15 @@ def _errors(summary: Mapping[str, Any]) -> ErrorTable:
     return ErrorTable.from_message([entry | {"example": entry["example_key"]} for entry in summary["errors"]])
 
 
-def _phase(phase: Mapping[str, Any]) -> PhaseOutcome:
+def read_phase(phase: Mapping[str, Any]) -> PhaseOutcome:
+    """One of ``phases`` in ``result.json``."""
     fields = dict(phase)
     fields["nbytes"] = fields.pop("bytes")
     return PhaseOutcome(**fields)
+
+
+def _steady(summary: Mapping[str, Any] | None, totals: Tally | None) -> Steady | None:
+    if summary is None:
+        return None
+    fields = {name: value for name, value in summary.items() if name != "operations"}
+    return Steady(**fields, totals=totals or Tally())

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from penstock.quantities import format_bytes, format_duration
-from penstock.report.outcome import Outcome
+from penstock.report.outcome import Outcome, PhaseOutcome
 from penstock.report.pieces import badge, bar, error_count, microseconds, number, section, table, tile
 from penstock.report.summary import format_wall
 from penstock.report.verified import describe_verification
@@ -22,6 +22,7 @@ __all__ = [
     "headline",
     "operations_section",
     "phases_section",
+    "steady_text",
     "total_tiles",
     "workers_section",
 ]
@@ -55,11 +56,29 @@ def headline(outcome: Outcome, summary: Mapping[str, Any]) -> str:
         reason = f"<strong>{escape(word)}.</strong> {escape(outcome.reason)}".strip()
         banner = f"<p class='banner {kind}'>{reason}<br>{escape(meaning)}</p>"
     verdict = f"<p class='verdict'>{escape(outcome.verdict)}</p>" if outcome.verdict else ""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in (*describe_verification(outcome), *outcome.notes))
+    texts = (*filter(None, (steady_text(outcome),)), *describe_verification(outcome), *outcome.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in texts)
     return (
         f"<header><p class='brand'>penstock {kind_of_run} report</p><h1>{escape(outcome.name)} {badge(word, kind)}</h1>"
         f"<p class='where'>{_where(outcome)}</p>{banner}{verdict}{f'<ul class=notes>{notes}</ul>' if notes else ''}"
         f"</header>{_tiles(outcome, summary)}"
+    )
+
+
+def steady_text(outcome: Outcome) -> str:
+    """Whether and when figures became stable; empty where that was not asked for."""
+    steady = outcome.steady
+    if steady is None:
+        return ""
+    what, tolerance = " and ".join(steady.metrics).replace("_per_second", "/s"), f"{100 * steady.tolerance:g} %"
+    rule = f"within {tolerance} over {format_duration(steady.window)}"
+    if not steady.reached or steady.from_s is None or steady.to_s is None:
+        return f"No steady state: {what} did not become stable {rule}, so the run went on to its end."
+    cell, seconds = steady.totals.roll_up(ALL), steady.to_s - steady.from_s
+    figures = f"{number(cell.count / seconds)} ops/s, p99 {format_duration(cell.service.percentile(99) / 1e9)}"
+    return (
+        f"Steady state from {steady.from_s:.1f} s to {steady.to_s:.1f} s: {what} were stable {rule}, and the run "
+        f"ended there; in that window {figures}."
     )
 
 
@@ -223,9 +242,9 @@ def _count(worker: Mapping[str, Any]) -> int:
     return sum(fields["count"] for fields in worker["operations"].values())
 
 
-def phases_section(outcome: Outcome) -> str:
+def phases_section(phases: Sequence[PhaseOutcome]) -> str:
     """Preparation, cleanup and whatever else ran outside the measured window."""
-    if not outcome.phases:
+    if not phases:
         return ""
     rows = [
         (
@@ -237,7 +256,7 @@ def phases_section(outcome: Outcome) -> str:
             number(phase.nbytes / phase.seconds / 2**20 if phase.seconds > 0 else None),
             error_count(phase.failed),
         )
-        for phase in outcome.phases
+        for phase in phases
     ]
     columns = [("Phase", ""), ("Took", ""), ("Objects made or deleted", ""), ("Found there", ""), ("Moved", "")]
     content = table([*columns, ("Throughput", "MiB/s"), ("Failed", "")], rows)

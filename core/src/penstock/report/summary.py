@@ -29,6 +29,11 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     verification        null if reads were not to be checked; else the mode, the reads and bytes that were, how many
                         were stale, torn, corrupt or of the wrong_size, how many were not_checked because their
                         content is not known (example_key is one), cpu_seconds of the check, and client_cpu_share
+    steady              null if nothing was to become stable; else whether it was reached, the metrics, window and
+                        tolerance that were asked for, and of the window that showed it from_s, to_s and operations,
+                        by operation a sum each
+    balance             list, of each endpoint that multi_endpoint spreads calls over: uri, requests, errors,
+                        bytes_read, bytes_written, ejections, healthy and latency_us, warm-up included
     replay              null but for a replay: log, speed (null: as fast as possible), recorded_seconds, counts,
                         settings, and recorded, by operation: the sums that the log has of the calls replayed
     environment         facts of host and software
@@ -51,13 +56,13 @@ from typing import Any, Final
 
 import attrs
 
-from penstock.report.outcome import Interval, Outcome, PhaseOutcome, Replayed, WorkerOutcome
+from penstock.report.outcome import EndpointUse, Interval, Outcome, PhaseOutcome, Replayed, Steady, WorkerOutcome
 from penstock.report.verified import summarise_verification
 from penstock.stats.buckets import LABELS
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell, Tally
 
-__all__ = ["SCHEMA", "format_wall", "parse_wall", "summarise", "sums"]
+__all__ = ["SCHEMA", "format_wall", "parse_wall", "summarise", "summarise_phase", "sums"]
 
 SCHEMA: Final = "penstock.result/1"
 _PERCENTS: Final[Mapping[str, float]] = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9}
@@ -89,7 +94,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         },
         "workers": [_worker(worker, seconds) for worker in outcome.workers],
         "intervals": [_interval(interval) for interval in outcome.intervals],
-        "phases": [_phase(phase) for phase in outcome.phases],
+        "phases": [summarise_phase(phase) for phase in outcome.phases],
         "errors": [
             {"operation": entry.operation, "text": entry.text, "count": entry.count, "example_key": entry.example}
             for entry in outcome.errors.most_frequent()
@@ -98,6 +103,8 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "op_log": None if outcome.op_log is None else dict(outcome.op_log),
         "planned": None if outcome.planned is None else attrs.asdict(outcome.planned),
         "verification": summarise_verification(outcome),
+        "steady": None if outcome.steady is None else _steady(outcome.steady),
+        "balance": [_balance(use) for use in outcome.balance],
         "replay": None if outcome.replay is None else _replay(outcome.replay),
         "environment": dict(outcome.environment),
         "notes": list(outcome.notes),
@@ -211,7 +218,8 @@ def _without_nulls(sums: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _phase(phase: PhaseOutcome) -> dict[str, Any]:
+def summarise_phase(phase: PhaseOutcome) -> dict[str, Any]:
+    """One of ``phases``."""
     fields = attrs.asdict(phase)
     fields["bytes"] = fields.pop("nbytes")
     return fields
@@ -226,6 +234,23 @@ def _replay(replay: Replayed) -> dict[str, Any]:
         "settings": dict(replay.settings),
         "recorded": _operations(replay.recorded, replay.recorded_seconds),
     }
+
+
+def _steady(steady: Steady) -> dict[str, Any]:
+    seconds = 0.0 if steady.from_s is None or steady.to_s is None else steady.to_s - steady.from_s
+    return {
+        "reached": steady.reached,
+        "metrics": list(steady.metrics),
+        "window": steady.window,
+        "tolerance": steady.tolerance,
+        "from_s": steady.from_s,
+        "to_s": steady.to_s,
+        "operations": _without_nulls(_operations(steady.totals, seconds)),
+    }
+
+
+def _balance(use: EndpointUse) -> dict[str, Any]:
+    return attrs.asdict(use, filter=lambda field, _: field.name != "latency") | {"latency_us": _latency(use.latency)}
 
 
 def _client(outcome: Outcome) -> dict[str, float | None]:

@@ -13,7 +13,10 @@ counts, rates, errors and percentiles are those of the interval alone. The CPU c
 :class:`penstock.report.outcome.Interval`; an empty field was not measured.
 
 ``endpoint_stats.tsv`` has a row for each endpoint and operation that was called there; tabs and the like in an
-endpoint's name are escaped as in an op-log.
+endpoint's name are escaped as in an op-log. Where ``multi_endpoint`` spreads the calls, there is a further row for each
+of its endpoints, by URI, for all operations, with ``REQUESTS`` in their place: ``count`` are requests that succeeded,
+also those of the warm-up, and the last columns, empty elsewhere, what of them was read and written, how often the
+endpoint was left out because it failed, and whether it was in use at the end (``yes``, ``no``).
 """
 
 from __future__ import annotations
@@ -22,15 +25,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from penstock.oplog.columns import escape
+from penstock.report.job import Job
 from penstock.report.outcome import Interval, Outcome
 from penstock.stats.buckets import LABELS
 from penstock.stats.tally import ALL, Cell, Tally
 
 __all__ = [
     "ENDPOINT_COLUMNS",
+    "LEG_COLUMNS",
     "PERF_LOG_COLUMNS",
     "RESULTS_COLUMNS",
     "endpoint_lines",
+    "leg_lines",
     "perf_log_lines",
     "results_lines",
 ]
@@ -46,8 +52,9 @@ PERF_LOG_COLUMNS: Final = (
 )  # fmt: skip
 ENDPOINT_COLUMNS: Final = (
     "endpoint", "operation", "count", "errors", "bytes", "retries", "ops_per_sec", "throughput_mibps", "mean_us",
-    "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us",
+    "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "bytes_read", "bytes_written", "ejections", "healthy",
 )  # fmt: skip
+LEG_COLUMNS: Final = ("repeat", "stage", *RESULTS_COLUMNS)
 _PERCENTS: Final = (50, 90, 95, 99, 99.9)
 _ROLL_UPS: Final = (("META", 97), ("GET", 98), ("PUT", 99))
 
@@ -64,6 +71,15 @@ def results_lines(outcome: Outcome) -> Iterator[str]:
         cell = outcome.totals.roll_up(family)
         if cell.count or cell.errors:
             yield _line(_results_row(family, ALL, index, cell, seconds))
+
+
+def leg_lines(job: Job) -> Iterator[str]:
+    """``results.tsv`` of a run of several legs: those of each, with its repeat and its stage before them."""
+    yield _line(LEG_COLUMNS)
+    for leg in job.legs:
+        for number, line in enumerate(results_lines(leg.outcome)):
+            if number:
+                yield f"{leg.repeat}\t{escape(leg.stage)}\t{line}"
 
 
 def _results_row(operation: str, label: str, index: int, cell: Cell, seconds: float) -> Sequence[str]:
@@ -118,8 +134,25 @@ def endpoint_lines(outcome: Outcome) -> Iterator[str]:
                     *(str(cell.count), str(cell.errors), str(cell.nbytes), str(cell.retries)),
                     *_rates(cell, outcome.measured_seconds),
                     *_latencies(cell),
+                    *("",) * 4,
                 )
             )
+    seconds = outcome.measured_seconds
+    for use in outcome.balance:
+        cell = Cell(
+            count=use.requests - use.errors,
+            errors=use.errors,
+            nbytes=use.bytes_read + use.bytes_written,
+            service=use.latency,
+        )
+        yield _line(
+            (
+                *(escape(use.uri), "REQUESTS", str(cell.count), str(cell.errors), str(cell.nbytes), ""),
+                *_rates(cell, seconds),
+                *_latencies(cell),
+                *(str(use.bytes_read), str(use.bytes_written), str(use.ejections), "yes" if use.healthy else "no"),
+            )
+        )
 
 
 def _rates(cell: Cell, seconds: float) -> Sequence[str]:

@@ -9,6 +9,8 @@ cut off is told::
     {"kind": "worker", "rank", "host", "pid", "lanes", "lost", "cpu_seconds", "tally"}       one for each worker
     {"kind": "endpoint", "name", "tally"}                                                    one for each endpoint
     {"kind": "recorded", "log", "speed", "seconds", "counts", "settings", "tally"}           of a replay
+    {"kind": "steady", "tally"}                                                              of what became stable
+    {"kind": "balanced", "use"}                                                              one for each such endpoint
     {"kind": "interval", "start_s", "seconds", the CPU fields, "active_workers", "tally"}    in the order of time
     {"end": lines between}
 
@@ -28,7 +30,7 @@ from typing import Any, Final
 import attrs
 import zstandard
 
-from penstock.report.outcome import Interval, Outcome, Replayed, WorkerOutcome
+from penstock.report.outcome import EndpointUse, Interval, Outcome, Replayed, WorkerOutcome
 from penstock.stats.tally import Tally
 
 __all__ = ["NAME", "SCHEMA", "Tallies", "read_tallies", "tally_bytes"]
@@ -48,6 +50,8 @@ class Tallies:
     endpoints: dict[str, Tally]
     intervals: list[Interval]
     replay: Replayed | None
+    steady: Tally | None = None
+    balance: list[EndpointUse] = attrs.Factory(list)
 
 
 def tally_bytes(outcome: Outcome) -> Iterator[bytes]:
@@ -83,6 +87,10 @@ def _lines(outcome: Outcome) -> Iterator[dict[str, Any]]:
             "settings": dict(replay.settings),
             _TALLY: replay.recorded.to_message(),
         }
+    if outcome.steady is not None:
+        yield {"kind": "steady", _TALLY: outcome.steady.totals.to_message()}
+    for use in outcome.balance:
+        yield {"kind": "balanced", "use": use.to_message()}
     for interval in outcome.intervals:
         yield {"kind": "interval"} | _fields(interval)
 
@@ -96,33 +104,43 @@ def read_tallies(path: str | os.PathLike[str]) -> Tallies:
     """What :func:`tally_bytes` made. Raises OSError, and ValueError for anything else than a whole file of this
     version; its text says what is wrong and is to follow the file's name.
     """
-    totals: Tally | None = None
-    workers: list[WorkerOutcome] = []
-    endpoints: dict[str, Tally] = {}
-    intervals: list[Interval] = []
-    replay: Replayed | None = None
+    found = Tallies(Tally(), [], {}, [], None)
+    whole = False
     try:
         for line in _read_lines(path):
-            kind, tally = line.pop("kind"), Tally.from_message(line.pop(_TALLY))
-            if kind == "totals":
-                totals = tally
-            elif kind == "worker":
-                workers.append(WorkerOutcome(tally=tally, **line))
-            elif kind == "endpoint":
-                endpoints[line["name"]] = tally
-            elif kind == "interval":
-                tally.compact()
-                intervals.append(Interval(tally=tally, **line))
-            elif kind == "recorded":
-                line["recorded_seconds"] = line.pop("seconds")
-                replay = Replayed(recorded=tally, **line)
+            kind = line.pop("kind")
+            whole = whole or kind == "totals"
+            found = _take(found, kind, line)
     except zstandard.ZstdError as error:
         raise ValueError(f"is damaged or cut off: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"is damaged: {type(error).__name__} {error}") from error
-    if totals is None:
+    if not whole:
         raise ValueError("is damaged: it has no totals")
-    return Tallies(totals, workers, endpoints, intervals, replay)
+    return found
+
+
+def _take(found: Tallies, kind: str, line: dict[str, Any]) -> Tallies:
+    """What was found with one line more."""
+    if kind == "balanced":
+        found.balance.append(EndpointUse.from_message(line["use"]))
+        return found
+    tally = Tally.from_message(line.pop(_TALLY))
+    if kind == "totals":
+        return attrs.evolve(found, totals=tally)
+    if kind == "steady":
+        return attrs.evolve(found, steady=tally)
+    if kind == "recorded":
+        line["recorded_seconds"] = line.pop("seconds")
+        return attrs.evolve(found, replay=Replayed(recorded=tally, **line))
+    if kind == "worker":
+        found.workers.append(WorkerOutcome(tally=tally, **line))
+    elif kind == "endpoint":
+        found.endpoints[line["name"]] = tally
+    elif kind == "interval":
+        tally.compact()
+        found.intervals.append(Interval(tally=tally, **line))
+    return found
 
 
 def _read_lines(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:

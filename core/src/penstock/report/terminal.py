@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
-from penstock.report.outcome import Outcome
-from penstock.report.sections import STATUS_WORDS
+from penstock.report.job import Job
+from penstock.report.jobs import FIGURES, spreads_of
+from penstock.report.outcome import Outcome, PhaseOutcome
+from penstock.report.sections import STATUS_WORDS, steady_text
 from penstock.report.text import printable, round_rate
 from penstock.report.verified import describe_verification
 from penstock.stats.histogram import Histogram
+from penstock.stats.spread import LEVEL
 from penstock.stats.tally import ALL, Cell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-__all__ = ["print_summary", "summary_table"]
+__all__ = ["print_job", "print_summary", "summary_table"]
 
 _COLUMNS: Final = ("operation", "count", "ops/s", "throughput", "mean", "p50", "p90", "p99", "p99.9", "max", "errors")
 _PERCENTS: Final = (50, 90, 99, 99.9)
@@ -39,6 +43,77 @@ def print_summary(
     console.print(summary_table(outcome))
     if report is not None:
         console.print(f"report: {printable(os.fspath(report))}", soft_wrap=True)
+
+
+def print_job(job: Job, report: str | os.PathLike[str], *, stream: TextIO | None = None) -> None:
+    """The same for a run of several legs: each of them, the spread over repeats, and what belongs to none."""
+    from rich.console import Console
+    from rich.text import Text
+
+    target = sys.stdout if stream is None else stream
+    console = Console(file=target, highlight=False, markup=False, width=None if target.isatty() else _PLAIN_WIDTH)
+    kind, word, meaning = STATUS_WORDS[job.status]
+    head = Text.assemble((word, f"bold {_STYLES[kind]}"), f"  {printable(job.name)}")
+    if job.reason:
+        head.append(f": {printable(job.reason)}")
+    console.print(head)
+    if any(leg.repeat > 1 for leg in job.legs):
+        console.print(_legs_table(job))
+        console.print(_spread_table(job))
+    else:
+        for leg in job.legs:
+            console.print(summary_table(leg.outcome))
+    lines = [meaning, *_phases(job.phases)]
+    if job.missing:
+        lines.append(f"not begun, or without figures: {'; '.join(job.missing)}")
+    lines += [f"note: {note}" for note in job.notes]
+    for line in (*filter(None, lines), *_op_log(job.op_log), f"report: {os.fspath(report)}"):
+        console.print(printable(line), soft_wrap=True)
+
+
+def _legs_table(job: Job) -> Table:
+    """A row for each leg, all operations together."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    for place, column in enumerate(("leg", "", "measured", *_COLUMNS[1:4], "p50", "p99", "errors", "limit")):
+        table.add_column(column, justify="right" if 1 < place < 9 else "left", no_wrap=True)
+    for leg in job.legs:
+        outcome, cell = leg.outcome, leg.outcome.totals.roll_up(ALL)
+        row = _row(ALL, cell, outcome.measured_seconds)
+        kind, word, _ = STATUS_WORDS[outcome.status]
+        table.add_row(
+            printable(leg.label),
+            word,
+            format_duration(outcome.measured_seconds),
+            *row[1:4],
+            *(row[place] for place in (5, 7, 10)),
+            outcome.limit,
+            style=None if kind == "good" else _STYLES[kind],
+        )
+    return table
+
+
+def _spread_table(job: Job) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    caption = f"over the repeats; the interval is that of the mean, at {100 * LEVEL:g} %"
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for place, column in enumerate(("stage", "operation", "figure", "mean", "stdev", "min", "max", "interval")):
+        table.add_column(column, justify="right" if place > 2 else "left", no_wrap=True)
+    for stage in job.stages:
+        for operation, figures in spreads_of(job, stage).items():
+            for name, spread in figures.items():
+                numbers = (_figure(value) for value in (spread.mean, spread.stdev, spread.minimum, spread.maximum))
+                interval = "-" if spread.low is None else f"{_figure(spread.low)} to {_figure(spread.high)}"
+                table.add_row(printable(stage), operation, FIGURES[name], *numbers, interval)
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def summary_table(outcome: Outcome) -> RenderableType:
@@ -93,14 +168,7 @@ def _latencies(histogram: Histogram) -> tuple[str, ...]:
 
 
 def _remarks(outcome: Outcome) -> list[str]:
-    remarks = []
-    for phase in outcome.phases:
-        failed = f", {phase.failed:,} failed" if phase.failed else ""
-        made = f"{phase.objects_made:,} objects"
-        if phase.nbytes:
-            made += f", {format_bytes(phase.nbytes)}"
-        found = f"; {phase.objects_found:,} were there" if phase.objects_found else ""
-        remarks.append(f"{printable(phase.name)}: {made} in {format_duration(phase.seconds)}{found}{failed}")
+    remarks = [*_phases(outcome.phases), *filter(None, (steady_text(outcome),))]
     if outcome.warmup_operations:
         remarks.append(f"warm-up: {outcome.warmup_operations:,} operations kept out")
     remarks.extend(printable(line) for line in describe_verification(outcome))
@@ -114,7 +182,22 @@ def _remarks(outcome: Outcome) -> list[str]:
     for worker in outcome.lost_workers:
         remarks.append(f"worker {worker.rank} on {printable(worker.host)} was lost: {printable(worker.lost or '')}")
     remarks.extend(f"note: {printable(note)}" for note in outcome.notes)
-    if outcome.op_log is not None:
-        counts = ", ".join(f"{name} {printable(str(value))}" for name, value in outcome.op_log.items())
-        remarks.append(f"op-log: {counts}")
+    return [*remarks, *_op_log(outcome.op_log)]
+
+
+def _phases(phases: Sequence[PhaseOutcome]) -> list[str]:
+    remarks = []
+    for phase in phases:
+        failed = f", {phase.failed:,} failed" if phase.failed else ""
+        made = f"{phase.objects_made:,} objects"
+        if phase.nbytes:
+            made += f", {format_bytes(phase.nbytes)}"
+        found = f"; {phase.objects_found:,} were there" if phase.objects_found else ""
+        remarks.append(f"{printable(phase.name)}: {made} in {format_duration(phase.seconds)}{found}{failed}")
     return remarks
+
+
+def _op_log(op_log: Mapping[str, Any] | None) -> list[str]:
+    if op_log is None:
+        return []
+    return [f"op-log: {', '.join(f'{name} {printable(str(value))}' for name, value in op_log.items())}"]

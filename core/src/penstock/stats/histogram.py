@@ -86,6 +86,22 @@ class Histogram:
         window = self._window(int(index[0]), int(index[-1]))
         window[index - self._base] += counts
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was recorded after a copy, ``earlier``, was taken of it; its ends as exact as buckets are."""
+        if not earlier.count:
+            later = Histogram()
+            later.merge(self)
+            return later
+        index, counts = self.cells()
+        before = dict(zip(*(part.tolist() for part in earlier.cells()), strict=True))
+        left = counts - np.array([before.get(place, 0) for place in index.tolist()], dtype=np.int64)
+        found = left > 0
+        if not found.any():
+            return Histogram()
+        made = Histogram._from_cells(index[found], left[found])
+        made.total, made.squares = self.total - earlier.total, self.squares - earlier.squares
+        return made
+
     def _note(self, count: int, total: int, squares: int, minimum: int, maximum: int) -> None:
         self.minimum = min(self.minimum, minimum) if self.count else minimum
         self.maximum = max(self.maximum, maximum)

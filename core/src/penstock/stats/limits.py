@@ -33,7 +33,8 @@ class Signals:
     seconds of each worker process, ``host_share`` the busy share (0 to 1) of all processors, by whatever program, of
     which the client may use ``usable``. ``offered`` and ``done`` are operations per second, ``offered`` None where
     nothing was planned; ``missed`` planned operations were not begun in the window. ``disk`` is the one that the
-    target lies on, ``link`` the busiest network interface.
+    target lies on, ``link`` the busiest network interface. ``private`` is the scheme whose objects live in one process,
+    so that more processes can't be had; empty where they can.
     """
 
     seconds: float
@@ -49,6 +50,12 @@ class Signals:
     missed: int = 0
     disk: DeviceUse | None = None
     link: DeviceUse | None = None
+    private: str = ""
+
+    @property
+    def alone(self) -> str:
+        """Why there can't be more processes, to be said where they would help; empty where they can be had."""
+        return f"objects of {self.private}:// live in one process, so no more can be had" if self.private else ""
 
 
 @attrs.frozen
@@ -108,15 +115,15 @@ def _of_the_client(signals: Signals) -> Iterator[Verdict]:
         share = signals.generating_s / (signals.lanes * signals.seconds)
         yield Verdict(
             "generator",
-            f"The client limits: making data took {share:.0%} of its lanes' time; write fill: zero, a cheaper method, "
-            f"or use more processes.",
+            f"The client limits: making data took {share:.0%} of its lanes' time; write fill: zero, a cheaper method"
+            f"{_or_processes(signals)}.",
         )
     if signals.verifying_s >= _MUCH * signals.lanes * signals.seconds:
         share = signals.verifying_s / (signals.lanes * signals.seconds)
         yield Verdict(
             "verification",
-            f"The client limits: checking what was read took {share:.0%} of its lanes' time; write verify: size, or "
-            f"use more processes.",
+            f"The client limits: checking what was read took {share:.0%} of its lanes' time; write verify: size"
+            f"{_or_processes(signals)}.",
         )
     if used >= _FULL * signals.usable:
         yield Verdict(
@@ -127,7 +134,7 @@ def _of_the_client(signals: Signals) -> Iterator[Verdict]:
         yield Verdict(
             "interpreter",
             f"The client limits: a worker process used {max(cores):.1f} processors, and one process runs Python on "
-            f"one at a time; write processes: {signals.usable}.",
+            f"one at a time; {signals.alone or f'write processes: {signals.usable}'}.",
         )
     if signals.host_share is not None and signals.host_share >= _FULL + 0.05:
         yield Verdict(
@@ -137,6 +144,10 @@ def _of_the_client(signals: Signals) -> Iterator[Verdict]:
         )
 
 
+def _or_processes(signals: Signals) -> str:
+    return "" if signals.private else ", or use more processes"
+
+
 def _of_the_lanes(signals: Signals) -> Iterator[Verdict]:
     """Lanes that are rarely in a call are held up by something else in the client."""
     share = signals.busy_s / (signals.lanes * signals.seconds)
@@ -144,7 +155,7 @@ def _of_the_lanes(signals: Signals) -> Iterator[Verdict]:
         yield Verdict(
             "client",
             f"The client limits: its {signals.lanes} lanes were within calls of the storage only {share:.0%} of the "
-            f"time; use more processes, or larger objects.",
+            f"time; {'use larger objects' if signals.private else 'use more processes, or larger objects'}.",
         )
 
 

@@ -25,6 +25,7 @@ from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operati
 from penstock.workload.prepare import EnsureObjects, Prepare
 from penstock.workload.selection import EachOnce, Sequential
 from penstock.workload.shapes import FAILED, Reader
+from penstock.workload.stable import FEWEST
 
 if TYPE_CHECKING:
     from penstock.workload.config import Config
@@ -95,7 +96,7 @@ def _check_stage(config: Config, stage: Stage, number: int, reader: Reader) -> N
     if stage.name in [other.name for other in config.stages[:number] if other is not FAILED]:
         reader.note(f"{path}.name", f"a stage before it is named {stage.name} too; give each its own name")
     whole, within = config.of_stage(stage), _Within.stage(reader, f"{path}.")
-    for one in _ON_WORKLOADS if stage.workload else (_check_end, _check_processes):
+    for one in _ON_WORKLOADS if stage.workload else (_check_end, _check_stable, _check_processes):
         one(whole, within)
 
 
@@ -142,6 +143,22 @@ def _check_end(config: Config, reader: Reader) -> None:
     if endless:
         text = f"{endless[0]} has no end by itself; give a duration, total_operations, or selection: each_once"
         reader.note("duration", text)
+
+
+def _check_stable(config: Config, reader: Reader) -> None:
+    stable, path = config.stop_when_stable, "stop_when_stable"
+    if stable is None or {path, "live_interval", "duration"} & reader.failed:
+        return
+    if stable.window < FEWEST * config.live_interval:
+        text = f"{stable.window:g} s has fewer than {FEWEST} intervals of {config.live_interval:g} s; make it longer"
+        reader.note(f"{path}.window", f"{text}, or live_interval shorter")
+    if stable.at_most is not None and stable.at_most != config.duration:
+        reader.note(f"{path}.at_most", "stands for duration; leave one of the two out")
+    elif config.duration is not None and config.duration < stable.window:
+        text = f"the duration, {config.duration:g} s, is over before a window of {stable.window:g} s is"
+        reader.note(f"{path}.window", f"{text}; write a shorter window, or measure longer")
+    if config.rate is not None and config.rate.phases:
+        reader.note(path, "a rate in phases is not meant to be stable; leave one of the two out")
 
 
 def _ends(operation: Operation, config: Config) -> bool:
@@ -378,7 +395,15 @@ def without_secrets(backend: Mapping[str, Mapping[str, str | None]]) -> dict[str
 
 
 #: What has to be right of each workload, the run's and each stage's.
-_ON_WORKLOADS = (_check_weights, _check_end, _check_processes, _check_operations, _check_masks, _check_reuse)
+_ON_WORKLOADS = (
+    _check_weights,
+    _check_end,
+    _check_stable,
+    _check_processes,
+    _check_operations,
+    _check_masks,
+    _check_reuse,
+)
 
 
 def _check_endpoints(config: Config, reader: Reader) -> None:

@@ -51,6 +51,7 @@ from penstock.workload.shapes import (
     Text,
     Word,
 )
+from penstock.workload.stable import STABLE, StopWhenStable
 from penstock.workload.stages import STAGE, Stage
 from penstock.workload.writing import write_yaml
 
@@ -67,6 +68,7 @@ __all__ = [
     "Rate",
     "Retries",
     "Stage",
+    "StopWhenStable",
     "convert",
     "dump",
     "load",
@@ -146,6 +148,18 @@ class Config:
     )
     total_operations: int | None = key(Optional(_ONE_OR_MORE), None, help="how many to measure; none: no limit")
     warmup: float = key(_SECONDS, 0.0, help="run this long first and keep it out of the results")
+    cooldown: float = key(
+        _SECONDS, 0.0, help="go on this long at the end, so that what is measured last has company, and keep it out"
+    )
+    stop_when_stable: StopWhenStable | None = key(
+        STABLE, None, help="end before duration when throughput and latency have been stable: on, or how; off"
+    )
+    repeat: int = key(
+        Quantity("count", minimum=1, maximum=1000),
+        1,
+        help="how often everything that is measured is done, with the spread over the repeats in the results; "
+        "prepared objects that a repeat has deleted are made again before the next",
+    )
     concurrency: int = key(
         Quantity("count", minimum=1, maximum=100_000), 16, help="operations in flight, over all processes of the host"
     )
@@ -233,8 +247,15 @@ class Config:
 
     def of_stage(self, stage: Stage) -> Config:
         """The configuration of one stage as that of a run without stages."""
-        ends = (stage.duration, stage.total_operations)
+        own, stable = stage.stop_when_stable, self.stop_when_stable
+        if isinstance(own, StopWhenStable):
+            stable = own
+        most = own.at_most if isinstance(own, StopWhenStable) else None
+        ends = (stage.duration or most, stage.total_operations)
         duration, total = (self.duration, self.total_operations) if ends == (None, None) else ends
+        if stable is self.stop_when_stable and stable is not None and ends != (None, None):
+            # What the run says of its duration is not about a stage that has its own.
+            stable = attrs.evolve(stable, at_most=None)
         return attrs.evolve(
             self,
             name=stage.name,
@@ -243,9 +264,16 @@ class Config:
             duration=duration,
             total_operations=total,
             warmup=stage.warmup,
+            cooldown=stage.cooldown,
+            stop_when_stable=None if own == "off" else stable,
+            repeat=1,
             concurrency=stage.concurrency or self.concurrency,
             rate=stage.rate or self.rate,
         )
+
+    def parts(self) -> tuple[Config, ...]:
+        """The configuration of each stage; itself where there are none."""
+        return tuple(self.of_stage(stage) for stage in self.stages) or (self,)
 
     def options(self, scheme: str) -> dict[str, str | None]:
         """The options of a scheme's stores that this configuration gives."""
@@ -270,6 +298,9 @@ CONFIG = Record(
         "warmup_period": "unknown key; write warmup",
         "error_handling": "unknown key; write on_error",
         "op_log_path": "unknown key; write op_log",
+        "repeats": "unknown key; write repeat",
+        "cool_down": "unknown key; write cooldown",
+        "steady_state": "unknown key; write stop_when_stable",
         "perf_log": "unknown key; the time series is always written, every live_interval",
     },
 )
@@ -387,11 +418,19 @@ def restore(plain: Mapping[str, Any], *, label: str = "plan") -> Config:
     return _read(from_plain(plain, Mark(label)), Problems())
 
 
+def _usual_duration(config: Config) -> float | None:
+    """Where the file gives none."""
+    stable = config.stop_when_stable
+    if stable is not None and stable.at_most is not None:
+        return stable.at_most
+    return (config.rate.seconds if config.rate is not None else None) or config.duration
+
+
 def _read(root: Node, problems: Problems) -> Config:
     reader = Reader(problems)
     config = reader.read(CONFIG, root, "")
-    if config is not FAILED and config.rate is not None and "duration" not in reader.marks:
-        config = attrs.evolve(config, duration=config.rate.seconds or config.duration)
+    if config is not FAILED and "duration" not in reader.marks:
+        config = attrs.evolve(config, duration=_usual_duration(config))
     if config is not FAILED:
         checks.check(config, reader)
     problems.raise_any()

@@ -9,6 +9,7 @@ from penstock.workload.fields import Record, key
 from penstock.workload.operations import OPERATION, Operation
 from penstock.workload.rates import RATE, Rate
 from penstock.workload.shapes import ListOf, Optional, Quantity, Text, Word
+from penstock.workload.stable import STABLE_STAGE, StopWhenStable
 
 __all__ = ["STAGE", "Stage"]
 
@@ -29,15 +30,21 @@ class Stage:
     duration: float | None = key(Optional(_SOME_TIME), None, help="how long to measure")
     total_operations: int | None = key(Optional(Quantity("count", minimum=1)), None, help="how many to measure")
     warmup: float = key(Quantity("duration"), 0.0, help="run this long first and keep it out of the results")
+    cooldown: float = key(Quantity("duration"), 0.0, help="go on this long at the end and keep it out of the results")
+    stop_when_stable: StopWhenStable | str = key(
+        STABLE_STAGE, "as run", help="end when figures are stable: on, or how; off; as run: as the run says"
+    )
     concurrency: int | None = key(
         Optional(Quantity("count", minimum=1, maximum=100_000)), None, help="operations in flight; none: as the run"
     )
     rate: Rate | None = key(Optional(RATE), None, help="planned arrivals; none: as the run")
-    barrier: str = key(
-        Word(("all", "majority", "best_effort")),
-        "all",
-        help="which workers must have come to the end of the stage before for this one to begin: all of those that the "
-        "run began with, more than half of them, or those that are left",
+    barrier: str | None = key(
+        Optional(Word(("all", "majority", "best_effort"))),
+        None,
+        help="which workers must have come to the end of the stage before for this one to begin. all: every one that "
+        "the run began with; majority: more than half of them, and then the others are told to come; best_effort: "
+        "those that are left. A worker that makes no progress for as long as its calls have shown that it can't be "
+        "waiting for one is given up. none: each worker goes on by itself",
     )
 
 
