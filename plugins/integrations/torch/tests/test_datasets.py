@@ -237,8 +237,12 @@ def test_an_error_names_the_object(tmp_path, kind, workers):
     dataset = kind(str(tmp_path))
     (tmp_path / "4.bin").unlink()
     loader = DataLoader(dataset, batch_size=2, num_workers=workers, multiprocessing_context="fork" if workers else None)
+    iterator = iter(loader)
     with pytest.raises(ObjectNotFoundError, match=r"/4\.bin"):
-        list(loader)
+        list(iterator)
+    if workers:
+        # The error keeps its frames, they keep the iterator, and that keeps its worker.
+        iterator._shutdown_workers()
 
 
 @pytest.mark.parametrize(
