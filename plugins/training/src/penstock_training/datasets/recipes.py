@@ -82,7 +82,7 @@ class Recipe:
         side = math.sqrt(values)
         if not self.record_stdev:
             return (max(1, math.isqrt(int(values))),) * 2
-        spread = self.record_stdev / np.dtype(self.dtype).itemsize / (2 * side)
+        spread = self.record_stdev / np.dtype(self.dtype).itemsize / (math.sqrt(2) * side)
         random = np.random.default_rng([self.seed, file])
         return tuple(_at_least_one(random, side, spread) for _ in range(2))
 

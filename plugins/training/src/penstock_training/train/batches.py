@@ -127,8 +127,11 @@ class _Shaping:
 
 def _only(samples: Iterator[Sample], uri: str) -> Sample:
     """The one sample of a file."""
-    sample = next(samples, None)
-    if sample is None or next(samples, None) is not None:
+    try:
+        sample, more = next(samples, None), next(samples, None)
+    except FormatError as error:
+        raise FormatError(f"{uri}: {error}") from error
+    if sample is None or more is not None:
         raise FormatError(f"{uri} does not hold one sample; say how many: dataset.num_samples_per_file")
     return sample
 

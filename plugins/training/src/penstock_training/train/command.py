@@ -78,8 +78,8 @@ def train(
 
 
 def _run(plan: Plan, loaded: Loaded, op_log: str | None, strict_au: bool, quiet: bool, as_json: bool) -> int:
-    directory = results_directory(plan.results, plan.name, wall_ns())
     log = None if op_log is None else _log_place(op_log)
+    directory = results_directory(plan.results, plan.name, wall_ns())
     console = Console(plan, directory / Path(plan.log_file).name, quiet=quiet)
     try:
         for note in plan.notes:

@@ -117,7 +117,7 @@ def _of_rank(rank: int, blocks: Sequence[Block], start: int, end: int) -> RankFi
     computed = taken = 0.0
     samples = 0
     for block in blocks:
-        kept = block.steps[start : len(block.steps) - end]
+        kept = block.steps[start : max(start, len(block.steps) - end)]
         if kept:
             left_out = sum(step.seconds for step in block.steps) - sum(step.seconds for step in kept)
             computed += sum(step.compute for step in kept)

@@ -83,7 +83,7 @@ class _Share:
         within = given.tensor * given.pipeline
         if given.zero_stage > 3:
             raise ValueError(f"parallelism.zero_stage is {given.zero_stage}; it is 0 to 3")
-        data = given.data if given.data > 0 else max(1, ranks // within)
+        data = given.data if given.data > 0 else max(1, -(-ranks // within) if subset else ranks // within)
         if subset and ranks > within * data:
             raise ValueError(f"{ranks} ranks are more than the {within * data} that share the model; give fewer")
         if not subset and model.type == "transformer" and within * data != ranks:

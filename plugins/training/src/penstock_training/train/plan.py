@@ -236,8 +236,9 @@ class _Resolver:
     # What takes another form.
 
     def _note(self, path: str, what: str) -> None:
-        if path in self._loaded.marks:
-            self._notes.append(f"{self._loaded.marks[path]}: {path}: {what}")
+        note = f"{self._loaded.marks[path]}: {path}: {what}" if path in self._loaded.marks else ""
+        if note and note not in self._notes:
+            self._notes.append(note)
 
     def _note_all(self) -> None:
         work = self._work
@@ -281,10 +282,11 @@ class _Resolver:
         return uri.rstrip("/") + "/"
 
     def _options(self, uri: str) -> dict[str, str | None]:
-        """What the store of a URI is told."""
+        """What the store of a URI is told. DLIO's options are those of the dataset's kind of store."""
         scheme = uri.partition("://")[0]
+        of_data = scheme == self._uri(self._work.dataset.data_folder).partition("://")[0]
         options: dict[str, str | None] = {}
-        for name, value in self._work.storage.storage_options.items():
+        for name, value in self._work.storage.storage_options.items() if of_data else ():
             if name == "s3_force_path_style":
                 value = "path" if str(value).lower() in ("true", "yes", "on", "1") else "auto"
             elif name == "s3_max_attempts":

@@ -255,7 +255,7 @@ def _main(plan: Plan, rank: int, link: Connection, log: str | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     meeting = _LinkMeeting(link)
     try:
-        with Taps(faults=plan.faults, log=log) as taps:
+        with Taps(faults=plan.faults, log=log, client_id=f"rank-{rank}") as taps:
             Rank(plan, rank, meeting, taps).run()
     except StoppedError:
         pass

@@ -35,11 +35,13 @@ class Counts:
 class Taps:
     """Reaches every store that this process opens, while it is on; a context manager."""
 
-    def __init__(self, *, faults: Faults | None = None, log: str | None = None, timing: Timing = REAL) -> None:
-        """``log`` is the path of this process's operation log."""
+    def __init__(
+        self, *, faults: Faults | None = None, log: str | None = None, client_id: str = "", timing: Timing = REAL
+    ) -> None:
+        """``log`` is the path of this process's operation log, ``client_id`` what its rows say."""
         self._faults = faults
         self._timing = timing
-        self._log = OpLog(log) if log is not None else None
+        self._log = OpLog(log, client_id=client_id) if log is not None else None
         self._lock = threading.Lock()
         self._calls = self._errors = self._read = self._written = 0
 
