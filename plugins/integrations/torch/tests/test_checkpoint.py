@@ -200,15 +200,22 @@ def test_odd_tensors_come_back(place):
         "complex": torch.randn(5, dtype=torch.complex64).conj(),
         "bool": torch.tensor([True, False]),
         "parameter": torch.nn.Parameter(torch.randn(3)),
-        "sparse": torch.eye(3).to_sparse(),
     }
-    tensors = {name: tensor for name, tensor in state.items() if name != "sparse"}
-    dcp.save(tensors, storage_writer=StorageWriter(place))
-    got = {name: torch.zeros_like(tensor.detach().contiguous()) for name, tensor in tensors.items()}
+    dcp.save(state, storage_writer=StorageWriter(place))
+    got = {name: torch.zeros_like(tensor.detach().contiguous()) for name, tensor in state.items()}
     dcp.load(got, storage_reader=StorageReader(place))
-    for name, tensor in tensors.items():
+    for name, tensor in state.items():
         right = tensor.detach().resolve_conj().contiguous().reshape(-1).view(torch.uint8)
         assert torch.equal(got[name].reshape(-1).view(torch.uint8), right), name
+
+
+def test_a_tensor_that_is_more_than_its_elements_is_stored_as_torch_does(place):
+    state = {"sparse": torch.eye(3).to_sparse(), "dense": torch.ones(3)}
+    dcp.save(state, storage_writer=StorageWriter(place))
+    got = {"sparse": torch.zeros(3, 3).to_sparse(), "dense": torch.zeros(3)}
+    dcp.load(got, storage_reader=StorageReader(place))
+    assert torch.equal(got["sparse"].to_dense(), torch.eye(3))
+    assert torch.equal(got["dense"], torch.ones(3))
 
 
 def test_an_existing_checkpoint_is_refused_before_anything_is_written(place):

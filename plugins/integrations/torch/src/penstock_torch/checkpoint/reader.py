@@ -157,7 +157,10 @@ class StorageReader(checkpoint.StorageReader):  # type: ignore[misc]
 def _want(item: ReadItem, entry: Entry, planner: LoadPlanner, lock: threading.Lock, uri: str) -> Want:
     if item.type == LoadItemType.BYTE_IO:
         return Want(entry.start, entry.length, functools.partial(_load_bytes, item, planner, lock), size=entry.size)
-    target = planner.resolve_tensor(item).detach()
+    target = planner.resolve_tensor(item)
+    if target.layout == torch.strided:
+        # What a detached sparse tensor is given, the tensor itself would not have.
+        target = target.detach()
     if tuple(target.size()) != tuple(item.lengths):
         raise UsageError(f"{item.storage_index}: {tuple(item.lengths)} of it do not fit into {tuple(target.size())}")
     commit = functools.partial(_commit, item, planner, lock, target)
@@ -196,5 +199,6 @@ def _load_archive(item: ReadItem, target: torch.Tensor, commit: Any, uri: str, d
     for dimension, (offset, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
         if (offset, length) != (0, tensor.size(dimension)):
             tensor = tensor.narrow(dimension, offset, length)
-    target.copy_(tensor)
+    with torch.no_grad():
+        target.copy_(tensor)
     commit()
