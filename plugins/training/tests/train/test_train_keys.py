@@ -14,7 +14,7 @@ from penstock.workload.fields import Record, fields_of
 from penstock_training.datasets import Recipe
 from penstock_training.train.plan import Checkpoints, Part, Plan, Reading, resolve
 from penstock_training.train.reading import loads
-from penstock_training.train.schema import WORKLOAD, Workload
+from penstock_training.train.schema import REFUSED_FORMATS, WORKLOAD, Workload
 from penstock_training.train.shapes import Amount, Choice, Whole
 
 BASE = """
@@ -43,6 +43,9 @@ VALUES = {
     "dataset.record_length_bytes_stdev": "1000",
     "dataset.record_element_type": "float32",
     "dataset.format": "npy",
+    "checkpoint.num_layers": "3",
+    "checkpoint.model_datatype": "fp32",
+    "checkpoint.optimizer_datatype": "fp16",
     "dataset.data_folder": "s3://bucket/data",
     "dataset.file_prefix": "scan",
     "dataset.compression": "zip",
@@ -81,6 +84,8 @@ CONTEXT = {
     "model.optimizer_datatype": SHARED,
     "model.num_layers": ("model.layer_parameters=[100]",),
     "model.layer_parameters": ("model.num_layers=2",),
+    "checkpoint.model_datatype": SHARED,
+    "checkpoint.optimizer_datatype": SHARED,
     "checkpoint.num_layers": ("model.layer_parameters=[100]",),
     "checkpoint.layer_parameters": ("model.num_layers=2",),
     "model.parallelism": SHARED,
@@ -187,6 +192,15 @@ def test_a_word_that_cant_be_honoured_is_refused_with_its_place_and_a_remedy(pat
     with pytest.raises(ConfigError) as caught:
         loads(text, label="w.yaml", environ={})
     assert caught.value.problems == (f"w.yaml:3:{len(name) + 5}: {path}: {word} is refused: {why}",)
+
+
+@pytest.mark.parametrize("word", REFUSED_FORMATS)
+def test_a_format_that_cant_be_had_is_refused_where_files_are_used_and_nowhere_else(word):
+    text = f"dataset: {{format: {word}, num_files_train: 8}}\nworkflow: {{checkpoint: true, train: %s}}\n"
+    with pytest.raises(ConfigError) as caught:
+        resolve(loads(text % "true", label="w.yaml", environ={}), ranks=1)
+    assert caught.value.problems == (f"w.yaml:1:19: dataset.format: {word} is refused: {REFUSED_FORMATS[word]}",)
+    assert resolve(loads(text % "false", label="w.yaml", environ={}), ranks=1).checkpoint
 
 
 def records(record=WORKLOAD, prefix=""):

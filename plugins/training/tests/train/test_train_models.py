@@ -10,7 +10,7 @@ from penstock_training.train.schema import Model, Parallelism, Transformer
 LLAMA = {
     # layers, width, feed-forward, heads, key-value heads; tensor, pipeline, ZeRO stage; ranks, GiB of a checkpoint
     "8b": (32, 4096, 14336, 32, 8, 1, 1, 3, 8, 104.70),
-    # With the heads that give the published size.
+    # The 70b has 128 heads in DLIO's file, as its published size has it.
     "70b": (80, 8192, 28672, 128, 8, 8, 1, 3, 64, 911.20),
     "405b": (126, 16384, 53248, 128, 8, 8, 32, 1, 512, 5292.19),
 }

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
-from penstock.errors import FormatError, UsageError
-from penstock.formats import Sample
+from penstock.errors import UsageError
 from penstock.layers.timing import REAL, Timing
 from penstock_training.datasets.writing import open_recipe
 from penstock_training.loading import Dataset, Item, Loader
+from penstock_training.train.content import content_of, only_sample, resized
 from penstock_training.train.plan import Part, Plan
 
 __all__ = ["Batch", "batches", "open_dataset"]
@@ -118,42 +116,8 @@ class _Shaping:
     def one(self, item: Item) -> Any:
         if not self._preprocess.never:
             self._sleep(self._preprocess.draw(np.random.default_rng([*self._seed, item.number])))
-        data = item.data if self._codec is None else _only(self._codec.decode(item.data), item.uri)
-        return data if self._shape is None else _resized(_content(data), self._shape)
+        data = item.data if self._codec is None else only_sample(self._codec.decode(item.data), item.uri)
+        return data if self._shape is None else resized(content_of(data), self._shape)
 
     def together(self, samples: list[Any]) -> Batch:
         return Batch(len(samples), np.stack(samples) if self._shape is not None else samples)
-
-
-def _only(samples: Iterator[Sample], uri: str) -> Sample:
-    """The one sample of a file."""
-    try:
-        sample, more = next(samples, None), next(samples, None)
-    except FormatError as error:
-        raise FormatError(f"{uri}: {error}") from error
-    if sample is None or more is not None:
-        raise FormatError(f"{uri} does not hold one sample; say how many: dataset.num_samples_per_file")
-    return sample
-
-
-def _content(data: Any) -> NDArray[np.uint8]:
-    """The bytes of a sample's largest value."""
-    values = data.values() if isinstance(data, Mapping) else [data]
-    arrays = [_bytes(value) for value in values if isinstance(value, np.ndarray | bytes | bytearray | memoryview)]
-    return max(arrays, key=len, default=np.zeros(0, dtype=np.uint8))
-
-
-def _bytes(value: Any) -> NDArray[np.uint8]:
-    if isinstance(value, np.ndarray):
-        return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-    return np.frombuffer(value, dtype=np.uint8)
-
-
-def _resized(content: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Cut, or filled up with zeros."""
-    length = math.prod(shape)
-    if len(content) >= length:
-        return content[:length].reshape(shape)
-    array = np.zeros(length, dtype=np.uint8)
-    array[: len(content)] = content
-    return array.reshape(shape)

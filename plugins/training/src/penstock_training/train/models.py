@@ -13,9 +13,10 @@ import attrs
 
 from penstock_training.train.schema import Model
 
-__all__ = ["CheckpointShape", "checkpoint_shape"]
+__all__ = ["BYTES_OF", "CheckpointShape", "checkpoint_shape"]
 
-_BYTES = {
+#: Bytes of one value of each type.
+BYTES_OF = {
     "fp64": 8,
     "int64": 8,
     "fp32": 4,
@@ -63,7 +64,7 @@ def _plain(model: Model, rank: int, everyone: bool) -> tuple[tuple[str, int], ..
         return ()
     files = [(f"model_states-{rank}.pt", int(model.model_size_bytes))]
     if model.optimization_groups:
-        nbytes = sum(model.optimization_groups) * _BYTES[model.optimizer_datatype]
+        nbytes = sum(model.optimization_groups) * BYTES_OF[model.optimizer_datatype]
         files.append((f"optimizer_states-{rank}.pt", nbytes))
     return tuple(files)
 
@@ -123,7 +124,7 @@ def _shared(model: Model, layers: list[int], share: _Share, rank: int) -> Iterat
     mine = _of_stage(model, layers, share, pipeline)
     parameters = sum(layers[number] for number in mine) // share.tensor
     place = pipeline * share.tensor + tensor
-    nbytes = _BYTES[model.model_datatype]
+    nbytes = BYTES_OF[model.model_datatype]
     if share.zero in (1, 2):
         if data == 0 and share.pipeline > 1:
             for number in mine:
@@ -139,7 +140,7 @@ def _shared(model: Model, layers: list[int], share: _Share, rank: int) -> Iterat
     if model.type != "transformer":
         values = sum(model.optimization_groups) // (share.tensor * share.pipeline * (share.data if share.zero else 1))
     if values:
-        yield f"zero_pp_rank_{data}_mp_rank_{place}_optim_states.pt", values * _BYTES[model.optimizer_datatype]
+        yield f"zero_pp_rank_{data}_mp_rank_{place}_optim_states.pt", values * BYTES_OF[model.optimizer_datatype]
 
 
 def _of_stage(model: Model, layers: list[int], share: _Share, pipeline: int) -> list[int]:

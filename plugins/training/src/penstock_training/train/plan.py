@@ -19,7 +19,7 @@ from penstock.workload.documents import Problems
 from penstock_training.datasets.recipes import Recipe
 from penstock_training.train.models import CheckpointShape, checkpoint_shape
 from penstock_training.train.reading import Loaded
-from penstock_training.train.schema import Workload
+from penstock_training.train.schema import REFUSED_FORMATS, Workload
 from penstock_training.train.shapes import Span
 
 __all__ = ["Checkpoints", "Part", "Plan", "Reading", "resolve"]
@@ -204,7 +204,9 @@ class _Resolver:
             self._bad("reader.odirect", "refused: only files have a page cache; write false")
 
     def _check_format(self) -> None:
-        data = self._work.dataset
+        data, flow = self._work.dataset, self._work.workflow
+        if data.format in REFUSED_FORMATS and (flow.generate_data or flow.train):
+            self._bad("dataset.format", f"{data.format} is refused: {REFUSED_FORMATS[data.format]}")
         legal = {"none": None, "zip": ("npz",), "gzip": ("hdf5", "tfrecord"), "lzf": ("hdf5",)}[data.compression]
         if legal is not None and data.format not in legal:
             self._bad("dataset.compression", f"refused: {data.compression} is not for {data.format}; write none")
@@ -214,7 +216,8 @@ class _Resolver:
                     self._bad(f"dataset.{name}", f"refused: {data.format} has no chunks; leave it out")
         if data.compression != "gzip" and "dataset.compression_level" in self._loaded.marks:
             self._bad("dataset.compression_level", "refused: only gzip has a level; leave it out")
-        if data.num_samples_per_file > 1 and data.format in ("npy", "npz", "raw", "jpeg", "png"):
+        used = flow.generate_data or flow.train
+        if used and data.num_samples_per_file > 1 and data.format in ("npy", "npz", "raw", "jpeg", "png"):
             self._bad("dataset.num_samples_per_file", f"refused: a file of {data.format} is one sample; write 1")
 
     def _check_steps(self, training: Part, evaluation: Part) -> None:
@@ -292,6 +295,8 @@ class _Resolver:
             elif name == "s3_max_attempts":
                 self._note(f"storage.storage_options.{name}", "penstock's own policy repeats calls")
                 continue
+            elif name == "endpoint_url" and "," in str(value):
+                self._bad(f"storage.storage_options.{name}", "refused: all ranks have one endpoint; name one")
             options[_OPTIONS.get(name, name)] = value
         return options | dict(self._work.penstock.backend.get(scheme, {}))
 
@@ -377,9 +382,9 @@ class _Resolver:
         model = work.model
         if given.model_size is not None:
             model = attrs.evolve(model, model_size_bytes=given.model_size)
-        for name in ("optimization_groups", "num_layers", "layer_parameters"):
+        for name in ("model_datatype", "optimizer_datatype", "optimization_groups", "num_layers", "layer_parameters"):
             value = getattr(given, name)
-            if value not in ((), -1):
+            if value not in (None, (), -1):
                 model = attrs.evolve(model, **{name: value})
         try:
             shape = checkpoint_shape(model, ranks=self._ranks, everyone=given.type == "all_ranks", subset=given.mode)

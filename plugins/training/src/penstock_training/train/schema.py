@@ -19,6 +19,7 @@ from penstock.workload.shapes import Flag, ListOf, Optional, Reader, Table, Text
 from penstock_training.train.shapes import Amount, Choice, Flat, Span, Time, Whole
 
 __all__ = [
+    "REFUSED_FORMATS",
     "WORKLOAD",
     "Checkpoint",
     "Dataset",
@@ -44,6 +45,14 @@ _NAME = Text("a name without /")
 _PLACE = Text("a directory or a URI", ("./data", "s3://bucket/data"))
 _TYPES = Choice(("fp64", "fp32", "fp16", "bf16", "fp8", "int64", "int32", "int16", "int8", "uint8"))
 _SHUFFLE = Choice(("off", "seed", "random"))
+#: Formats of DLIO's that are refused where files are made or read, with what to write instead.
+REFUSED_FORMATS = {
+    "csv": "text is no training data of our loaders; write npz or tfrecord",
+    "hdf5_opt": "write hdf5 with enable_chunking",
+    "indexed_binary": "write tfrecord, which is indexed too",
+    "mmap_indexed_binary": "write tfrecord, which is indexed too",
+    "parquet": "its columns have no form in this schema; write tfrecord or npz",
+}
 _NO_CLASS = (
     "it names a Python class of DLIO's own process, and there is none here; leave the key out (with DLIO itself, "
     "penstock-dlio has such classes)"
@@ -158,14 +167,7 @@ class Dataset:
     record_element_type: str = key(_NAME, "uint8", help="NumPy's name of the type of a sample's values")
     format: str = key(
         Choice(
-            ("tfrecord", "hdf5", "npz", "npy", "jpeg", "png", "raw", "synthetic"),
-            {
-                "csv": "text is no training data of our loaders; write npz or tfrecord",
-                "hdf5_opt": "write hdf5 with enable_chunking",
-                "indexed_binary": "write tfrecord, which is indexed too",
-                "mmap_indexed_binary": "write tfrecord, which is indexed too",
-                "parquet": "its columns have no form in this schema; write tfrecord or npz",
-            },
+            ("tfrecord", "hdf5", "npz", "npy", "jpeg", "png", "raw", "synthetic", *REFUSED_FORMATS),
         ),
         "tfrecord",
         help="of the files; jpeg, png and raw are bytes that are read whole and not decoded; synthetic: no files",
@@ -261,7 +263,7 @@ class Evaluation:
 
 @attrs.frozen
 class Checkpoint:
-    """What is written, and when. The last four are where older files have what ``model`` has now."""
+    """What is written, and when. The last ones are where older files have what ``model`` has now."""
 
     checkpoint_folder: str = key(_PLACE, "./checkpoints/", help="where to; any URI")
     checkpoint_after_epoch: int = key(_MORE, 1, help="first epoch after which to write one")
@@ -269,7 +271,9 @@ class Checkpoint:
     steps_between_checkpoints: int = key(_MAYBE, -1, help="steps from one to the next; -1: none within epochs")
     fsync: bool = key(Flag(), False, help="wait until the files would survive a loss of power")
     time_between_checkpoints: Span = key(Time(), Span(), help="without train: the wait before each")
-    num_checkpoints_write: int = key(_MAYBE, -1, help="without train: how many to write; -1: as many as to read")
+    num_checkpoints_write: int = key(
+        _MAYBE, -1, help="without train: how many to write; -1: as many as to read", aliases=("num_checkpoints",)
+    )
     num_checkpoints_read: int = key(_MAYBE, -1, help="without train: how many to read; -1: none")
     recovery_rank_shift: bool = key(Flag(), False, help="each rank reads what the next one wrote")
     rank_sync: bool = key(Flag(), False, help="ranks wait for each other before the time is taken")
@@ -279,6 +283,8 @@ class Checkpoint:
     ksm: Mapping[str, str | None] | None = key(
         Optional(Flat()), None, help="no state is held in memory here, so there is nothing to merge"
     )
+    model_datatype: str | None = key(Optional(_TYPES), None, help="see model")
+    optimizer_datatype: str | None = key(Optional(_TYPES), None, help="see model")
     model_size: float | None = key(Optional(_SIZE), None, help="see model", aliases=("model_size_bytes",))
     optimization_groups: tuple[int, ...] = key(ListOf(_COUNT), (), help="see model")
     num_layers: int = key(_MAYBE, -1, help="see model")
@@ -368,7 +374,13 @@ class Workload:
     train: Train = key(Record(Train), Train(), help="the epochs")
     evaluation: Evaluation = key(Record(Evaluation), Evaluation(), help="what is done with the files of valid")
     checkpoint: Checkpoint = key(
-        Record(Checkpoint, {"checkpoint_mechanism_classname": f"refused: {_NO_CLASS}"}),
+        Record(
+            Checkpoint,
+            {
+                "checkpoint_mechanism_classname": f"refused: {_NO_CLASS}",
+                "recovery_after_steps": "refused: nothing is recovered while it trains; write num_checkpoints_read",
+            },
+        ),
         Checkpoint(),
         help="what is kept",
     )
