@@ -1,4 +1,6 @@
-"""Every broken store is caught by the kit, in every run, and the healthy ones pass it in the same harness."""
+"""Every broken store, and every broken format, is caught by the kit, in every run, and the healthy ones pass it in the
+same harness.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ HERE = Path(__file__).parent
 PARTS = 2
 HEALTHY = ("TestPlain", "TestTree", "TestBare", "TestShared")
 LEAST = 175
-_PROGRAM = "import sys; from mutants.harness import run; run(sys.argv[1], sys.argv[2], sys.argv[3])"
+HEALTHY_FORMATS = ("TestFrames",)
+LEAST_FORMATS = 85
+_PROGRAM = "import sys; from mutants.harness import run; run(*sys.argv[1:])"
 
 
 def environment():
@@ -26,32 +30,37 @@ def environment():
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory):
-    """For each store's class the first failure (test, phase, text) or None, and the seconds it took."""
+def answers(tmp_path_factory):
+    """For each class of stores, and for each of formats, the first failure (test, phase, text) or None."""
     folder = tmp_path_factory.mktemp("mutants")
-    found = {}
+    stores, formats = {}, {}
+    jobs = [*((stores, str(part), str(PARTS), "over_mutants.py") for part in range(PARTS))]
+    jobs.append((formats, "0", "1", "over_formats.py"))
     with ThreadPoolExecutor(PARTS) as pool:
-        for answer in pool.map(lambda part: run(part, folder), range(PARTS)):
-            found |= answer
-    return found
+        for (found, *_), answer in zip(jobs, pool.map(lambda job: run(folder, *job[1:]), jobs), strict=True):
+            found |= {name: failure for name, (failure, _) in answer.items()}
+    return {"stores": stores, "formats": formats}
 
 
-def run(part, folder):
-    answer = folder / f"{part}.json"
-    command = [sys.executable, "-c", _PROGRAM, str(part), str(PARTS), str(answer)]
+def run(folder, part, parts, over):
+    answer = folder / f"{over}-{part}.json"
+    command = [sys.executable, "-c", _PROGRAM, part, parts, str(answer), over]
     done = subprocess.run(command, env=environment(), cwd=folder, capture_output=True, text=True, check=False)
     assert answer.exists(), done.stdout[-4000:] + done.stderr[-4000:]
     return json.loads(answer.read_text())
 
 
 @pytest.mark.timeout(900)
-def test_the_kit_kills_every_mutant_and_no_healthy_store(verdicts):
-    failures = {name: failure for name, (failure, _) in verdicts.items()}
-    healthy = {name: failures.pop(name) for name in HEALTHY}
-    assert not any(healthy.values()), "a healthy store failed the kit"
+@pytest.mark.parametrize(
+    ("kind", "names", "least"), [("stores", HEALTHY, LEAST), ("formats", HEALTHY_FORMATS, LEAST_FORMATS)]
+)
+def test_the_kit_kills_every_mutant_and_no_healthy_one(kind, names, least, answers):
+    failures = dict(answers[kind])
+    healthy = {name: failures.pop(name) for name in names}
+    assert not any(healthy.values()), "a healthy one failed the kit"
     survivors = sorted(name for name, failure in failures.items() if failure is None)
-    assert not survivors, "the kit let broken stores pass"
+    assert not survivors, "the kit let broken ones pass"
     # A mutant that only breaks its fixture would prove nothing.
     unproved = {name: failure for name, failure in failures.items() if failure[1] != "call"}
     assert not unproved, "mutants died outside a law"
-    assert len(failures) >= LEAST, "mutants went missing"
+    assert len(failures) >= least, "mutants went missing"

@@ -15,12 +15,14 @@ from penstock.formats import Sample
 from penstock.samples import SampleFormat
 from penstock.testing.formats.base import FormatLaws
 from penstock.testing.formats.tools import encoded, read_all, require_same
-from penstock.testing.tools import THREADS, broken, together
+from penstock.testing.tools import THREADS, broken, contend
 
 __all__ = ["LifeLaws"]
 
 _HELD = "law 6 (nothing is held)"
 _ROUNDS = 20
+#: How often others have to have run during a call of each thread.
+_MEETINGS = 12
 
 
 class _Sample(dict[str, Any]):
@@ -110,24 +112,22 @@ class LifeLaws(FormatLaws):
     def test_threads(self, format: SampleFormat, file: bytes, ordinary: list[Sample]) -> None:
         reader = format.codec.open(self.watched(file))
 
-        def encode() -> None:
-            for _ in range(5):
-                assert encoded(format.codec, ordinary) == file, f"{THREADS}: encoding gave other bytes"
+        def encode(turn: int) -> None:
+            assert encoded(format.codec, ordinary) == file, f"{THREADS}: encoding gave other bytes"
 
-        def decode() -> None:
-            for _ in range(5):
-                require_same(THREADS, ordinary, list(format.codec.decode(file)), "share no state between calls")
+        def decode(turn: int) -> None:
+            require_same(THREADS, ordinary, list(format.codec.decode(file)), "share no state between calls")
 
-        def read(numbers: list[int]) -> Callable[[], None]:
-            def call() -> None:
-                for _ in range(5):
-                    expected = [ordinary[number] for number in numbers]
-                    require_same(THREADS, expected, list(reader.read(numbers)), "share no position, or lock it")
-                    assert len(reader) == len(ordinary), f"{THREADS}: the number of samples changed"
-                    reader.summary()
+        def read(numbers: list[int]) -> Callable[[int], None]:
+            expected = [ordinary[number] for number in numbers]
+
+            def call(turn: int) -> None:
+                require_same(THREADS, expected, list(reader.read(numbers)), "share no position, or lock it")
+                assert len(reader) == len(ordinary), f"{THREADS}: the number of samples changed"
+                reader.summary()
 
             return call
 
         forward = list(range(len(ordinary)))
-        together(encode, encode, decode, decode, read(forward), read(forward[::-1]), read(forward[:1] * 3))
+        contend(encode, decode, decode, read(forward), read(forward[::-1]), rounds=_MEETINGS)
         reader.close()
