@@ -77,7 +77,8 @@ def test_ending_early_leaves_no_thread(loader):
     assert [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("penstock")] == []
 
 
-def test_an_error_names_its_file(data):
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_an_error_comes_after_the_batches_before_it_and_names_its_file(data, ahead):
     uri = f"{data}07.bin"
 
     def fail(item):
@@ -85,8 +86,16 @@ def test_an_error_names_its_file(data):
             raise ValueError("planned")
         return item.data
 
-    with Loader(Dataset(data), transform=fail) as loader, pytest.raises(ValueError, match="planned") as caught:
-        list(DeviceBatches(loader, ahead=0))
+    seen = []
+    with Loader(Dataset(data), transform=fail) as loader:
+        batches = DeviceBatches(loader, ahead=ahead)
+        with pytest.raises(ValueError, match="planned") as caught:
+            seen.extend(int(batch[0, 0]) for batch in batches)
+        assert seen == list(range(7))
+        again = DeviceBatches(loader)
+        again.load_state_dict(batches.state_dict())
+        with pytest.raises(ValueError, match="planned"):
+            next(iter(again))
     assert any(uri in note for note in caught.value.__notes__)
 
 

@@ -82,6 +82,7 @@ class DeviceIteration:
         self._batches = batches
         self._coming: deque[tuple[Any, dict[str, Any]]] = deque()
         self._over = False
+        self._failure: Exception | None = None
 
     def __iter__(self) -> DeviceIteration:
         return self
@@ -93,15 +94,18 @@ class DeviceIteration:
                 batch = next(self._batches)
             except StopIteration:
                 self._over = True
+            except Exception as error:  # noqa: BLE001 - raised in its turn, after the batches before it
+                self._over, self._failure = True, error
             else:
                 self._coming.append((owner.place(batch), owner.loader.state_dict()))
         if not self._coming:
-            raise StopIteration
+            failure, self._failure = self._failure, None
+            raise failure or StopIteration
         arrived, owner._state = self._coming.popleft()
         return arrived
 
     def close(self) -> None:
         """End the loader's threads and requests. Harmless the second time."""
-        self._over = True
+        self._over, self._failure = True, None
         self._coming.clear()
         self._batches.close()
