@@ -238,6 +238,10 @@ http {
             @AZURE@
             return 201;
         }
+        location /-/parted {
+            add_header ETag '"@ETAG@"';
+            return 200;
+        }
         location /-/stored {
             default_type application/json;
             add_header X-Goog-Generation 1763740800123456;
@@ -256,6 +260,7 @@ http {
             dav_access user:rw group:rw all:r;
             if ($http_if_match) { rewrite ^(.*)$ /-/match$1 last; }
             if ($arg_list-type) { rewrite ^ /-/list last; }
+            if ($arg_partnumber) { rewrite ^ /-/part last; }
             if ($request_method = POST) { rewrite ^ /-/post last; }
         }
         location /-/match/ {
@@ -311,6 +316,11 @@ http {
         location /storage/v1/ {
             default_type application/json;
             return 200 '{"kind":"storage#objects"}';
+        }
+        location = /-/part {
+            internal;
+            rewrite ^ /-/parted break;
+            @TAKEN@
         }
         location = /-/list {
             internal;
