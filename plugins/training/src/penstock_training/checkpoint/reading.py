@@ -23,7 +23,7 @@ from penstock.errors import (
 )
 from penstock.samples import StoreFile
 from penstock.samples.spans import cut, merge, together
-from penstock.sinks import Into
+from penstock.sinks import Discard, Into
 from penstock.store import ObjectInfo
 from penstock_training.checkpoint.manifest import Shard, TensorSums
 from penstock_training.checkpoint.safetensors import Entry, Header, read_header
@@ -60,14 +60,14 @@ def read_shard(store: Store, shard: Shard, reading: Reading) -> memoryview:
         if shard.compression is None:
             _read_parts(store, shard, room, reading)
         else:
-            _read_compressed(store, shard, room)
+            _read_through(store, shard, Into(room))
     return room
 
 
-def verify_shard(store: Store, shard: Shard, *, chunk_size: int) -> None:
-    """Read a shard and compare it with its checksum, in memory of a chunk. Raises as :func:`read_shard` does."""
-    for _ in stream_shard(store, shard, chunk_size=chunk_size):
-        pass
+def verify_shard(store: Store, shard: Shard) -> None:
+    """Read a shard and compare it with its checksum, in a MiB of memory. Raises as :func:`read_shard` does."""
+    with _of(shard, store):
+        _read_through(store, shard, Discard())
 
 
 def stream_shard(store: Store, shard: Shard, *, chunk_size: int) -> Iterator[memoryview]:
@@ -172,14 +172,18 @@ def _read_parts(store: Store, shard: Shard, room: memoryview, reading: Reading) 
         raise ChecksumMismatchError(f"its CRC-32C is {hex_of(total)}, and {shard.crc32c} in the manifest")
 
 
-def _read_compressed(store: Store, shard: Shard, room: memoryview) -> None:
-    from penstock.layers.compression.frames import Decoding
+def _read_through(store: Store, shard: Shard, sink: Into | Discard) -> None:
+    """Deliver the content of a shard in one request, and check it."""
+    if shard.compression is None:
+        summing = _Summing(sink)
+        store.raw.get(shard.key, summing)
+    else:
+        from penstock.layers.compression.frames import Decoding
 
-    sink = Into(room)
-    decoding = Decoding(sink)
-    summing = _Summing(decoding)
-    store.raw.get(shard.key, summing)
-    decoding.finish()
+        decoding = Decoding(sink)
+        summing = _Summing(decoding)
+        store.raw.get(shard.key, summing)
+        decoding.finish()
     _require(shard, summing.summed)
     _require_all(shard, sink.nbytes)
 

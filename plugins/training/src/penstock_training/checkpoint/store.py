@@ -223,13 +223,13 @@ class CheckpointStore:
         return loading.load_tensors(self._store, self.find(which), names, rank, framework, self._reading)
 
     def verify(self, which: Which = None) -> Manifest:
-        """Read all shards of a checkpoint and compare them with their checksums, in memory of two chunks.
+        """Read all shards of a checkpoint and compare them with their checksums, in little memory.
 
         Raises ChecksumMismatchError or ObjectNotFoundError naming the shard.
         """
         manifest = self.find(which)
         for shard in manifest.shards:
-            verify_shard(self._store, shard, chunk_size=self._reading.part_size)
+            verify_shard(self._store, shard)
         return manifest
 
     # -- removing -------------------------------------------------------------------------------------------------
