@@ -91,7 +91,7 @@ def with_tables(text: str) -> str:
 
 def test_the_tables_are_those_of_the_code():
     text = README.read_text()
-    assert {found[2] for found in TABLE.finditer(text)} == {"backends", "commands"}
+    assert {found[2] for found in TABLE.finditer(text)} == {"backends", "commands", "formats"}
     assert text == with_tables(text), "run: nox -s readme"
 
 
