@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,7 +77,8 @@ def compare(
     changed, and an interval of that change. With one run of each side the intervals come from how the figures vary
     over time within it; what differs from run to run is not in them. Give several runs of a side to see that too:
     penstock compare --baseline A1 --baseline A2 B1 B2. Without --candidate the arguments are runs of B, without
-    --baseline runs of A. Warm-up and failed calls stay out of rates and latencies.
+    --baseline runs of A. A result with repeats is as many runs, one with stages is compared stage by stage, by their
+    names. Warm-up and failed calls stay out of rates and latencies.
 
     A CONDITION is [OPERATION[.SIZE].]METRIC, then > or <, and +10% or -5% for a change, or 20ms, 500 or 0.5% for a
     figure of B: 'GET.p99 > +10%', 'ops/s < -5%', 'GET.4MiB-32MiB.p99 > 20ms', 'errors > 0'. OPERATION may be META or
@@ -94,14 +95,26 @@ def compare(
     check_runs(a, b)
     check_outputs(outputs, (*a, *b))
     rules = [parse_rule(text) for text in conditions]
-    sides = [
-        Side(runs=[_load(path, chosen, workers=workers, skip_bad_rows=skip_bad_rows) for path in each])
-        for each in (a, b)
-    ]
-    comparison = compare_sides(
-        sides[0], sides[1], level=confidence / 100, replicates=resamples, seed=seed, notes=list(hints(sides))
-    )
-    return _report(comparison, rules, mode, outputs)
+    loaded = [[_load(path, chosen, workers=workers, skip_bad_rows=skip_bad_rows) for path in each] for each in (a, b)]
+    comparisons = {}
+    for stage in _stages(loaded):
+        sides = [Side(runs=[run for runs in each for run in runs.get(stage, ())]) for each in loaded]
+        comparisons[stage] = compare_sides(
+            sides[0], sides[1], level=confidence / 100, replicates=resamples, seed=seed, notes=list(hints(sides))
+        )
+    return _report(comparisons, rules, mode, outputs)
+
+
+def _stages(loaded: Sequence[Sequence[Mapping[str, Sequence[Run]]]]) -> list[str]:
+    """The stages that both sides have; one without a name where there are none. Raises UsageError."""
+    names = [list(dict.fromkeys(stage for runs in side for stage in runs)) for side in loaded]
+    common = [stage for stage in names[0] if stage in names[1]]
+    if not common:
+        a, b = (", ".join(filter(None, each)) or "none" for each in names)
+        raise UsageError(f"A and B have no stage in common: A has {a}, B has {b}; name the stages' own directories")
+    if left := sorted({stage for each in names for stage in each} - set(common)):
+        warn(f"left out, because only one side has it: {', '.join(stage or 'what has no stages' for stage in left)}")
+    return common
 
 
 def _sides(
@@ -123,55 +136,74 @@ def _sides(
     return (baselines, runs) if baselines else (runs, candidates)
 
 
-def _load(path: str, chosen: Selection, *, workers: int | None, skip_bad_rows: bool) -> Run:
-    from penstock.cli.compare_runs import load_run
+def _load(path: str, chosen: Selection, *, workers: int | None, skip_bad_rows: bool) -> Mapping[str, Sequence[Run]]:
+    from penstock.cli.compare_runs import load_runs
 
     def analyse(log: str) -> Analysis:
         from penstock.cli.analyze_logs import read_logs
 
         return read_logs([log], chosen, workers=workers, skip_bad_rows=skip_bad_rows)
 
-    run = load_run(path, chosen, analyse)
-    if not run.tally.cells:
+    found = {
+        stage: some
+        for stage, runs in load_runs(path, chosen, analyse).items()
+        if (some := [run for run in runs if run.tally.cells])
+    }
+    if not found:
         raise UsageError(f"{path} has no call that was selected; there is nothing to compare")
-    return run
+    return found
 
 
-def _report(comparison: Comparison, rules: Sequence[Rule], mode: Any, outputs: Outputs) -> int:
+def _report(comparisons: Mapping[str, Comparison], rules: Sequence[Rule], mode: Any, outputs: Outputs) -> int:
     from penstock.analysis.comparing_rules import check
-    from penstock.analysis.exporting.tables import comparison_tables
+    from penstock.analysis.exporting.tables import by_stage, comparison_tables
     from penstock.cli.compare_view import print_comparison, undecided
 
-    findings = check(comparison, rules, mode)
-    if not outputs.to_stdout:
-        print_comparison(comparison, findings)
-    else:
-        for text in undecided(findings):
-            warn(f"undecided: {text}")
-        for finding in findings:
+    findings = {stage: check(each, rules, mode) for stage, each in comparisons.items()}
+    for stage, each in comparisons.items():
+        if not outputs.to_stdout:
+            if stage:
+                click.secho(f"stage {stage}", bold=True)
+            print_comparison(each, findings[stage])
+            continue
+        where = f"{stage}: " if stage else ""
+        for text in undecided(findings[stage]):
+            warn(f"{where}undecided: {text}")
+        for finding in findings[stage]:
             if not finding.undecided:
-                warn(f"failed: {finding.text}")
-    tables = comparison_tables(comparison)
-    write_outputs(outputs, _facts(comparison, rules, findings), tables, tables[0], lambda: _html(comparison))
-    return REGRESSION if any(not finding.undecided for finding in findings) else 0
+                warn(f"{where}failed: {finding.text}")
+    tables = by_stage({stage: comparison_tables(each) for stage, each in comparisons.items()})
+    write_outputs(outputs, _facts(comparisons, rules, findings), tables, tables[0], lambda: _html(comparisons))
+    every = [finding for each in findings.values() for finding in each]
+    return REGRESSION if any(not finding.undecided for finding in every) else 0
 
 
-def _html(comparison: Comparison) -> str:
-    from penstock.report.compared import render_comparison
+def _html(comparisons: Mapping[str, Comparison]) -> str:
+    from penstock.report.compared import render_comparisons
 
-    return render_comparison(comparison)
+    return render_comparisons(comparisons)
 
 
-def _facts(comparison: Comparison, rules: Sequence[Rule], findings: Sequence[Finding]) -> dict[str, Any]:
-    return {
-        "schema": "penstock.comparison/1",
-        "verdict": comparison.verdict,
-        "sentence": comparison.sentence,
-        "confidence_pct": round(100 * comparison.level, 6),
-        "resamples": comparison.replicates,
-        "seed": comparison.seed,
-        "conditions": [_outcome(rule, findings) for rule in rules],
+def _facts(
+    comparisons: Mapping[str, Comparison], rules: Sequence[Rule], findings: Mapping[str, Sequence[Finding]]
+) -> dict[str, Any]:
+    """Of stages each has its verdict, sentence and conditions under its name."""
+    first = next(iter(comparisons.values()))
+    each = {
+        stage: {
+            "verdict": comparison.verdict,
+            "sentence": comparison.sentence,
+            "conditions": [_outcome(rule, findings[stage]) for rule in rules],
+        }
+        for stage, comparison in comparisons.items()
     }
+    drawn = {
+        "confidence_pct": round(100 * first.level, 6),
+        "resamples": first.replicates,
+        "seed": first.seed,
+    }
+    whole = each[""] if list(each) == [""] else {"stages": each}
+    return {"schema": "penstock.comparison/1"} | drawn | whole
 
 
 def _outcome(rule: Rule, findings: Sequence[Finding]) -> dict[str, Any]:

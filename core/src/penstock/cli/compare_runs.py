@@ -12,11 +12,12 @@ from penstock.analysis.comparing_values import Run, Side, Stretch, run_of
 from penstock.analysis.values import Analysis, Selection
 from penstock.cli.analyze_logs import find_logs
 from penstock.errors import UsageError
-from penstock.report.results import is_result, read_result
+from penstock.report.jobs import is_job, read_job
+from penstock.report.results import Result, is_result, read_result
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
-__all__ = ["check_runs", "hints", "load_run"]
+__all__ = ["check_runs", "hints", "load_run", "load_runs"]
 
 # What of a plan and of a host says nothing of the measurement.
 _LEFT_OUT: Final = ("target", "name", "results_dir", "op_log", "live_interval")
@@ -60,12 +61,35 @@ def load_run(path: str, selection: Selection, analyse: Callable[[str], Analysis]
     """A run; of a log by ``analyse``. Raises UsageError for a result where calls are chosen by more than operation."""
     if not is_result(path):
         return run_of(analyse(path), path)
+    _check_selection(path, selection)
+    return _run(read_result(path), path, selection)
+
+
+def load_runs(path: str, selection: Selection, analyse: Callable[[str], Analysis]) -> dict[str, list[Run]]:
+    """The runs of a path by stage: of a result with stages and repeats each repeat of each stage, else the one, of a
+    stage without a name. Repeats that were cut short are left out. Raises as :func:`load_run`.
+    """
+    if not is_job(path):
+        return {"": [load_run(path, selection, analyse)]}
+    _check_selection(path, selection)
+    whole, runs = read_job(path), dict[str, list[Run]]()
+    for leg, result in zip(whole.job.legs, whole.legs, strict=True):
+        if leg.outcome.status not in ("interrupted", "failed"):
+            runs.setdefault(leg.stage, []).append(_run(result, str(result.directory), selection))
+    if not runs:
+        raise UsageError(f"{path} has no stage or repeat that was measured to its end; there is nothing to compare")
+    return runs
+
+
+def _check_selection(path: str, selection: Selection) -> None:
     if selection != Selection(operations=selection.operations):
         raise UsageError(
             f"{path} is a result, which holds sums; --skip, --from, --to, --size, --client and --endpoint need a log: "
             "compare the op-logs"
         )
-    result = read_result(path)
+
+
+def _run(result: Result, path: str, selection: Selection) -> Run:
     outcome = result.outcome
     return Run(
         name=path,

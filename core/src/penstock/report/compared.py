@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -16,7 +16,7 @@ from penstock.report.page import charts_section, document, needs_script
 from penstock.report.pieces import error_count, facts_table, number, section, table
 from penstock.report.summary import format_wall
 
-__all__ = ["render_comparison"]
+__all__ = ["render_comparison", "render_comparisons"]
 
 _BANNERS: Final = {"better": "good", "worse": "bad", "mixed": "warn", "too few data": "warn", "same": "warn"}
 _WORDS: Final = {
@@ -38,21 +38,35 @@ _HOW_TO_READ: Final = (
 
 def render_comparison(comparison: Comparison) -> str:
     """The document."""
-    charts = _charts(comparison)
-    distributions = [chart["id"] for chart in charts if chart["id"] not in _TIME_CHARTS]
-    body = "".join(
+    return render_comparisons({"": comparison})
+
+
+def render_comparisons(comparisons: Mapping[str, Comparison]) -> str:
+    """The document of comparisons by stage; a stage without a name is the only one."""
+    bodies, charts = [], []
+    for place, (stage, comparison) in enumerate(comparisons.items()):
+        mark = f"{place}-" if stage else ""
+        drawn = [chart | {"id": f"{mark}{chart['id']}"} for chart in _charts(comparison)]
+        charts += drawn
+        bodies.append((f"<h2>Stage {escape(stage)}</h2>" if stage else "") + _body(comparison, drawn, mark))
+    return document("A against B", "".join(bodies), charts)
+
+
+def _body(comparison: Comparison, charts: Sequence[Chart], mark: str) -> str:
+    over_time = [f"{mark}{name}" for name in _TIME_CHARTS]
+    distributions = [chart["id"] for chart in charts if chart["id"] not in over_time]
+    return "".join(
         (
             _headline(comparison),
             _sides(comparison),
             _differences(comparison),
             _forest(comparison),
             needs_script(charts),
-            charts_section("Over time", charts, _TIME_CHARTS, how=True),
+            charts_section("Over time", charts, over_time, how=True),
             charts_section("Distribution", charts, distributions),
             _notes(comparison),
         )
     )
-    return document("A against B", body, charts)
 
 
 def _headline(comparison: Comparison) -> str:

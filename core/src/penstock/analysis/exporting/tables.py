@@ -7,7 +7,7 @@ end; ``ttfb`` is from the start of a read to the first byte of its body.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -27,6 +27,7 @@ __all__ = [
     "Table",
     "analysis_rows",
     "analysis_tables",
+    "by_stage",
     "comparison_tables",
     "group_rows",
     "one_table",
@@ -253,6 +254,19 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         Table("runs", ("side", "run", "start", "seconds", "count", "errors"), sides),
         Table("remarks", ("kind", "text"), remarks),
     ]
+
+
+def by_stage(tables: Mapping[str, Sequence[Table]]) -> list[Table]:
+    """The same tables of several stages as one each, with the stage before every row; of one without a name as they
+    are.
+    """
+    if list(tables) == [""]:
+        return list(tables[""])
+    joined = []
+    for same in zip(*tables.values(), strict=True):
+        rows = [(stage, *row) for stage, table in zip(tables, same, strict=True) for row in table.rows]
+        joined.append(Table(same[0].title, ("stage", *same[0].columns), rows))
+    return joined
 
 
 def _maybe(value: float | None) -> float | None:
