@@ -87,11 +87,14 @@ def test_batches_do_not_depend_on_the_number_of_workers(directory):
         for workers in (0, 2)
     ]
     assert runs[0] == runs[1] == numbers(dataset)
+    assert len(DataLoader(dataset, batch_size=None, num_workers=2)) == len(dataset) == len(runs[0]) == 7
     assert sorted(flat(runs[0])) == list(range(COUNT))
 
 
 def test_samples_come_one_by_one_too(directory):
     dataset = IterableDataset(str(directory), shuffle=True, seed=3)
+    with pytest.raises(TypeError, match="has no length"):
+        len(dataset)
     assert sorted(sample[0].item() for sample in dataset) == list(range(COUNT))
     loaded = DataLoader(dataset, batch_size=5, num_workers=2, multiprocessing_context="fork")
     assert sorted(flat(numbers(loaded))) == list(range(COUNT))

@@ -108,6 +108,14 @@ class IterableDataset(TorchIterableDataset):  # type: ignore[misc]
             return dist.get_rank(), dist.get_world_size()
         return 0, 1
 
+    def __len__(self) -> int:
+        """How many batches all workers of this rank give in an epoch. Raises TypeError without ``batch_size``, for
+        then each worker's last batch counts too.
+        """
+        if self.batch_size is None:
+            raise TypeError("a dataset that gives samples has no length; give batch_size, or ask len(dataset.samples)")
+        return len(self._loader(0, 1))
+
     def __iter__(self) -> Iteration:
         worker = get_worker_info()
         place = (0, 1) if worker is None else (worker.id, worker.num_workers)
