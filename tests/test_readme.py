@@ -21,7 +21,7 @@ import yaml
 from penstock.cli import COMMANDS, main
 from penstock.commands import Command
 from penstock.formats import FormatType
-from penstock.plugins import PluginHost
+from penstock.plugins import PluginHost, default_host
 from penstock.store import Capabilities, StoreType
 from penstock.urls import parse_store
 from penstock.workload.config import loads
@@ -127,6 +127,8 @@ def check_command(words: list[str]) -> str:
             if inner is None:
                 return f"{command.name} has no command {word}"
             command = inner
+        elif f"{command.name}.{word}" in default_host().names("penstock.commands"):
+            command = default_host().command(f"{command.name}.{word}").load()
     return ""
 
 
