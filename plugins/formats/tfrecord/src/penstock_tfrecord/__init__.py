@@ -1,0 +1,1 @@
+"""TFRecord files: framing with its checksums, ``tf.train.Example``, indexes; without TensorFlow."""

@@ -1,0 +1,116 @@
+"""The format: options, framing and content together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penstock.errors import FormatError, UsageError
+from penstock.formats import Fill, RangeReader, Sample
+from penstock_tfrecord.compression import compress, decompress
+from penstock_tfrecord.content import Content, Examples, Raw
+from penstock_tfrecord.framing import frame, frames, frames_of_stream, scan
+from penstock_tfrecord.index import FORMS, read_index, write_index
+from penstock_tfrecord.plugin import TfrecordOptions
+from penstock_tfrecord.reader import TfrecordReader
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["TfrecordFormat"]
+
+
+class TfrecordFormat:
+    """TFRecord files."""
+
+    def __init__(self, options: TfrecordOptions) -> None:
+        if not 1 <= options.level <= 9:
+            raise UsageError("tfrecord: level is a number from 1 to 9")
+        if options.sample_size < 1:
+            raise UsageError("tfrecord: sample_size is at least 1 byte")
+        self._options = options
+        self._content: Content = Examples() if options.example else Raw()
+
+    def encode(self, samples: Iterable[Sample], /) -> Iterator[Buffer]:
+        """One record for each sample; what is large is passed on as it lies in memory."""
+        pieces = frame(map(self._content.encode, samples))
+        if self._compressed:
+            return compress(pieces, self._options.compression, self._options.level)
+        return pieces
+
+    def decode(self, data: Buffer, /) -> Iterator[Sample]:
+        """All records. Arrays are views of ``data``, unless it is compressed."""
+        view = _bytes_of(data)
+        check = self._options.check
+        if self._compressed:
+            records = frames_of_stream(decompress(view, self._options.compression), check=check)
+        else:
+            records = frames(view, check=check)
+        return map(self._content.decode, records)
+
+    def open(self, file: RangeReader, /, *, index: Buffer | None = None) -> TfrecordReader:
+        """Without an index the heads are read, which takes long where many small records are far away.
+
+        A compressed file is read whole and held decompressed; an index of it counts decompressed bytes.
+        """
+        options = self._options
+        if self._compressed:
+            file = self._decompressed(file)
+        if index is not None:
+            places = read_index(index, file.size)
+        else:
+            found = itertools.chain.from_iterable(scan(file, check=options.check))
+            places = np.fromiter(found, np.int64).reshape(-1, 2)
+        return TfrecordReader(file, places, self._content, check=options.check, compression=options.compression)
+
+    def index(self, file: RangeReader, /, *, form: str = "") -> Iterator[Buffer]:
+        """From the heads of the records. Of a compressed file the decompressed bytes count, so only a reader that
+        decompresses it first has a use for it.
+        """
+        form = form or FORMS[0]
+        if form not in FORMS:
+            raise UsageError(f"tfrecord: no form of index is named {form}; use {' or '.join(FORMS)}")
+        if self._compressed:
+            file = self._decompressed(file)
+        return write_index(scan(file, check=self._options.check), form)
+
+    def _decompressed(self, file: RangeReader) -> RangeReader:
+        return _Held(b"".join(decompress(file.read(0, file.size), self._options.compression)))
+
+    def synthesize(self, nbytes: int, fill: Fill, /) -> Iterator[Sample]:
+        """Records of ``sample_size`` bytes each, the last one of what is left."""
+        for begin in range(0, nbytes, self._options.sample_size):
+            data = bytearray(min(self._options.sample_size, nbytes - begin))
+            fill(memoryview(data))
+            yield self._content.synthetic(data)
+
+    @property
+    def _compressed(self) -> bool:
+        return self._options.compression != "none"
+
+
+class _Held:
+    """A decompressed file in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def read(self, start: int, length: int, /) -> memoryview:
+        if start < 0 or length < 0 or start + length > len(self._data):
+            raise FormatError(f"bytes {start} to {start + length} lie outside the file")
+        return self._data[start : start + length]
+
+    def read_many(self, ranges: Sequence[tuple[int, int]], /) -> Sequence[memoryview]:
+        return [self.read(start, length) for start, length in ranges]
+
+
+def _bytes_of(data: Buffer) -> memoryview:
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else memoryview(b"")
