@@ -103,5 +103,5 @@ def no_threads_left():
     yield
     left = [thread for thread in threading.enumerate() if thread.name == "penstock-loader"]
     for thread in left:
-        thread.join(30)
+        thread.join(10)
     assert not [thread for thread in left if thread.is_alive()]

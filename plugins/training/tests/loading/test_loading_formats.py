@@ -190,9 +190,7 @@ def test_memory_is_counted_by_samples(split, monkeypatch):
 
     begun = []
     plain = Fetcher.begin
-    monkeypatch.setattr(
-        Fetcher, "begin", lambda self, number, wanted: begun.append(number) or plain(self, number, wanted)
-    )
+    monkeypatch.setattr(Fetcher, "begin", lambda self, batch: begun.append(batch.number) or plain(self, batch))
     budget = split.nbytes(0) * 3
     batches = iter(Loader(split, prefetch=30, max_bytes_in_flight=budget))
     next(batches)

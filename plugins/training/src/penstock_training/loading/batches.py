@@ -16,8 +16,9 @@ class Batch:
     """One batch: which samples, where they go, and what became of them.
 
     ``values[i]`` is the sample of ``numbers[i]`` once it is there. Where files are samples, sample i is to lie in
-    ``view[offsets[i] : offsets[i] + sizes[i]]``, memory of ``root``. ``nbytes`` is the memory that was set aside. Those
-    who read a batch share it; what more than one of them sets is guarded by ``change``, which the consumer waits for.
+    ``view[offsets[i] : offsets[i] + sizes[i]]``, memory of ``root``, which has ``room`` bytes; ``stacked``: they are
+    the rows of an array. ``nbytes`` is the memory that reading takes. Those who read a batch share it; what more than
+    one of them sets is guarded by ``change``, which the consumer waits for.
     """
 
     __slots__ = (
@@ -31,22 +32,26 @@ class Batch:
         "number",
         "numbers",
         "offsets",
+        "room",
         "root",
         "sizes",
+        "stacked",
         "value",
         "values",
         "view",
     )
 
-    def __init__(self, number: int, numbers: list[int], nbytes: int, change: threading.Condition) -> None:
+    def __init__(self, number: int, numbers: list[int], change: threading.Condition) -> None:
         self.number = number
         self.numbers = numbers
-        self.nbytes = nbytes
+        self.nbytes = 0
         self.values: list[Any] = [None] * len(numbers)
         self.root: NDArray[np.uint8] | None = None
         self.view = memoryview(b"")
         self.sizes: list[int] = []
         self.offsets: list[int] = []
+        self.room = 0
+        self.stacked = False
         self.value: Any = None
         self.failure: BaseException | None = None
         #: The first place of a failure; what comes after it need not be read.
@@ -56,9 +61,9 @@ class Batch:
         self._change = change
         self._watched: weakref.ref[NDArray[np.uint8]] | None = None
 
-    def lay(self, root: NDArray[np.uint8], sizes: list[int], offsets: list[int]) -> None:
-        """Say where the samples are to lie."""
-        self.root, self.view, self.sizes, self.offsets = root, root.data, sizes, offsets
+    def lay(self, root: NDArray[np.uint8]) -> None:
+        """Give it the memory in which the samples are to lie."""
+        self.root, self.view = root, root.data
         self._watched = weakref.ref(root)
 
     def expect(self, jobs: int) -> None:

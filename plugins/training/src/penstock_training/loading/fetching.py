@@ -57,6 +57,7 @@ class Fetcher:
         self._dataset = dataset
         self._transform = reading.transform
         self._collate = reading.collate
+        self.takes_rows = reading.transform is None and reading.collate is default_collate
         self._arenas = Arenas(reading.memory)
         self.change = threading.Condition()
         self.stopped = False
@@ -90,23 +91,25 @@ class Fetcher:
         )
         return whole, lanes if whole.has_parts else 1
 
-    def weigh(self, numbers: NDArray[np.int64]) -> int:
-        """The memory that reading a batch of these samples takes, in bytes, at most."""
-        return self._source.weigh(numbers)
+    def prepare(self, number: int, numbers: NDArray[np.int64]) -> Batch:
+        """A batch of these samples, and what memory it takes; nothing is read yet."""
+        batch = Batch(number, numbers.tolist(), self.change)
+        if batch.numbers:
+            self._source.prepare(batch, numbers)
+        return batch
 
-    def begin(self, number: int, numbers: NDArray[np.int64]) -> Batch:
+    def begin(self, batch: Batch) -> None:
         """Have a batch read. It is ``done`` some time after."""
-        batch = Batch(number, numbers.tolist(), self.weigh(numbers), self.change)
         # Few enough samples in one job that all threads have work, many enough that they are handed over seldom.
-        together = max(1, -(-len(numbers) // (2 * self.workers or 1)))
-        jobs = list(self._source.jobs(batch, numbers, together)) or [partial(self.settle, batch)]
+        together = -(-len(batch.numbers) // (2 * self.workers or 1))
+        jobs = list(self._source.jobs(batch, together)) if batch.numbers else [partial(self.settle, batch)]
         batch.expect(len(jobs))
         self.crew.submit(jobs)
-        return batch
 
     def read(self, numbers: NDArray[np.int64]) -> Any:
         """Read a batch now, and return it. Raises what reading it raises."""
-        batch = self.begin(0, numbers)
+        batch = self.prepare(0, numbers)
+        self.begin(batch)
         while not (self.workers or batch.done):
             self.crew.help()
         with self.change:
@@ -163,11 +166,8 @@ class Fetcher:
         batch.finish(value)
 
     def _made(self, batch: Batch) -> Any:
-        if self._transform is None and self._collate is default_collate and batch.root is not None:
-            sizes = batch.sizes
-            if sizes.count(sizes[0]) == len(sizes):
-                # They lie side by side: all of them are an array already.
-                return batch.root[: len(sizes) * sizes[0]].reshape(len(sizes), sizes[0])
+        if self.takes_rows and batch.stacked and batch.root is not None:
+            return batch.root[: batch.room].reshape(len(batch.sizes), batch.sizes[0])
         return self._collate(batch.values)
 
     def stop(self) -> None:

@@ -54,7 +54,6 @@ class Iteration:
         self._progress = progress
         self._pacing = pacing
         self._dataset = dataset
-        self._coming = _Coming(plan, progress)
         #: Batches that are being read or wait to be handed out, in the order in which they were begun.
         self._begun: dict[int, Batch] = {}
         #: Batches that the consumer has, and may still look at.
@@ -62,6 +61,9 @@ class Iteration:
         self._process = os.getpid()
         self._over = False
         self._fetcher = Fetcher(dataset, reading)
+        self._rest = _batches(plan, progress)
+        #: The batch to begin next, of which is known what memory it takes; None after the last.
+        self._coming = self._next()
         self._finalizer = weakref.finalize(self, _stop_here, self._fetcher, self._process)
 
     def __iter__(self) -> Self:
@@ -103,14 +105,19 @@ class Iteration:
             return False
         self._give_back()
         ahead = self._pacing.prefetch if self._fetcher.workers else 0
-        while len(self._begun) <= ahead and (numbers := self._coming.peek()) is not None:
-            if self._begun and self._in_flight() + self._fetcher.weigh(numbers) > self._pacing.max_bytes_in_flight:
+        while len(self._begun) <= ahead and (batch := self._coming) is not None:
+            if self._begun and self._in_flight() + batch.nbytes > self._pacing.max_bytes_in_flight:
                 break
-            number = self._coming.next()
-            self._begun[number] = self._fetcher.begin(number, numbers)
+            self._begun[batch.number] = batch
+            self._fetcher.begin(batch)
+            self._coming = self._next()
         if not self._begun:
             self.close()
         return not self._over
+
+    def _next(self) -> Batch | None:
+        found = next(self._rest, None)
+        return None if found is None else self._fetcher.prepare(*found)
 
     def _in_flight(self) -> int:
         return sum(batch.nbytes for batch in itertools.chain(self._begun.values(), self._held))
@@ -165,36 +172,11 @@ class Iteration:
             self.close()
             raise batch.failure
         self._progress.hand_out(batch.number)
-        if self._coming.peek() is None and not self._begun:
+        if self._coming is None and not self._begun:
             self.close()
         else:
             self._held.append(batch)
         return batch.take()
-
-
-class _Coming:
-    """The batches that were not begun yet, one of them looked at in advance."""
-
-    def __init__(self, plan: Plan, progress: Progress) -> None:
-        self._rest = self._batches(plan, progress)
-        self._first = next(self._rest, None)
-
-    @staticmethod
-    def _batches(plan: Plan, progress: Progress) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        handed = frozenset(progress.ahead)
-        found = enumerate(plan.batches(progress.batches), progress.batches)
-        return ((number, numbers) for number, numbers in found if number not in handed)
-
-    def peek(self) -> NDArray[np.int64] | None:
-        """The samples of the next batch; None after the last."""
-        return None if self._first is None else self._first[1]
-
-    def next(self) -> int:
-        """The number of that batch, which is taken."""
-        assert self._first is not None
-        number, _ = self._first
-        self._first = next(self._rest, None)
-        return number
 
 
 class _Waiter:
@@ -247,6 +229,13 @@ class AsyncIteration:
             with change:
                 change.notify_all()
             raise
+
+
+def _batches(plan: Plan, progress: Progress) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """What was not handed out yet."""
+    handed = frozenset(progress.ahead)
+    found = enumerate(plan.batches(progress.batches), progress.batches)
+    return ((number, numbers) for number, numbers in found if number not in handed)
 
 
 def _stop_here(fetcher: Fetcher, process: int) -> None:

@@ -37,18 +37,18 @@ class SplitFiles:
         self._part_size = part_size
         self._whole = whole
 
-    def weigh(self, numbers: NDArray[np.int64]) -> int:
-        """The memory that a batch of these samples takes, in bytes, at most."""
-        nbytes = int(self._split.nbytes_of(numbers).sum())
+    def prepare(self, batch: Batch, numbers: NDArray[np.int64]) -> None:
+        """Find out what memory the samples take, at most."""
+        batch.sizes = self._split.nbytes_of(numbers).tolist()
+        batch.nbytes = sum(batch.sizes)
         if self._whole:
             files = set(self._split.places(numbers)[0])
-            nbytes += sum(self._files.size(file) for file in files if self._split.count(file) == 1)
-        return nbytes
+            batch.nbytes += sum(self._files.size(file) for file in files if self._split.count(file) == 1)
 
-    def jobs(self, batch: Batch, numbers: NDArray[np.int64], together: int) -> Iterator[Job]:
-        """The jobs that read a batch; ``together`` bounds only samples that lie apart."""
-        files, indexes = self._split.places(numbers)
-        weights = self._split.nbytes_of(numbers).tolist()
+    def jobs(self, batch: Batch, together: int) -> Iterator[Job]:
+        """The jobs that read a batch; each reads what lies together, however many samples that are."""
+        files, indexes = self._split.places(np.array(batch.numbers, dtype=np.int64))
+        weights = batch.sizes
         group: list[int] = []
         held = 0
         for place in sorted(range(len(files)), key=lambda place: (files[place], indexes[place])):

@@ -28,6 +28,10 @@ _ALIGNED = 64
 class Taker(Protocol):
     """Who takes what was read."""
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether samples that are rows of an array need not be handed over one by one."""
+
     def is_stopped(self) -> bool:
         """Whether nobody wants anything any more."""
 
@@ -66,45 +70,55 @@ class WholeFiles:
         """Whether any file is read in parts."""
         return self._part_size is not None and bool((self._sizes > self._part_size).any())
 
-    def weigh(self, numbers: NDArray[np.int64]) -> int:
-        """The memory that a batch of these files takes, in bytes."""
-        return Arenas.capacity(_laid(self._sizes[numbers])[1])
-
-    def jobs(self, batch: Batch, numbers: NDArray[np.int64], together: int) -> Iterator[Job]:
-        """The jobs that read a batch, each up to ``together`` files, or a share of a file's parts."""
+    def prepare(self, batch: Batch, numbers: NDArray[np.int64]) -> None:
+        """Find out where the samples are to lie, and what memory that takes."""
         sizes = self._sizes[numbers]
-        offsets, total = _laid(sizes)
-        batch.lay(self._arenas.lend(total), sizes.tolist(), offsets.tolist())
-        limit = self._part_size
+        batch.sizes = sizes.tolist()
+        batch.stacked = batch.sizes.count(batch.sizes[0]) == len(batch.sizes)
+        if batch.stacked:
+            # Side by side without gaps, so that all of them are an array.
+            batch.room = batch.sizes[0] * len(batch.sizes)
+            batch.offsets = list(range(0, batch.room, batch.sizes[0])) if batch.room else [0] * len(batch.sizes)
+        else:
+            steps = (sizes + _ALIGNED - 1) & -_ALIGNED
+            ends = np.cumsum(steps)
+            batch.offsets, batch.room = (ends - steps).tolist(), int(ends[-1])
+        batch.nbytes = Arenas.capacity(batch.room)
+
+    def jobs(self, batch: Batch, together: int) -> Iterator[Job]:
+        """The jobs that read a batch, each up to ``together`` files, or a share of a file's parts."""
+        batch.lay(self._arenas.lend(batch.room))
+        limit, count = self._part_size, len(batch.sizes)
+        if limit is None or max(batch.sizes) <= limit:
+            for first in range(0, count, together):
+                yield partial(self._read_files, batch, first, min(first + together, count))
+            return
         first = 0
         for place, size in enumerate(batch.sizes):
-            large = limit is not None and size > limit
-            if place - first == together or (large and first < place):
+            if first < place and (size > limit or place - first == together):
                 yield partial(self._read_files, batch, first, place)
                 first = place
-            if large:
+            if size > limit:
                 yield from self._part_jobs(batch, place)
                 first = place + 1
-        if first < len(numbers):
-            yield partial(self._read_files, batch, first, len(numbers))
+        if first < count:
+            yield partial(self._read_files, batch, first, count)
 
     def _read_files(self, batch: Batch, first: int, end: int) -> None:
-        taker, landing = self._taker, Landing(self._taker.is_stopped)
-        for place in range(first, end):
-            if not taker.wants(batch, place):
-                break
-            try:
-                self._fill(batch, place, landing)
-            except BaseException as error:  # noqa: BLE001 - the consumer raises it
-                taker.fail(batch, place, error)
-                break
-            self._hand_over(batch, place)
+        taker, files, store = self._taker, self._files, self._stores.of
+        landing, place = Landing(taker.is_stopped), first
+        try:
+            for place in range(first, end):
+                if not taker.wants(batch, place):
+                    break
+                file, offset = batch.numbers[place], batch.offsets[place]
+                room = batch.view[offset : offset + batch.sizes[place]]
+                landing.fill(store(file).raw, files.key(file), room)
+                if not taker.takes_rows or not batch.stacked:
+                    self._hand_over(batch, place)
+        except BaseException as error:  # noqa: BLE001 - the consumer raises it
+            taker.fail(batch, place, error)
         taker.settle(batch)
-
-    def _fill(self, batch: Batch, place: int, landing: Landing) -> None:
-        file, offset = batch.numbers[place], batch.offsets[place]
-        room = batch.view[offset : offset + batch.sizes[place]]
-        landing.fill(self._stores.of(file).raw, self._files.key(file), room)
 
     def _hand_over(self, batch: Batch, place: int) -> None:
         if batch.root is not None:
@@ -130,7 +144,7 @@ class WholeFiles:
             if parts.is_last() and taker.wants(batch, place):
                 if not parts.same:
                     # Its parts are not known to be of one version: read it as it is now, in one piece.
-                    self._fill(batch, place, landing)
+                    landing.fill(store, key, batch.view[begin : begin + batch.sizes[place]])
                 elif parts.size != batch.sizes[place]:
                     raise LengthMismatchError(
                         f"{parts.size} bytes where {batch.sizes[place]} were listed; list anew where files change",
@@ -180,13 +194,3 @@ class _Parts:
     def size(self) -> int:
         """The size of the object, where all ranges are of one."""
         return next(iter(self._found))[0]
-
-
-def _laid(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Where samples of these sizes begin, side by side, and how long they are together.
-
-    Those of one size touch, so that all of them are an array; others begin at a multiple of 64.
-    """
-    steps = sizes if not sizes.size or (sizes == sizes[0]).all() else (sizes + _ALIGNED - 1) & -_ALIGNED
-    ends = np.cumsum(steps)
-    return ends - steps, int(ends[-1]) if sizes.size else 0
