@@ -285,6 +285,8 @@ def test_dry_run_and_wrong_input_do_nothing(workloads, monkeypatch):
     assert json.loads(run("unet3d.yaml", "--dry-run", "--json").stdout)["training"]["batch_size"] == 7
     for args, text in (
         (("none.yaml",), "none.yaml: can't be read"),
+        (("unet3d.yaml", "--set", "dataset.data_folder=mem://x"), "ranks are processes; name a directory"),
+        (("unet3d.yaml", "--results", "s3://b/x"), "results are written to a directory"),
         (("unet3d.yaml", "--op-log", "x.log"), "name it *.tsv.zst or *.tsv"),
         (("unet3d.yaml", "--op-log", "none/x.tsv"), "is no directory that can be written"),
         (("unet3d.yaml", "--set", "reader.batch=1"), "unknown key, did you mean batch_size"),

@@ -74,6 +74,7 @@ def train(
         raise UsageError("PENSTOCK_OPLOG is set; ranks write one log together: unset it, and give --op-log FILE")
     if results is not None:
         plan = attrs.evolve(plan, results=results)
+    _check_places(plan)
     return _run(plan, loaded, op_log, strict_au, quiet or as_json, as_json)
 
 
@@ -104,6 +105,16 @@ def _run(plan: Plan, loaded: Loaded, op_log: str | None, strict_au: bool, quiet:
     if strict_au and result["au_met"] is False:
         return REGRESSION
     return 0
+
+
+def _check_places(plan: Plan) -> None:
+    """Raise UsageError where ranks could not share what they write, or results can't be."""
+    if any(uri.startswith("mem://") for uri in (plan.training.uri, plan.checkpoints.uri)):
+        raise UsageError(
+            "mem:// is each process's own, and ranks are processes; name a directory, such as /dev/shm/data"
+        )
+    if "://" in plan.results:
+        raise UsageError(f"{plan.results}: results are written to a directory; name one by --results")
 
 
 def _log_place(path: str) -> str:
