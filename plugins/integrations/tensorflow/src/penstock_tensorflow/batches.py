@@ -58,16 +58,19 @@ class TensorBatches:
         """What tf.data knows of the batches."""
         return self._signature
 
-    def dataset(self) -> Any:
-        """The ``tf.data.Dataset``. Its length is not known, for an iteration that resumes is shorter.
+    def dataset(self, *, sized: bool = False) -> Any:
+        """The ``tf.data.Dataset``; tf.data does not shard it among workers: the loader's ``shard_rank`` does.
 
-        tf.data does not shard it among workers: the loader's ``shard_rank`` does.
+        With ``sized`` it has the length of an epoch, which ``fit`` of Keras asks for. tf.data then refuses an
+        iteration that resumes, for it is shorter.
         """
         import tensorflow as tf
 
         dataset = tf.data.Dataset.from_generator(self._batches, output_signature=self._signature)
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        if sized:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self.loader)))
         return dataset.with_options(options)
 
     def state_dict(self, taken: int) -> dict[str, Any]:
