@@ -199,3 +199,21 @@ def test_several_endpoints_are_one_store(tmp_path):
     store.close()
     with pytest.raises(UsageError, match="it is round_robin or least_connections"):
         library.MultiEndpointStore(["mem://a"], "random")
+
+
+def test_what_the_readme_says_can_be_done(dlio, named, tmp_path):
+    import re
+    from pathlib import Path
+
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    for name in set(re.findall(r"penstock_dlio\.\w+\.Penstock\w+", text)):
+        assert named(name)
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(program.replace("s3dlio", "no_such_library_either"), {})
+    from penstock_dlio import library
+    from penstock_dlio.installing import uninstall
+
+    uninstall()
+    del sys.modules["no_such_library_either"]
+    (names,) = re.findall(r"names:\n(.*?)\. Extents", text, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", names)) == sorted(library.__all__)
