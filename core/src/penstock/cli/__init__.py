@@ -48,7 +48,7 @@ COMMANDS = {
     "rb": Entry("penstock.cli.buckets:rb", "Remove an empty bucket, or with --force a full one.", _DATA),
     "health": Entry("penstock.cli.health:health", "Check a URI step by step, with a remedy for what fails.", _DATA),
     "plugins": Entry("penstock.cli.plugins:plugins", "List plugins; show a backend's options.", _MORE),
-    "new-plugin": Entry("penstock.cli.newplugin:new_plugin", "Write the skeleton of a new backend.", _MORE),
+    "new-plugin": Entry("penstock.cli.newplugin:new_plugin", "Write the skeleton of a new backend or format.", _MORE),
     "completion": Entry("penstock.cli.completion:completion", "Print the completion script of a shell.", _MORE),
 }
 
