@@ -184,7 +184,9 @@ def test_a_model_is_fitted_on_it(data):
     model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(1)])
     model.compile(optimizer=tf.keras.optimizers.Adam(0.05), loss="mse")
     with made(data, transform=pair) as loader:
-        history = model.fit(TensorBatches(loader).dataset(sized=True), epochs=15, shuffle=False, verbose=0).history["loss"]
+        history = model.fit(TensorBatches(loader).dataset(sized=True), epochs=15, shuffle=False, verbose=0).history[
+            "loss"
+        ]
     assert history[-1] < history[0]
 
 
