@@ -278,6 +278,24 @@ def test_strict_au_is_exit_code_4_below_the_goal(workloads):
     assert run("w.yaml", *options, "--strict-au", *settings("train.computation_time=0")).exit_code == 4
 
 
+def test_keys_of_a_store_stand_in_no_file_and_no_message(workloads, monkeypatch):
+    (workloads / "w.yaml").write_text(
+        BASE + "storage:\n  storage_options:\n    secret_access_key: 'hunter1'\n    region: r\n"
+        "penstock: {backend: {file: {fsync: true}, s3: {access_key_id: hunter2, session_token: hunter3}}}\n"
+    )
+    data = settings("workflow.generate_data=true", "storage.storage_options={}", "train.computation_time=0")
+    monkeypatch.setattr(sys, "argv", ["penstock", "train", "--set", "x.secret_access_key=hunter4"])
+    done = run("w.yaml", "--results", "out", *data)
+    assert done.exit_code == 0, done.output
+    for path in workloads.glob("out/*/*"):
+        assert "hunter" not in path.read_text(), path
+    assert "region: r" in next(workloads.glob("out/*/config.yaml")).read_text()
+    for wrong in ("storage.storage_options.secret_access_key=[hunter5]", "storage.secret_access_key=hunter6"):
+        done = run("w.yaml", "--set", wrong)
+        assert done.exit_code == 2
+        assert "hunter" not in done.output
+
+
 def test_dry_run_and_wrong_input_do_nothing(workloads, monkeypatch):
     done = run("unet3d.yaml", "++workload.reader.batch_size=4", "--dry-run", "--ranks", 2)
     assert done.exit_code == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, redact
 from penstock.quantities import format_bytes
 from penstock.urls import join
 from penstock.workload.documents import Problems
@@ -184,7 +184,7 @@ class _Resolver:
 
     def _raise_any(self) -> None:
         if self._problems:
-            raise ConfigError(self._problems.texts())
+            raise ConfigError([redact(text) for text in self._problems.texts()])
 
     def _check(self) -> None:
         work = self._work
@@ -239,7 +239,7 @@ class _Resolver:
     # What takes another form.
 
     def _note(self, path: str, what: str) -> None:
-        note = f"{self._loaded.marks[path]}: {path}: {what}" if path in self._loaded.marks else ""
+        note = redact(f"{self._loaded.marks[path]}: {path}: {what}") if path in self._loaded.marks else ""
         if note and note not in self._notes:
             self._notes.append(note)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, redact
 from penstock.options import nearest
 from penstock.workload.documents import Mark, Node, Problems, override, parse, read_text
 from penstock.workload.shapes import FAILED, Reader
@@ -48,16 +48,22 @@ def loads(
     problems = Problems()
     root = _tree(text, label, environ, problems)
     if root is None:
-        problems.raise_any()
+        _raise_any(problems)
         raise AssertionError("a file without a tree has a problem")
     for assignment in overrides:
         root = _overridden(root, assignment, problems)
     reader = Reader(problems)
     workload = reader.read(WORKLOAD, root, "")
-    problems.raise_any()
+    _raise_any(problems)
     assert isinstance(workload, Workload)
     assert workload is not FAILED
     return Loaded(workload, text, name, reader.marks)
+
+
+def _raise_any(problems: Problems) -> None:
+    # An override is quoted as its own place, and may have a key in it.
+    if problems:
+        raise ConfigError([redact(text) for text in problems.texts()])
 
 
 def _tree(text: str, label: str, environ: Mapping[str, str], problems: Problems) -> Node | None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from penstock.errors import redact
 from penstock_training.train.metrics import (
     CheckpointFigures,
     Figures,
@@ -44,10 +46,13 @@ from penstock_training.train.metrics import (
 from penstock_training.train.plan import Plan
 from penstock_training.train.run import Finished
 
-__all__ = ["SCHEMA", "exit_code", "result_of", "summary_of", "write_results"]
+__all__ = ["SCHEMA", "exit_code", "result_of", "summary_of", "without_secrets", "write_results"]
 
 SCHEMA = "penstock.train/1"
 _GIB = 1024**3
+_SECRET = re.compile(
+    r"(?im)(\b[a-z_]*(?:access_key|account_key|secret|token|password|sas)[a-z_]*[\"']?\s*:\s*)[^\s,}#]+"
+)
 _COLUMNS = "kind epoch block step rank loaded load_s compute_s wait_s samples"
 
 
@@ -69,7 +74,7 @@ def result_of(plan: Plan, finished: Finished, *, command_line: str) -> dict[str,
         "status": finished.status,
         "reason": finished.reason,
         "exit_code": exit_code(finished),
-        "command_line": command_line,
+        "command_line": redact(command_line),
         "started": _time(finished.begin_ns),
         "ended": _time(finished.end_ns),
         "ranks": plan.ranks,
@@ -160,12 +165,17 @@ def _saves(plan: Plan, saves: Sequence[CheckpointFigures]) -> dict[str, Any]:
 def write_results(directory: Path, plan: Plan, finished: Finished, *, text: str, command_line: str) -> dict[str, Any]:
     """Write every file of the result but the log, and return what ``result.json`` holds. Each appears when whole."""
     result = result_of(plan, finished, command_line=command_line)
-    _write(directory / "config.yaml", [text])
+    _write(directory / "config.yaml", [without_secrets(text)])
     _write(directory / "plan.json", [_json(plan.as_dict())])
     _write(directory / "steps.tsv", _step_lines(finished))
     _write(directory / "summary.json", [_json(summary_of(plan, finished))])
     _write(directory / "result.json", [_json(result)])
     return result
+
+
+def without_secrets(text: str) -> str:
+    """A workload's text with ``***`` in the place of keys, tokens and passwords."""
+    return _SECRET.sub(r"\1***", text)
 
 
 def _figures(plan: Plan, finished: Finished) -> list[Figures]:
