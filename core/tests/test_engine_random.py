@@ -20,6 +20,8 @@ few = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
+fewer = settings(few, max_examples=max(3, settings().max_examples // 32))
+
 sizes = st.sampled_from(
     [
         0,
@@ -54,8 +56,33 @@ ending = st.one_of(
 )
 
 
+#: What makes several legs of a run, of 100 ms each, and ends them early.
+legs = st.fixed_dictionaries(
+    {},
+    optional={
+        "repeat": st.just(2),
+        "stop_when_stable": st.just({"window": "500ms", "tolerance": 0.9, "at_most": "500ms"}),
+        "cooldown": st.just("50ms"),
+        "stages": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.sampled_from(["one", "two"]), "duration": st.just("100ms")},
+                optional={
+                    "workload": st.lists(steady, min_size=1, max_size=2),
+                    "barrier": st.sampled_from(["all", "best_effort"]),
+                    "stop_when_stable": st.just("off"),
+                    "concurrency": st.integers(1, 4),
+                },
+            ),
+            min_size=1,
+            max_size=2,
+            unique_by=lambda stage: stage["name"],
+        ),
+    },
+)
+
+
 @st.composite
-def configurations(draw, *, also=None):
+def configurations(draw, *, also=None, whole=False):
     """A configuration as plain data; its target is put in by who runs it."""
     made = {
         "duration": "200ms",
@@ -77,6 +104,8 @@ def configurations(draw, *, also=None):
     }
     rate = draw(st.sampled_from([None, {"ops_per_second": 400}, {"ops_per_second": 300, "arrivals": "uniform"}]))
     verify = draw(st.sampled_from([None, "size", "checksum", "content"]))
+    if whole:
+        return made | ({"rate": rate} if rate else {}) | ({"verify": verify} if verify else {}) | draw(legs)
     return made | ({"rate": rate} if rate else {}) | ({"verify": verify} if verify else {})
 
 
@@ -102,6 +131,28 @@ def test_every_valid_configuration_runs_and_leaves_what_was_there(made):
         before = tree(data)
         outcome = run(made, where).outcome
         assert (outcome.status, outcome.totals.errors) == ("done", 0), (outcome.reason, outcome.errors.most_frequent())
+        assert tree(data) == before
+
+
+@fewer
+@given(configurations(whole=True))
+def test_stages_and_repeats_run_one_after_the_other(made):
+    if "stop_when_stable" in made:
+        made.pop("duration")
+        made["live_interval"] = "100ms"
+        for stage in made.get("stages", ()):
+            stage["stop_when_stable"] = "off"
+    with tempfile.TemporaryDirectory() as where:
+        data = Path(where, "data")
+        (data / "d").mkdir(parents=True)
+        (data / "mine").write_text("not the run's")
+        before = tree(data)
+        job = run(made, where).job
+        assert (job.status, list(job.missing)) == ("done", []), job.reason
+        assert len(job.legs) == made.get("repeat", 1) * max(len(made.get("stages", ())), 1)
+        for leg in job.legs:
+            assert leg.outcome.totals.errors == 0, leg.outcome.errors.most_frequent()
+            assert leg.outcome.totals.count > 0
         assert tree(data) == before
 
 

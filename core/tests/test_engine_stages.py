@@ -465,3 +465,14 @@ def test_an_exporter_keeps_what_legs_before_have_counted(job):
     }
     assert samples["repeat 1, write", "PUT"] == 30
     assert samples["repeat 1, read", "GET"] == result.job.legs[1].outcome.totals.operation("GET").count
+
+
+def test_a_leg_that_ends_before_its_time_cools_down_no_longer_than_it_says(store):
+    text = "target: mem://legs/\nconcurrency: 1\nworkload: [{op: put, path: n/, size: 1}]\n"
+    session = Session()
+    (plan,) = make_plans(read(f"{text}total_operations: 20\nduration: 10m\ncooldown: 50ms\n"), run_id="run")
+    session.open(plan.to_message())
+    session.resolve({})
+    begin = monotonic_ns()
+    list(session.run({"start_ns": wall_ns()}))
+    assert monotonic_ns() - begin < 300 * 10**9

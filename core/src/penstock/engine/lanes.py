@@ -85,11 +85,12 @@ class Lane:
         control.leave()
         self._set_flags(WARMUP)
         self.control = cooling
-        endless = control.deadline == ENDLESS or control.stopping
-        if not endless:
+        # It may have ended before the deadline, by its budget or because it was stable.
+        end = min(monotonic_ns(), control.deadline)
+        if end == control.deadline:
             # What was due in the window and is begun only now was missed there.
-            self._not_before = control.deadline
-        self._work((monotonic_ns() if endless else control.deadline) + control.cooldown, counted=False)
+            self._not_before = end
+        self._work(end + control.cooldown, counted=False)
 
     def _work(self, until: int, *, counted: bool) -> None:
         control = self.control

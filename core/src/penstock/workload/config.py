@@ -185,7 +185,8 @@ class Config:
     reuse_puts: bool = key(
         Flag(),
         False,
-        help="gets, stats, copies and deletes may also choose what puts of this run have made, where its name matches; "
+        help="gets, stats, copies and deletes may also choose what puts of this run, or of the same stage, have made, "
+        "where its name matches; "
         "each lane chooses among its own, so that none needs to know of the others",
     )
     verify: str = key(
