@@ -14,6 +14,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from penstock_torch import SaveError, StorageReader, StorageWriter, remove_orphans
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.planner import SavePlanner
 
 import penstock
 from penstock.errors import AlreadyExistsError, FormatError, LengthMismatchError, StorageFullError, UsageError
@@ -303,6 +304,48 @@ def test_nobody_knows_when_the_store_says_nothing_more(place):
         save(place, state_of(1), connect=faulty(mute))
     assert failure_of(failed).unknown
     same(load(place, state_of()), state_of(1))
+
+
+@PLACES
+@pytest.mark.parametrize("existing", [False, True])
+def test_of_two_saves_of_one_name_the_first_to_publish_wins(place, existing):
+    class Slow(StorageWriter):
+        def finish(self, metadata, results):
+            save(place, state_of(9), overwrite=True)
+            super().finish(metadata, results)
+
+    if existing:
+        save(place, state_of(1))
+    with pytest.raises(CheckpointException) as late:
+        dcp.save(state_of(2), storage_writer=Slow(place, overwrite=True))
+    assert isinstance(failure_of(late), SaveError)
+    same(load(place, state_of()), state_of(9))
+    assert len(names_in(place)) == 5, "the files of the first, and nothing of the other"
+
+
+def test_files_that_cannot_be_removed_fail_no_save(place):
+    save(place, state_of(1))
+    stubborn = Rule(effect=Fail(error="AccessDeniedError"), operations=("delete",))
+    with pytest.warns(RuntimeWarning, match="unused data files stay in"):
+        save(place, state_of(2), overwrite=True, connect=faulty(stubborn))
+    same(load(place, state_of()), state_of(2))
+    assert len(remove_orphans(place)) == 4
+
+
+def test_a_planner_that_keeps_its_plans_saves_as_well(tmp_path, monkeypatch):
+    for cache in [name for name in vars(SavePlanner) if name.startswith("_cached")]:
+        monkeypatch.setattr(SavePlanner, cache, {})
+    for seed in range(3):
+        planner = dcp.DefaultSavePlanner(enable_plan_caching=True)
+        writer = StorageWriter(tmp_path / str(seed), file_size=20 * KIB)
+        dcp.save(state_of(seed), storage_writer=writer, planner=planner)
+    for seed in range(3):
+        same(load(tmp_path / str(seed), state_of()), state_of(seed))
+
+
+def test_what_torch_logs_holds_no_secret():
+    writer = StorageWriter("mem://x/step?secret_access_key=abcdef")
+    assert "abcdef" not in str(writer.checkpoint_id) + str(writer.storage_meta())
 
 
 def test_an_item_without_a_result_is_missed(place):

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPla
 from torch.futures import Future
 
 import penstock
-from penstock.errors import FormatError, PenstockError, UsageError
+from penstock.errors import FormatError, PenstockError, UsageError, redact
 from penstock_torch.checkpoint.entries import Entry, entry_of, metadata_name
 from penstock_torch.checkpoint.fetching import Want, fetch, plan
 from penstock_torch.checkpoint.regions import memory_of, region_of, take
@@ -72,8 +72,8 @@ class StorageReader(checkpoint.StorageReader):  # type: ignore[misc]
 
     @property
     def checkpoint_id(self) -> str | None:
-        """The URI or path of the checkpoint; None before one is given."""
-        return self._place.uri if self._place is not None else None
+        """The URI or path of the checkpoint, without secrets, as torch logs it; None before one is given."""
+        return redact(self._place.uri) if self._place is not None else None
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """The metadata of all ranks, or with ``rank=`` that of one. Raises ObjectNotFoundError, FormatError."""

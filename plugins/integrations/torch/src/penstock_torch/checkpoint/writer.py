@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 import penstock
-from penstock.errors import AlreadyExistsError, ObjectNotFoundError, PenstockError, UsageError
+from penstock.errors import AlreadyExistsError, ObjectNotFoundError, PenstockError, UsageError, redact
 from penstock.store import ObjectInfo
 from penstock_torch.checkpoint.entries import METADATA, data_name, is_data, metadata_name, new_token
 from penstock_torch.checkpoint.errors import SaveError
@@ -74,7 +74,6 @@ class StorageWriter(checkpoint.StorageWriter):  # type: ignore[misc]
         self._overwrite = overwrite
         self._place: Place | None = None
         self._unpublished: Place | None = None
-        self._coordinator = False
         self._rank: int | None = None
         self._before: ObjectInfo | None = None
         self._planned: set[Any] = set()
@@ -91,15 +90,14 @@ class StorageWriter(checkpoint.StorageWriter):  # type: ignore[misc]
 
     @property
     def checkpoint_id(self) -> str | None:
-        """The URI or path of the checkpoint; None before one is given."""
-        return self._place.uri if self._place is not None else None
+        """The URI or path of the checkpoint, without secrets, as torch logs it; None before one is given."""
+        return redact(self._place.uri) if self._place is not None else None
 
     def storage_meta(self) -> StorageMeta:
         return StorageMeta(checkpoint_id=self.checkpoint_id, save_id=self._save_id)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Look whether there is a checkpoint already. Raises AlreadyExistsError unless it may be replaced."""
-        self._coordinator = is_coordinator
         self._rank = None if kwargs.get("use_collectives", True) else kwargs.get("rank", 0)
         place = self._opened()
         if not is_coordinator and self._rank is None:
