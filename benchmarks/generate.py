@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["attrs", "dgen-py", "s3dlio", "cryptography", "lz4", "zstandard"]
 # ///
-"""Generated content: ``nox -s bench -- generation [--quick]``.
+"""Generated content: ``nox -s bench -- generate [--quick]``.
 
 How fast bytes come into the caller's buffer, against two generators written in Rust, NumPy's own, and the limits of
 memory: a copy and a fill. Figures are GB (10^9 bytes) per second of processor time, of all threads, the best of
