@@ -233,7 +233,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="penstock-bench-", dir=options.dir) as name:
         directory = Path(name).resolve()
         local = [row for row in rows if not row.remote]
-        run(local, str(directory / "files"), remove_files, rounds, scale)
+        if local:
+            run(local, str(directory / "files"), remove_files, rounds, scale)
         remote = [row for row in rows if row.remote]
         if remote:
             with s3(directory) as base:
