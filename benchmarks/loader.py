@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["attrs", "trustme", "torch", "s3dlio", "grain"]
+# dependencies = ["attrs", "trustme", "torch", "s3dlio", "s3torchconnector", "grain"]
 # ///
 """Loaders: shuffled batches of whole samples, from files and from S3: ``nox -s bench -- loader [--quick]``.
 

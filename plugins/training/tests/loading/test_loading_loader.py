@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 
 import numpy as np
@@ -252,6 +253,18 @@ def test_transform_gets_items_and_collate_gets_samples(small_set):
     assert [type(batch) for batch in Loader(dataset, batch_size=7, collate=list)] == [list]
     (columns,) = Loader(dataset, batch_size=7, transform=transform)
     assert columns[0].tolist() == list(range(7))
+
+
+def test_a_copy_goes_on_where_the_loader_is(small_set):
+    loader = Loader(small_set(9), batch_size=2, shuffle=True)
+    whole = read(loader)
+    assert read(pickle.loads(pickle.dumps(loader))) == whole
+    batches = iter(loader)
+    next(batches)
+    copy = pickle.loads(pickle.dumps(loader))
+    assert copy.state_dict() == loader.state_dict()
+    assert read(copy) == whole[1:] == read(batches)
+    assert read(copy) == whole
 
 
 def test_more_ranks_than_samples_leave_some_with_none(small_set):

@@ -18,7 +18,8 @@ from __future__ import annotations
 from penstock_training.loading.collating import collate
 from penstock_training.loading.dataset import Dataset
 from penstock_training.loading.items import Item
+from penstock_training.loading.iteration import AsyncIteration, Iteration
 from penstock_training.loading.loader import Loader
 from penstock_training.loading.plan import Order, Plan
 
-__all__ = ["Dataset", "Item", "Loader", "Order", "Plan", "collate"]
+__all__ = ["AsyncIteration", "Dataset", "Item", "Iteration", "Loader", "Order", "Plan", "collate"]

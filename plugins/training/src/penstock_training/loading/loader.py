@@ -176,6 +176,10 @@ class Loader:
         if iteration is not None:
             iteration.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # It pickles with the consumer's place; the iteration stays where it is.
+        return {**self.__dict__, "_current": None, "_going_on": self._going_on or self._iterating}
+
     @property
     def _iterating(self) -> bool:
         iteration = self._current() if self._current is not None else None
