@@ -31,6 +31,7 @@ What a class may choose besides:
 - ``whole_prefixes``: where a file may be cut and be a file still; by default nowhere
 - ``refused``: files of samples that the format can't hold
 - ``cases``: how many files are drawn for each law, the same ones in every run
+- ``places``: at how many places of a file damage is tried
 - ``slack``: how many bytes beyond a sample's own reading it may take, and how many opening may
 - ``compressed``: True where the options ask for compression, so that the length depends on the content
 - ``ordinary``: one file of middle size, for what needs an example; by default synthetic samples

@@ -29,6 +29,8 @@ class FormatLaws:
     files: ClassVar[st.SearchStrategy[Any] | None] = None
     #: How many files are drawn for each law.
     cases: ClassVar[int] = 40
+    #: At how many places a file is damaged for each law of damage; a shorter file at each of its bytes.
+    places: ClassVar[int] = 100
     #: Bytes that opening a file may read, and that reading a sample may beyond the sample's own.
     slack: ClassVar[int] = 64 * 1024
     #: Whether the length of a file depends on its content.

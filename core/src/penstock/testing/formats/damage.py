@@ -21,7 +21,6 @@ _CUT = "law 4 (a file that was cut is a FormatError)"
 _FLIPPED = "law 4 (a flipped bit in what is checked is a FormatError)"
 _ELSE = "law 4 (what is damaged is a FormatError or samples)"
 _CLAIMED = "law 4 (no memory is taken for a length that is merely claimed)"
-_PLACES = 150
 #: Lengths that a damaged file may claim: those where signs and sizes end, and one that a machine might grant.
 _CLAIMS = (2**64 - 1, 2**63 - 1, 2**63, 2**48, 2**35, 2**32 - 1, 2**31 - 1)
 _both = pytest.mark.parametrize("how", ["decode", "open"])
@@ -35,7 +34,7 @@ class DamageLaws(FormatLaws):
         whole = self.whole_prefixes(file)
 
         def check() -> None:
-            for end in _places(len(file)):
+            for end in self._places(len(file)):
                 got = self._outcome(format, file[:end], how, f"the first {end} of {len(file)} bytes")
                 if not isinstance(got, FormatError) and end not in whole:
                     raise broken(
@@ -54,7 +53,7 @@ class DamageLaws(FormatLaws):
         places = [at for start, stop in ranges for at in range(start, stop)]
 
         def check() -> None:
-            for number, at in enumerate(_chosen(places)):
+            for number, at in enumerate(self._chosen(places)):
                 bit = 1 << number % 8
                 got = self._outcome(format, _flipped(file, at, bit), how, f"bit {bit:#x} of byte {at} flipped")
                 if not isinstance(got, FormatError):
@@ -66,7 +65,7 @@ class DamageLaws(FormatLaws):
     def test_any_bit(self, format: SampleFormat, file: bytes, how: str) -> None:
         def check() -> None:
             with frugal(_CLAIMED, len(file)):
-                for number, at in enumerate(_places(len(file))):
+                for number, at in enumerate(self._places(len(file))):
                     bit = 1 << (number * 5 + 7) % 8
                     self._outcome(format, _flipped(file, at, bit), how, f"bit {bit:#x} of byte {at} flipped")
 
@@ -76,7 +75,7 @@ class DamageLaws(FormatLaws):
     def test_any_length_that_is_claimed(self, format: SampleFormat, file: bytes, how: str) -> None:
         def check() -> None:
             with frugal(_CLAIMED, len(file)):
-                for number, at in enumerate(_places(len(file))):
+                for number, at in enumerate(self._places(len(file))):
                     for order in "<>":
                         claim = _CLAIMS[number % len(_CLAIMS)]
                         size = 8 if number % 2 or claim >= 2**32 else 4
@@ -101,14 +100,25 @@ class DamageLaws(FormatLaws):
         def check() -> None:
             for form in format.kind.index_forms:
                 index = self.indexed(format, file, form)
-                cut = [index[:end] for end in _places(len(index))]
-                flipped = [_flipped(index, at, 1 << at % 8) for at in _places(len(index))]
+                cut = [index[:end] for end in self._places(len(index))]
+                flipped = [_flipped(index, at, 1 << at % 8) for at in self._places(len(index))]
                 others = [noise(size, size) for size in range(0, 200, 7)] + [index + index, index[::-1]]
                 with frugal(_CLAIMED, len(file) + len(index)):
                     for damaged in (*cut, *flipped, *others):
                         self._outcome(format, file, "open", f"an index of {form!r} that is damaged", damaged)
 
         patiently(_ELSE, check)
+
+    def _places(self, nbytes: int) -> Sequence[int]:
+        return self._chosen(range(nbytes))
+
+    def _chosen(self, places: Sequence[int]) -> Sequence[int]:
+        """All of a few places; of many the beginning, the end, and some between."""
+        if len(places) <= self.places:
+            return places
+        third = self.places // 3
+        between = np.linspace(third, len(places) - third, third, endpoint=False, dtype=int).tolist()
+        return [places[at] for at in (*range(third), *between, *range(len(places) - third, len(places)))]
 
     def _outcome(
         self, format: SampleFormat, data: bytes, how: str, what: str, index: bytes | None = None
@@ -120,19 +130,6 @@ class DamageLaws(FormatLaws):
                 _ELSE, f"{what}: {how} raised {type(error).__name__}: {error}", "raise FormatError, chained with 'from'"
             ) from error
         return got if isinstance(got, FormatError) else list(got)
-
-
-def _places(nbytes: int) -> Sequence[int]:
-    """Places in a file: all of a small one; of others the beginning, the end, and some between."""
-    return _chosen(range(nbytes))
-
-
-def _chosen(places: Sequence[int]) -> Sequence[int]:
-    if len(places) <= _PLACES:
-        return places
-    third = _PLACES // 3
-    between = np.linspace(third, len(places) - third, third, endpoint=False, dtype=int).tolist()
-    return [places[at] for at in (*range(third), *between, *range(len(places) - third, len(places)))]
 
 
 def _flipped(data: bytes, at: int, bit: int) -> bytes:
