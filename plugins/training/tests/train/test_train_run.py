@@ -88,6 +88,7 @@ def test_dlios_files_run_over_two_ranks(workloads, name):
         ("train", 2, 2),
     ]
     rows = [row for row in read(workloads / "log.tsv.zst") if not row.error]
+    assert rows == sorted(rows, key=lambda row: row.start_ns)
     assert {row.client_id for row in rows} == {"rank-0", "rank-1"}
     _reads_are_each_sample_once_in_each_epoch(name, result, rows)
     _figures_follow_from_the_steps(result, steps_of(directory))
@@ -264,7 +265,9 @@ def test_files_that_are_not_to_be_kept_are_deleted_and_nothing_else(workloads):
     (workloads / "w.yaml").write_text(BASE)
     (workloads / "data/train").mkdir(parents=True)
     (workloads / "data/train/mine.txt").write_text("mine")
-    done = run("w.yaml", *settings("workflow.generate_data=true", "dataset.keep_files=false"))
+    done = run(
+        "w.yaml", *settings("workflow.generate_data=true", "dataset.keep_files=false", "dataset.format=tfrecord")
+    )
     assert done.exit_code == 0, done.output
     assert [path.name for path in (workloads / "data/train").iterdir()] == ["mine.txt"]
 

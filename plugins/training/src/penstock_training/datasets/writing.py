@@ -15,7 +15,7 @@ from penstock.samples.choosing import SampleFormat, choose_format
 from penstock.urls import join
 from penstock_training.datasets.recipes import Recipe
 
-__all__ = ["Written", "file_name", "open_recipe", "write_dataset", "write_file"]
+__all__ = ["Written", "file_name", "index_endings", "open_recipe", "write_dataset", "write_file"]
 
 _KEPT = 256 * 1024 * 1024
 
@@ -55,8 +55,8 @@ def write_file(
     indexed from memory; the index of a larger one is made by reading it.
     """
     chosen = format or open_recipe(recipe)
-    indexed = bool(chosen.kind.index_forms) and not recipe.compressed
-    keep = indexed and recipe.sample_bytes(number) * recipe.samples_per_file <= _KEPT
+    indexed = index_endings(recipe)
+    keep = bool(indexed) and recipe.sample_bytes(number) * recipe.samples_per_file <= _KEPT
     kept, nbytes = bytearray(), 0
     with penstock.open_writer(uri, options=options) as writer:
         for piece in chosen.codec.encode(recipe.samples(number)):
@@ -65,11 +65,15 @@ def write_file(
             if keep:
                 kept += piece
     if keep:
-        ending = next(iter(chosen.kind.index_forms.values()))
-        penstock.put(uri + ending, b"".join(chosen.codec.index(LocalBuffer(kept))), options=options)
+        penstock.put(uri + indexed[0], b"".join(chosen.codec.index(LocalBuffer(kept))), options=options)
     elif indexed:
         write_index(uri, chosen, options=options)
     return Written(1, recipe.samples_per_file, nbytes)
+
+
+def index_endings(recipe: Recipe) -> tuple[str, ...]:
+    """What is added to the name of a file for that of its index; empty where none is written."""
+    return () if recipe.compressed else tuple(open_recipe(recipe).kind.index_forms.values())[:1]
 
 
 def open_recipe(recipe: Recipe) -> SampleFormat:

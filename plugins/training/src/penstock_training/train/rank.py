@@ -18,7 +18,7 @@ from penstock.errors import RunError
 from penstock.layers.timing import REAL, Timing
 from penstock.urls import join
 from penstock_training.datasets import file_name, write_dataset
-from penstock_training.datasets.writing import Written
+from penstock_training.datasets.writing import Written, index_endings
 from penstock_training.loading import Dataset
 from penstock_training.train.batches import Batch, batches
 from penstock_training.train.plan import Part, Plan
@@ -148,7 +148,7 @@ class Rank:
         for part in self._parts():
             recipe = part_recipe(self._plan, part)
             names = (file_name(recipe, number, part.files, part.subfolders) for number in self._mine(part))
-            uris = [join(part.uri, name) for name in names]
+            uris = [join(part.uri, name + ending) for name in names for ending in ("", *index_endings(recipe))]
             for outcome in penstock.delete_many(uris, options=self._plan.options or None):
                 if outcome.error is not None:
                     raise outcome.error

@@ -17,7 +17,7 @@ import attrs
 
 from penstock.clocks import wall_ns
 from penstock.errors import PenstockError, RunError, WorkerLostError
-from penstock.oplog import join_parts
+from penstock.oplog import join_parts, sort_log
 from penstock_training.datasets.writing import Written
 from penstock_training.train.plan import Plan
 from penstock_training.train.rank import Block, Rank, Saved, StoppedError
@@ -247,6 +247,8 @@ class _Job:
         parts: Sequence[str] = [part for part in named if os.path.exists(part)]
         if parts:
             self.finished.op_log_rows = join_parts(parts, log, distinct_threads=True).rows
+            # Part after part is no order in which anything happened.
+            sort_log(log, log)
 
 
 def _main(plan: Plan, rank: int, link: Connection, log: str | None) -> None:
