@@ -50,9 +50,10 @@ def threads():
     return [thread.name for thread in threading.enumerate() if thread.name == "penstock-checkpoint"]
 
 
-def test_the_caller_goes_on_and_may_change_its_arrays(gated):
+@pytest.mark.parametrize("count", [100, 1_000_000])
+def test_the_caller_goes_on_and_may_change_its_arrays(gated, count):
     store, whole = gated
-    weights = np.arange(100_000, dtype="f4")
+    weights = np.arange(count, dtype="f4")
     with CheckpointStore(whole) as checkpoints:
         pending = checkpoints.save_async(1, {"w": weights}, {"epoch": 1})
         assert store.waiting.wait(60)
@@ -60,7 +61,7 @@ def test_the_caller_goes_on_and_may_change_its_arrays(gated):
         weights[:] = -1
         store.gate.set()
         assert pending.result(60).metadata == {"epoch": 1}
-        assert np.array_equal(checkpoints.load(1).data["w"], np.arange(100_000, dtype="f4"))
+        assert np.array_equal(checkpoints.load(1).data["w"], np.arange(count, dtype="f4"))
 
 
 def test_saves_are_made_in_the_order_of_the_calls(root):

@@ -12,6 +12,7 @@ from penstock.errors import ChecksumMismatchError, ObjectNotFoundError
 from penstock.layers.faults import Corrupt, Faults, Rule, Truncate
 from penstock.layers.stack import Layers
 from penstock_training.checkpoint import CheckpointStore
+from penstock_training.checkpoint.sums import Summed
 
 RANKS = 3
 WAYS = {
@@ -108,6 +109,22 @@ def test_a_tensor_that_is_read_alone_is_checked_alone(memory, level):
                     assert caught.value.uri.endswith(key)
                 elif level is None:
                     assert checkpoints.load_tensors(1, [name])[name][5] == 5
+
+
+@pytest.mark.parametrize("level", [None, 3])
+def test_a_header_that_reads_well_and_is_another_one_is_found(memory, level, monkeypatch):
+    with CheckpointStore(memory, compression_level=level) as checkpoints:
+        with monkeypatch.context() as patch:
+            # What is stored says I64 where the checksums are those of F64.
+            write = Summed.update
+
+            def honest(self, data):
+                write(self, bytes(data).replace(b"I64", b"F64"))
+
+            patch.setattr(Summed, "update", honest)
+            checkpoints.save(1, {"w": np.arange(30)})
+        with pytest.raises(ChecksumMismatchError, match="header"):
+            checkpoints.load_tensors(1, ["w"])
 
 
 @settings(max_examples=40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import threading
 import uuid
@@ -14,10 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import penstock
+from penstock.client import Store
 from penstock.errors import AccessDeniedError
 from penstock.layers.faults import Fail, Faults, Rule
+from penstock.layers.forwarding import Forwarding
+from penstock.layers.retry import RetryPolicy
 from penstock.layers.stack import Layers
 from penstock.payloads.checksums import crc32c
+from penstock.sinks import Collect
 from penstock_training.checkpoint import CheckpointStore
 from penstock_training.checkpoint.manifest import decode_pointer
 
@@ -130,6 +135,73 @@ def test_a_load_fails_at_every_call_without_a_wrong_answer(root, failing, when):
             continue
         assert np.array_equal(found.data["w"], np.arange(100_000))
     assert attempts > 8
+
+
+class Interrupted(Forwarding):
+    """Does something else before its first put of the pointer, and notes where the pointer is after each."""
+
+    def __init__(self, store, meanwhile):
+        super().__init__(store)
+        self.meanwhile = meanwhile
+        self.pointers = []
+
+    def put(self, key, data, /, **conditions):
+        if key == "latest.json" and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+            self.pointers.append(self.pointer())
+        try:
+            return self._store.put(key, data, **conditions)
+        finally:
+            if key == "latest.json":
+                self.pointers.append(self.pointer())
+
+    def pointer(self):
+        sink = Collect()
+        self._store.get("latest.json", sink)
+        return decode_pointer(sink.view(), "").step
+
+
+@pytest.mark.parametrize("before", [None, 1])
+def test_a_saver_that_is_overtaken_leaves_the_pointer_at_the_newer(place, before):
+    with place() as store, place() as other, CheckpointStore(other) as overtaking:
+        if before is not None:
+            overtaking.save(before, b"before")
+        raw = Interrupted(store.raw, lambda: overtaking.save(9, b"nine"))
+        manifest = CheckpointStore(Store(raw, store.uri)).save(5, b"five")
+        assert raw.pointers[0] == raw.pointers[-1] == 9
+        if store.capabilities.if_match:
+            assert set(raw.pointers) == {9}
+        assert overtaking.latest().step == 9
+        assert bytes(overtaking.load(manifest).data) == b"five"
+
+
+@pytest.mark.parametrize("level", [None, 1])
+def test_answers_that_are_lost_and_calls_that_are_repeated_do_no_harm(root, level):
+    rules = [
+        Rule(effect=Fail(error="StoreConnectionError", when="after"), operations=[operation], every=2)
+        for operation in ("put", "commit", "delete")
+    ]
+    policy = RetryPolicy(base_delay=0.0001)
+    with penstock.connect(root, retries=policy, layers=Layers(faults=Faults(rules=rules))) as store:
+        checkpoints = CheckpointStore(store, compression_level=level, keep_last=2)
+        for step in range(8):
+            checkpoints.save(step, bytes([step]) * 100)
+            assert bytes(checkpoints.load_latest().data) == bytes([step]) * 100
+        assert sum(count.injected for count in store.stack.faulty[0].counts()) > 8
+
+
+def test_files_of_checkpoints_never_have_another_name(tmp_path, monkeypatch):
+    """A process that is killed while it gives a file its name leaves nothing but a pointer's temporary file."""
+    renamed = []
+    rename = os.rename
+    monkeypatch.setattr(
+        "penstock.posix.replace.os.rename", lambda one, other: (renamed.append(other), rename(one, other))
+    )
+    with CheckpointStore(tmp_path.as_uri()) as checkpoints:
+        checkpoints.save(1, b"x" * 1_000_000)
+        checkpoints.save(2, {"w": np.zeros(3)})
+    assert {os.path.basename(path) for path in renamed} == {b"latest.json"}
 
 
 def test_savers_at_the_same_time_neither_collide_nor_move_the_pointer_back(place):

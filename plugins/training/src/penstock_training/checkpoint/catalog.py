@@ -133,9 +133,10 @@ class Catalog:
                 if_absent=links(self._store),
                 content_type="application/json",
             )
-        except AlreadyExistsError:
-            # Nobody else has this id: it is a repeated call that meets its own success.
-            return
+        except StoreError:
+            # Nobody else has this id: if it is there, only the answer was lost.
+            if not self._holds(manifest):
+                raise
 
     def advance(self) -> None:
         """Move the pointer to the newest manifest, unless it is there, or beyond one that exists."""
@@ -184,6 +185,12 @@ class Catalog:
             return None
         return _Pointer(decode_pointer(sink.view(), self._store.uri + LATEST), info.etag)
 
+    def _holds(self, manifest: Manifest) -> bool:
+        try:
+            return self.read(manifest.name) == manifest
+        except (StoreError, FormatError):
+            return False
+
     def _certain(self) -> bool:
         return self._store.capabilities.if_match
 
@@ -198,10 +205,18 @@ class Catalog:
                 if_match=pointer.etag if pointer is not None and able.if_match else None,
                 content_type="application/json",
             )
-        except (AlreadyExistsError, PreconditionFailedError):
+        except StoreError as error:
+            if not _met_another(error):
+                raise
             return False
         return True
 
     def _drop(self) -> None:
         """Nothing is left to point at. Whoever commits at this moment makes a new pointer, or is found by listing."""
         self._store.delete(LATEST)
+
+
+def _met_another(error: StoreError) -> bool:
+    """Whether a conditional write, or its repeat after an answer that was lost, met an object or another version."""
+    met = (AlreadyExistsError, PreconditionFailedError)
+    return isinstance(error, met) or isinstance(error.__cause__, met)

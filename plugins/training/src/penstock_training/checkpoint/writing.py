@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from penstock.errors import AlreadyExistsError, StoreError
+from penstock.errors import StoreError
 from penstock_training.checkpoint.dtypes import view_of
 from penstock_training.checkpoint.manifest import Shard, TensorSums
 from penstock_training.checkpoint.naming import place
@@ -119,9 +119,12 @@ class ShardWriter:
             self._send(self._compressor.table())
         try:
             info = self._writer.commit()
-        except AlreadyExistsError:
-            # Nobody else has this name: it is a repeated call that meets its own success.
-            info = self._store.stat(self.key)
+        except StoreError:
+            # Nobody else has this name: if it is there, only the answer was lost.
+            found = self._found()
+            if found is None:
+                raise
+            info = found
         self._shard = self._described(info)
         return self._shard
 
@@ -153,6 +156,14 @@ class ShardWriter:
     def _send(self, data: bytes) -> None:
         self._stored.update(data)
         self._writer.write(data)
+
+    def _found(self) -> ObjectInfo | None:
+        """The shard as it was written, after a commit that failed."""
+        try:
+            info = self._store.stat(self.key)
+        except StoreError:
+            return None
+        return info if info.size == self._stored.nbytes else None
 
     def _described(self, info: ObjectInfo) -> Shard:
         plan = self._plan
