@@ -172,15 +172,16 @@ def test_figures_equal_those_that_the_log_gives_and_slow_storage_lowers_them(wor
         result = json.loads(done.stdout)
         found[name] = result["au"]
         steps = steps_of(results(workloads / name)[0])
-        au, rate = _from_the_log(log, result, [float(step["compute_s"]) for step in steps])
+        computed = [float(step["compute_s"]) for step in steps]
+        au, rate = _from_the_log(log, result, computed, [float(step["wait_s"]) for step in steps])
         assert result["au"] == pytest.approx(au, rel=0.25)
         assert result["samples_per_second"] == pytest.approx(rate, rel=0.25)
-    # Two gets of 30 ms for each batch, one at a time, against 30 ms of computation.
-    assert found["slow"] == pytest.approx(0.5, rel=0.3)
+    # Two gets of 30 ms for each batch, one at a time, whatever the computer does besides.
+    assert found["slow"] < 1.25 * sum(computed[1:]) / len(computed[1:]) / 0.06
     assert found["slow"] < found["fast"]
 
 
-def _from_the_log(log, result, computed):
+def _from_the_log(log, result, computed, waited):
     part = result["plan"]["training"]
     names = sorted(info.key.rpartition("/")[2] for info in penstock.list(part["uri"]))
     came = {row.file.rpartition("/")[2]: row.end_ns / 1e9 for row in read(log) if row.op == "GET"}
@@ -188,7 +189,7 @@ def _from_the_log(log, result, computed):
     at, begin = 0.0, 0.0
     for number, batch in enumerate(order.batches()):
         ready = max(came[names[sample]] for sample in batch)
-        at = max(at, ready) + computed[number]
+        at = max(at, ready) + computed[number] + waited[number]
         if number == 0:
             begin = at
     return sum(computed[1:]) / (at - begin), 2 * len(computed[1:]) / (at - begin)
