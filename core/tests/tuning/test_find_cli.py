@@ -84,3 +84,26 @@ def test_autotune_ends_with_1_where_nothing_can_be_used(run):
     done = run("autotune", "w.yaml", "--vary", "no_such_key=1,2")
     assert done.exit_code == 2
     assert "no_such_key" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("find", "--slo", "get.p50 < 30s"), ("autotune",)])
+def test_of_a_file_with_stages_one_is_tried(run, tmp_path, command):
+    (tmp_path / "w.yaml").write_text(f"{WORKLOAD}repeat: 3\nstages: [{{name: a}}, {{name: b, concurrency: 1}}]\n")
+    none = run(command[0], "w.yaml", *command[1:])
+    assert none.exit_code == 2
+    assert "one is tried at a time: name it by --stage: a, b" in none.stderr
+    other = run(command[0], "w.yaml", *command[1:], "--stage", "c")
+    assert other.exit_code == 2
+    assert "--stage c: w.yaml has the stages a, b" in other.stderr
+    assert not list(tmp_path.glob("penstock-*"))
+
+
+def test_autotune_varies_the_stage_that_it_tries(run, tmp_path):
+    (tmp_path / "w.yaml").write_text(f"{WORKLOAD}stages: [{{name: a}}, {{name: b, concurrency: 1}}]\n")
+    arguments = ("--stage", "b", "--vary", "stages[1].concurrency=1,2", "--trial", "0.2", "--warmup", "0")
+    done = run("autotune", "w.yaml", *arguments, "--json", "-q")
+    assert done.exit_code == 0, done.output
+    tried = json.loads(done.stdout)["trials"]
+    assert [trial["settings"] for trial in tried] == [{"stages[1].concurrency": 1}, {"stages[1].concurrency": 2}]
+    plans = sorted(tmp_path.glob("penstock-*/trials/*/plan.json"))
+    assert [json.loads(plan.read_text())["config"]["concurrency"] for plan in plans] == [1, 2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from penstock.errors import UsageError
 from penstock.tuning.search import highest_rate
 from penstock.tuning.sweep import Vary, best_of, parse_vary, settings_of
+from penstock.tuning.usual import usual_sweep
+from penstock.workload.config import load, loads
 
 
 @given(st.floats(1, 1e6), st.floats(0.02, 40), st.sampled_from([0.01, 0.02, 0.1]))
@@ -97,3 +101,43 @@ def test_settings_are_written_as_set_takes_them():
 def test_what_varies_nothing_is_refused(text):
     with pytest.raises(UsageError, match="--vary"):
         parse_vary(text)
+
+
+def usual(text, stage=None):
+    config = loads(f"target: mem://x/\n{text}", label="w.yaml", environ={})
+    part = config if stage is None else config.parts()[stage]
+    return {vary.key: vary.values for vary in usual_sweep(part, processors=2, stage=stage)}
+
+
+def test_parts_and_ranges_are_varied_where_objects_are_large():
+    small = usual("workload: [{op: get, path: d/*}, {op: put, path: n/, size: 1MiB}]\n")
+    assert list(small) == ["concurrency", "processes"]
+    large = usual(
+        "prepare: {ensure_objects: [{path: d/, count: 2, size: 256MiB}, {path: s/, count: 2, size: 1KiB}]}\n"
+        "processes: 1\nworkload: [{op: stat, path: d/*}, {op: put, path: n/, size: 64MiB}, {op: get, path: 'd/*'}]\n"
+    )
+    assert list(large) == ["concurrency", "workload[1].multipart.part_size", "range_engine"]
+    assert large["range_engine"][0] == "off"
+    reads = "prepare: {ensure_objects: [{path: d/, count: 2, size: 256MiB}, {path: s/, count: 2, size: 1KiB}]}\n"
+    assert "range_engine" not in usual(f"{reads}workload: [{{op: get, path: 's/*'}}]\n")
+    assert "range_engine" not in usual(f"{reads}workload: [{{op: get, path: 'd/*', range: {{size: 1KiB}}}}]\n")
+    stages = (
+        "stages: [{name: a, workload: [{op: stat, path: s}]}, {name: b, workload: [{op: put, path: n/, size: 1GiB}]}]"
+    )
+    assert list(usual(stages, 1)) == ["stages[1].concurrency", "processes", "stages[1].workload[0].multipart.part_size"]
+
+
+def test_what_is_varied_can_be_set():
+    text = "target: mem://x/\nworkload: [{op: put, path: n/, size: 64MiB}]\n"
+    with_parts = loads(text, label="w.yaml", environ={})
+    for vary in usual_sweep(with_parts, processors=1):
+        for value in vary.values:
+            load_with(text, settings_of({vary.key: value}))
+    load_with(text, settings_of({"range_engine": {"threshold": "8MiB", "part_size": "8MiB"}}))
+
+
+def load_with(text, overrides):
+    with tempfile.TemporaryDirectory() as where:
+        path = Path(where, "w.yaml")
+        path.write_text(text)
+        return load(str(path), overrides=overrides, environ={})

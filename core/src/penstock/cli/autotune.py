@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,29 +12,29 @@ from typing import Any
 import attrs
 import click
 
-from penstock.cli.session import Duration
+from penstock.cli.trying import Trying, trying
 from penstock.errors import PenstockError, UsageError
 from penstock.tuning.goals import Goal, parse_goal
 from penstock.tuning.runner import Interrupted, Runner
 from penstock.tuning.sweep import Vary, best_of, parse_vary, settings_of
 from penstock.tuning.trials import Judged, judge, make_trial
-from penstock.workload.config import Config, load
+from penstock.tuning.usual import usual_sweep
+from penstock.workload.config import Config
 
 __all__ = ["autotune"]
 
 SCHEMA = "penstock.autotune/1"
 EXIT_INTERRUPTED = 130
-_CONCURRENCY = (1, 2, 4, 8, 16, 32, 64)
 
 
 @click.command(short_help="Try settings and print the best.")
-@click.argument("workload", metavar="WORKLOAD.yaml")
 @click.option(
     "--vary",
     "varied",
     multiple=True,
     metavar="KEY=V1,V2,…",
-    help="A key as --set writes it, and its values, the cheapest first. Default: concurrency, then processes.",
+    help="A key as --set writes it, and its values, the cheapest first. Default: concurrency, processes, and of large "
+    "objects the sizes of parts and ranges.",
 )
 @click.option(
     "--for",
@@ -46,27 +45,14 @@ _CONCURRENCY = (1, 2, 4, 8, 16, 32, 64)
     "Default: bytes where objects have 256 KiB and more on average, else operations.",
 )
 @click.option("--slo", "goals", multiple=True, metavar="GOAL", help="Settings must meet it, as for penstock find.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the workload.")
-@click.option("--trial", "seconds", type=Duration(), default="5s", show_default=True, help="Measured time of a trial.")
-@click.option("--warmup", type=Duration(), default="1s", show_default=True, help="Warm-up of each trial.")
-@click.option("--results-dir", metavar="DIR", help="Where to make the directory of results; default: as the file says.")
-@click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
-@click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print autotune.json at the end, and nothing else, on stdout.")
+@trying("5s")
 @click.pass_context
 def autotune(
     context: click.Context,
-    workload: str,
     varied: tuple[str, ...],
     objective: str | None,
     goals: tuple[str, ...],
-    overrides: tuple[str, ...],
-    seconds: float,
-    warmup: float,
-    results_dir: str | None,
-    launcher: str,
-    quiet: bool,
-    as_json: bool,
+    trials: Trying,
 ) -> None:
     """Run WORKLOAD.yaml with different settings and print the best as lines for the file.
 
@@ -77,26 +63,9 @@ def autotune(
     """
     parsed = [parse_goal(goal) for goal in goals]
     vary = [parse_vary(text) for text in varied]
-    loaded = load(workload, overrides=overrides, environ=os.environ)
-    if results_dir is not None:
-        loaded = attrs.evolve(loaded, config=attrs.evolve(loaded.config, results_dir=results_dir))
-    sweep = _Sweep(
-        workload=workload,
-        overrides=overrides,
-        runner=Runner.beside(
-            loaded,
-            suffix="autotune",
-            command_line=shlex.join(["penstock", *sys.argv[1:]]),
-            launcher=launcher,
-            say=lambda text: None if quiet else click.echo(text, err=True),
-        ),
-        goals=parsed,
-        objective=objective,
-        seconds=seconds,
-        warmup=warmup,
-    )
+    sweep = _Sweep(trials=trials, runner=trials.runner("autotune"), goals=parsed, objective=objective)
     try:
-        best = best_of(vary or _usual(loaded.config), sweep.score)
+        best = best_of(vary or _usual(trials, sweep.runner.loaded.config), sweep.score)
     except Interrupted:
         click.echo(f"penstock: interrupted; the trials so far are in {sweep.runner.directory}", err=True)
         context.exit(EXIT_INTERRUPTED)
@@ -105,7 +74,7 @@ def autotune(
             raise
         best = None
     content = _write(sweep, best)
-    if as_json:
+    if trials.as_json:
         click.echo(json.dumps(content, indent=2))
     else:
         _print(sweep, best)
@@ -116,13 +85,10 @@ def autotune(
 class _Sweep:
     """Carries out combinations of settings and scores them."""
 
-    workload: str
-    overrides: Sequence[str]
+    trials: Trying
     runner: Runner
     goals: Sequence[Goal]
     objective: str | None
-    seconds: float
-    warmup: float
     judged: list[Judged] = attrs.Factory(list)
 
     def score(self, settings: dict[str, Any]) -> float:
@@ -130,9 +96,13 @@ class _Sweep:
         assignments = settings_of(settings)
         self.runner.say(", ".join(assignments))
         try:
-            config = load(self.workload, overrides=[*self.overrides, *assignments], environ=os.environ).config
+            config = self.trials.load(assignments).config
             config = attrs.evolve(
-                config, duration=self.seconds, warmup=self.warmup, total_operations=None, op_log=False
+                config,
+                duration=self.trials.seconds,
+                warmup=self.trials.warmup,
+                total_operations=None,
+                op_log=False,
             )
             result = self.runner.run(config)
         except PenstockError as error:
@@ -167,12 +137,8 @@ def _write(sweep: _Sweep, best: dict[str, Any] | None) -> dict[str, Any]:
     return content
 
 
-def _usual(config: Config) -> list[Vary]:
-    usual = [Vary("concurrency", _CONCURRENCY)]
-    cores = len(os.sched_getaffinity(0))
-    if cores > 1 and config.processes == "auto":
-        usual.append(Vary("processes", ("auto", 1)))
-    return usual
+def _usual(trials: Trying, config: Config) -> list[Vary]:
+    return usual_sweep(config, processors=len(os.sched_getaffinity(0)), stage=trials.place())
 
 
 def _print(sweep: _Sweep, best: dict[str, Any] | None) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import sys
 from typing import Any
 
-import attrs
 import click
 
-from penstock.cli.session import Duration
-from penstock.errors import UsageError
+from penstock.cli.trying import Trying, trying
 from penstock.tuning.drawing import render_search
 from penstock.tuning.goals import parse_goal
-from penstock.tuning.runner import Found, Interrupted, Runner, find_rate, write_found
-from penstock.workload.config import load
+from penstock.tuning.runner import Found, Interrupted, find_rate, write_found
 
 __all__ = ["find"]
 
@@ -25,7 +20,6 @@ EXIT_INTERRUPTED = 130
 
 
 @click.command(short_help="Search the highest rate that meets a service goal.")
-@click.argument("workload", metavar="WORKLOAD.yaml")
 @click.option(
     "--slo",
     "goals",
@@ -34,9 +28,6 @@ EXIT_INTERRUPTED = 130
     metavar="GOAL",
     help="[OPERATION.]METRIC < LIMIT, such as 'get.p99 < 20ms' or 'errors < 0.1%'; several must all be met.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the workload.")
-@click.option("--trial", "seconds", type=Duration(), default="10s", show_default=True, help="Measured time of a trial.")
-@click.option("--warmup", type=Duration(), default="1s", show_default=True, help="Warm-up of each trial.")
 @click.option(
     "--arrivals",
     type=click.Choice(["poisson", "uniform"]),
@@ -60,26 +51,16 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--max-trials", type=click.IntRange(min=2), default=16, show_default=True, help="Give up refining after so many."
 )
-@click.option("--results-dir", metavar="DIR", help="Where to make the directory of results; default: as the file says.")
-@click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
-@click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print find.json at the end, and nothing else, on stdout.")
+@trying("10s")
 @click.pass_context
 def find(
     context: click.Context,
-    workload: str,
     goals: tuple[str, ...],
-    overrides: tuple[str, ...],
-    seconds: float,
-    warmup: float,
     arrivals: str,
     guess: float | None,
     tolerance: float,
     max_trials: int,
-    results_dir: str | None,
-    launcher: str,
-    quiet: bool,
-    as_json: bool,
+    trials: Trying,
 ) -> None:
     """Search the highest rate of arrivals at which WORKLOAD.yaml meets every goal.
 
@@ -90,24 +71,13 @@ def find(
     Exit status: 0 found, 1 no rate met the goals, 2 the configuration can't be used, 130 interrupted.
     """
     parsed = [parse_goal(goal) for goal in goals]
-    if seconds <= 0:
-        raise UsageError("--trial: measure for some time, such as 10s")
-    loaded = load(workload, overrides=overrides, environ=os.environ)
-    if results_dir is not None:
-        loaded = attrs.evolve(loaded, config=attrs.evolve(loaded.config, results_dir=results_dir))
-
-    def say(text: str) -> None:
-        if not quiet:
-            click.echo(text, err=True)
-
-    command_line = shlex.join(["penstock", *sys.argv[1:]])
-    runner = Runner.beside(loaded, suffix="find", command_line=command_line, launcher=launcher, say=say)
+    runner = trials.runner("find")
     try:
         found = find_rate(
             runner,
             parsed,
-            seconds=seconds,
-            warmup=warmup,
+            seconds=trials.seconds,
+            warmup=trials.warmup,
             arrivals=arrivals,
             guess=guess,
             tolerance=tolerance,
@@ -118,8 +88,8 @@ def find(
         context.exit(EXIT_INTERRUPTED)
     content = write_found(found, runner.directory)
     report = runner.directory / "report.html"
-    report.write_text(render_search(found, loaded.name), encoding="utf-8")
-    if as_json:
+    report.write_text(render_search(found, runner.loaded.name), encoding="utf-8")
+    if trials.as_json:
         click.echo(json.dumps(content, indent=2))
     else:
         _print(found, str(report))
