@@ -11,10 +11,13 @@ import pytest
 from layers_support import keys
 
 from penstock.engine.places import Places
+from penstock.engine.run import execute
 from penstock.errors import ConfigError, StoreTimeoutError, UsageError
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.opening import open_store
-from penstock.workload.config import dump, loads, restore
+from penstock.report.live import open_view
+from penstock.report.results import read_result
+from penstock.workload.config import Loaded, dump, loads, restore
 
 WORKLOAD = "workload: [{op: get, path: 'in/*'}, {op: put, path: out/, size: 1KiB}]\n"
 
@@ -159,3 +162,30 @@ def test_faults_are_in_the_results(tmp_path):
     result = json.loads((folder / "result.json").read_text())
     get = result["operations"]["GET"]
     assert (get["count"] + get["errors"], get["errors"]) == (300, 30), done.stdout + done.stderr
+
+
+def test_a_run_tells_what_went_through_each_endpoint(tmp_path):
+    roots = [tmp_path / name for name in ("one", "two", "three")]
+    for root in roots:
+        (root / "in").mkdir(parents=True)
+        for number in range(4):
+            (root / "in" / f"k{number}").write_bytes(bytes(1000))
+    text = (
+        f"target: file://{roots[0]}/\nmulti_endpoint: {{endpoints: ['file://{roots[1]}/', 'file://{roots[2]}/']}}\n"
+        f"results_dir: {tmp_path}/out\nconcurrency: 2\nprocesses: 2\nduration: none\ntotal_operations: 600\n"
+        "workload: [{op: get, path: 'in/*'}]\n"
+    )
+    loaded = Loaded(loads(text, label="run.yaml", environ={}), text, "spread")
+    result = execute(loaded, command_line="test", view=lambda directory: open_view(None, quiet=True))
+    assert result.outcome.status == "done", result.outcome.reason
+    uses = result.outcome.balance
+    assert [use.uri for use in uses] == [f"file://{root}/" for root in roots]
+    # Round robin, in each of the two workers.
+    assert [use.requests for use in uses] == [200, 200, 200]
+    assert [(use.bytes_read, use.errors, use.ejections, use.healthy) for use in uses] == [(200_000, 0, 0, True)] * 3
+    header, *lines = (result.directory / "endpoint_stats.tsv").read_text().splitlines()
+    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    told = [(row["endpoint"], row["count"], row["bytes_read"], row["healthy"]) for row in rows[-3:]]
+    assert told == [(f"file://{root}/", "200", "200000", "yes") for root in roots]
+    assert "Balance over endpoints" in result.report.read_text()
+    assert read_result(result.directory).outcome.balance == uses

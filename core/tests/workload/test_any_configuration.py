@@ -126,8 +126,9 @@ def carry_out(config, monkeypatch, store):
             try:
                 session.resolve({"leg": leg.number})
             except RunError as error:
+                if leg.number == 0 or "nothing matches" not in str(error):
+                    raise
                 # A stage before has deleted what this one was to read.
-                assert leg.number and "nothing matches" in str(error), error
                 break
             *_, last = session.run({"leg": leg.number, "start_ns": wall_ns()})
             assert (last["done"], last["reason"]) == (True, "")
