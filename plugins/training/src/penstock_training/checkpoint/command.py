@@ -142,6 +142,8 @@ def prune(
             click.echo(f"{checkpoints.uri}{info.key}")
     orphans = f"{_count(len(pruned.orphans), 'orphan')} of {format_bytes(pruned.nbytes)}"
     click.echo(f"{verb} {_count(len(pruned.checkpoints), 'checkpoint')} and {orphans}")
+    if pruned.uploads:
+        click.echo(f"{verb} {_count(pruned.uploads, 'unfinished upload')}")
     if pruned.young:
         click.echo(f"kept {_count(pruned.young, 'shard')} that may be of a save in progress; see --older-than")
     for entry in pruned.damaged:
