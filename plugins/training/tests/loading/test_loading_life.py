@@ -9,6 +9,7 @@ import sys
 import threading
 
 import anyio
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -421,18 +422,37 @@ class TestMemory:
         other = arenas.lend(100_000)
         assert other.__array_interface__["data"][0] != address
         del view
-        assert arenas.lend(90_000).__array_interface__["data"][0] == address
-        assert arenas.lend(0).nbytes >= 0
+        assert arenas.lend(99_000).__array_interface__["data"][0] == address
+        assert arenas.lend(0).nbytes == 4096
 
     def test_memory_that_does_not_fit_is_not_kept(self):
         arenas = Arenas(300_000)
         lent = [arenas.lend(100_000) for _ in range(5)]
+        assert arenas.nbytes > 500_000
         del lent
-        kept = arenas.lend(100_000)
-        assert sum(memory.nbytes for memory in arenas._back) <= 300_000
+        kept = arenas.lend(50_000)
+        assert 200_000 < arenas.nbytes <= 300_000
         arenas.clear()
-        del kept
-        assert not arenas._back
+        assert arenas.nbytes == kept.nbytes
+
+    def test_what_is_kept_counts_too_where_sizes_differ(self, make_files, monkeypatch):
+        sizes = np.random.default_rng(1).integers(1, 300_000, 80).tolist()
+        base, contents = make_files(sizes)
+        most, plain = [0], Arenas.lend
+
+        def lend(self, nbytes):
+            root = plain(self, nbytes)
+            most[0] = max(most[0], self.nbytes)
+            return root
+
+        monkeypatch.setattr(Arenas, "lend", lend)
+        budget = 1_500_000
+        found = []
+        for batch in Loader(Dataset(base), batch_size=2, num_workers=3, prefetch=9, max_bytes_in_flight=budget):
+            found += [bytes(sample) for sample in batch]
+            del batch
+        assert found == contents
+        assert budget // 2 < most[0] <= budget
 
 
 def lending(monkeypatch):
