@@ -84,6 +84,14 @@ def test_indexes_are_those_that_the_format_makes():
     assert made == {key: data for key, data in contents("mem://indexed/d/").items() if key.endswith("idx")} != {}
 
 
+def test_arrays_have_their_samples_along_the_last_axis_as_dlios_readers_want_them():
+    (sample,) = Recipe(format="npz", record_bytes=64).samples(0)
+    assert sample["x"].shape == (8, 8, 1)
+    assert sample["y"].shape == (1,)
+    (sample,) = Recipe(format="npz", record_shape=(4, 2)).samples(0)
+    assert sample["x"].shape == (4, 2)
+
+
 def test_names_are_dlios():
     recipe = Recipe(format="npz")
     assert file_name(recipe, 7, 100) == "img_007_of_100.npz"

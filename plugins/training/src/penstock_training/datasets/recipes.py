@@ -109,6 +109,9 @@ class Recipe:
         array = np.frombuffer(room, dtype=np.uint8).view(self.dtype).reshape(shape)
         if self.codec == "hdf5":
             return {"records": array, "labels": np.int64(label)}
+        if not self.record_shape:
+            # DLIO's files have their samples along the last axis; here it is one.
+            array = array[..., np.newaxis]
         return {"x": array} if self.codec == "npy" else {"x": array, "y": np.array([label], dtype=np.int64)}
 
 

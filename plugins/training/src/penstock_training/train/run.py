@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -82,11 +83,14 @@ class _Interrupts:
             raise KeyboardInterrupt
 
     def __enter__(self) -> _Interrupts:
-        self._before = signal.signal(signal.SIGINT, self._take)
+        # Only the main thread is interrupted, and may say what that means.
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._take)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
 
 @attrs.define
