@@ -33,6 +33,7 @@ class TestPandas:
 
         uri = f"{every_base.uri}/frame.parquet"
         frame.to_parquet(uri, storage_options=storage)
+        assert every_base.fs.isfile(f"{every_base.path}/frame.parquet")
         pd.testing.assert_frame_equal(pd.read_parquet(uri, storage_options=storage), frame)
         some = pd.read_parquet(uri, columns=["value"], storage_options=storage)
         pd.testing.assert_frame_equal(some, frame[["value"]])
@@ -43,6 +44,7 @@ class TestPandas:
 
         uri = f"{every_base.uri}/{name}"
         frame.to_csv(uri, index=False, storage_options=storage)
+        assert every_base.fs.isfile(f"{every_base.path}/{name}")
         pd.testing.assert_frame_equal(pd.read_csv(uri, storage_options=storage), frame)
 
     def test_options_that_the_store_has_not_are_refused(self, files, frame):
@@ -98,6 +100,7 @@ class TestZarr:
         uri = f"{every_base.uri}/array.zarr"
         written = zarr.create_array(uri, shape=values.shape, chunks=(100, 100), dtype="f4", storage_options=storage)
         written[:] = values
+        assert every_base.fs.exists(f"{every_base.path}/array.zarr/zarr.json")
         found = zarr.open_array(uri, mode="r", storage_options=storage)
         assert np.array_equal(found[:], values)
         assert np.array_equal(found[150:160, 77:430], values[150:160, 77:430])
@@ -109,18 +112,23 @@ class TestZarr:
         group = zarr.open_group(uri, mode="w", storage_options=storage)
         group.create_array("one", data=np.arange(10))
         group.attrs["name"] = "value"
+        assert every_base.fs.exists(f"{every_base.path}/group.zarr/zarr.json")
         found = zarr.open_group(uri, mode="r", storage_options=storage)
         assert list(found.array_keys()) == ["one"]
         assert found.attrs["name"] == "value"
         assert found["one"][3] == 3
 
 
-def test_xarray_over_zarr(mem):
+def test_xarray_over_zarr(base):
+    # xarray takes a URL whose scheme has a plus for a local path, so it gets the store.
     import xarray as xr
+    from zarr.storage import FsspecStore
 
     data = xr.Dataset({"t": (("x", "y"), np.arange(12.0).reshape(3, 4))}, coords={"x": [10, 20, 30]})
-    data.to_zarr(f"{mem.uri}/data.zarr", consolidated=False)
-    with xr.open_zarr(f"{mem.uri}/data.zarr", consolidated=False) as found:
+    data.to_zarr(FsspecStore.from_url(f"{base.uri}/data.zarr"), consolidated=False)
+    assert base.fs.exists(f"{base.path}/data.zarr/zarr.json")
+    store = FsspecStore.from_url(f"{base.uri}/data.zarr", read_only=True)
+    with xr.open_zarr(store, consolidated=False) as found:
         xr.testing.assert_identical(found.load(), data)
 
 

@@ -33,6 +33,7 @@ again = datasets.load_from_disk(f"{uri}/saved", storage_options=options)
 assert again["number"][:] == list(range(100))
 whole.to_parquet(f"{uri}/again.parquet", storage_options=options)
 assert len(pd.read_parquet(f"{uri}/again.parquet", storage_options=options)) == 100
+assert fs.exists(f"{path}/saved/dataset_info.json") and fs.exists(f"{path}/again.parquet")
 print("all right")
 """
 

@@ -71,7 +71,8 @@ class DeviceBatches:
 
         if self.sharding is None:
             return jax.device_put(array)
-        return jax.make_array_from_process_local_data(self.sharding, array)
+        place: Any = jax.make_array_from_process_local_data
+        return place(self.sharding, array)
 
 
 class DeviceIteration:

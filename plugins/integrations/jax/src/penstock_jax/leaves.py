@@ -122,8 +122,9 @@ def _host() -> int:
 
 def _dtype_of(name: str, leaf: Any) -> np.dtype[Any]:
     import jax
+    import jax.numpy as jnp
 
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         raise UsageError(f"{name} has the type {leaf.dtype}; store jax.random.key_data(…) of it")
     dtype = np.asarray(leaf).dtype if not hasattr(leaf, "dtype") else np.dtype(leaf.dtype)
     if dtype.kind in "OSU":
