@@ -197,3 +197,13 @@ def test_memory_is_counted_by_samples(split, monkeypatch):
     assert 2 <= len(begun) <= 4
     batches.close()
     split.close()
+
+
+@pytest.mark.parametrize("named", ["directory", "alone", "auto"])
+def test_a_file_that_is_not_of_the_format_is_named(make_files, named):
+    base, _ = make_files([])
+    write(base, 0, 0, 3)
+    penstock.put(f"{base}1.tfrecord", b"this is no record of anything, however long it may be")
+    with pytest.raises(FormatError) as caught:
+        Dataset([f"{base}1.tfrecord"] if named == "alone" else base, format="auto" if named == "auto" else "tfrecord")
+    assert str(caught.value).startswith(f"{base}1.tfrecord: ")

@@ -411,11 +411,30 @@ def test_stores_without_a_page_cache_refuse_its_mode(small_set):
         ({"timeout": 5, "num_workers": 0}, "timeout"),
         ({"page_cache_mode": "never"}, "page_cache_mode"),
         ({"shard_rank": 1}, "shard_rank"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"batch_size": "2"}, "batch_size is '2'"),
+        ({"seed": "x"}, "seed"),
+        ({"epoch": 1.0}, "epoch"),
+        ({"shuffle": "no"}, "shuffle"),
+        ({"drop_last": 0.5}, "drop_last"),
+        ({"num_workers": 1.5}, "num_workers"),
+        ({"timeout": "5"}, "timeout"),
     ],
 )
 def test_what_can_not_be_is_named(small_set, options, named):
     with pytest.raises(UsageError, match=named):
         Loader(small_set(3), **options)
+
+
+def test_numbers_of_numpy_are_numbers(small_set):
+    loader = Loader(small_set(9), batch_size=np.int64(2), seed=np.uint8(3), epoch=np.int32(1), shuffle=np.True_)
+    assert read(loader) == read(Loader(small_set(9), batch_size=2, seed=3, epoch=1, shuffle=True))
+    assert json.loads(json.dumps(loader.state_dict())) == loader.state_dict()
+
+
+def test_what_is_no_dataset_is_refused():
+    with pytest.raises(UsageError, match=r"Dataset\("):
+        Loader("mem://somewhere/")
 
 
 def test_what_is_not_known_is_no_option(small_set):

@@ -6,20 +6,42 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import numpy as np
 
 from penstock.errors import UsageError
 
-__all__ = ["at_least", "one_of"]
+__all__ = ["as_plain", "at_least", "is_number", "is_truth", "one_of"]
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def at_least(least: int) -> Validator:
-    """A number that is not below ``least``, or None where the field may be None."""
+def as_plain(value: Any) -> Any:
+    """A number or a truth value of NumPy as one of Python; everything else as it is. A converter."""
+    return value.item() if isinstance(value, np.integer | np.bool_) else value
 
-    def check(_: object, field: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and value < least:
-            raise UsageError(f"{field.name} is {value}; it is at least {least}")
+
+def is_number(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """An integer."""
+    if not isinstance(value, int):
+        raise UsageError(f"{field.name} is {value!r}; it is an integer")
+
+
+def is_truth(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{field.name} is {value!r}; it is True or False")
+
+
+def at_least(least: int, *, kind: type[int] | type[float] = int) -> Validator:
+    """An integer, or with ``kind`` float any number, that is not below ``least``; None where the field may be None."""
+    kinds = (int, float) if kind is float else (int,)
+
+    def check(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and field.default is None:
+            return
+        if not isinstance(value, kinds) or value < least:
+            what = "a number" if kind is float else "an integer"
+            raise UsageError(f"{field.name} is {value!r}; it is {what} of at least {least}")
 
     return check
 

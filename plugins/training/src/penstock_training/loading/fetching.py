@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from penstock.errors import StoreError
 from penstock_training.loading.arenas import Arenas
 from penstock_training.loading.batches import Batch
-from penstock_training.loading.checking import at_least, one_of
+from penstock_training.loading.checking import as_plain, at_least, one_of
 from penstock_training.loading.collating import collate as default_collate
 from penstock_training.loading.crew import Crew
 from penstock_training.loading.items import Item
@@ -35,10 +35,10 @@ _LOCAL, _REMOTE = 2, 16
 class Reading:
     """How samples are read; see :class:`~penstock_training.loading.Loader` for the meaning of each."""
 
-    num_workers: int | None = attrs.field(default=None, validator=at_least(0))
+    num_workers: int | None = attrs.field(default=None, converter=as_plain, validator=at_least(0))
     reader: Literal["whole", "range"] = attrs.field(default="whole", validator=one_of("whole", "range"))
-    part_size: int = attrs.field(default=8 * _MIB, validator=at_least(1))
-    parts_in_flight: int = attrs.field(default=4, validator=at_least(1))
+    part_size: int = attrs.field(default=8 * _MIB, converter=as_plain, validator=at_least(1))
+    parts_in_flight: int = attrs.field(default=4, converter=as_plain, validator=at_least(1))
     transform: Callable[[Item], Any] | None = None
     collate: Callable[[list[Any]], Any] = default_collate
     page_cache_mode: str | None = attrs.field(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from penstock.errors import StoreTimeoutError, UsageError
 from penstock_training.loading.batches import Batch
-from penstock_training.loading.checking import at_least, one_of
+from penstock_training.loading.checking import as_plain, at_least, one_of
 from penstock_training.loading.dataset import Dataset
 from penstock_training.loading.fetching import Fetcher, Reading
 from penstock_training.loading.plan import Plan
@@ -35,12 +35,12 @@ __all__ = ["AsyncIteration", "Iteration", "Pacing"]
 class Pacing:
     """How far an iteration reads ahead, and how it hands out; see :class:`~penstock_training.loading.Loader`."""
 
-    prefetch: int = attrs.field(default=2, validator=at_least(0))
-    max_bytes_in_flight: int = attrs.field(default=256 * 1024 * 1024, validator=at_least(1))
+    prefetch: int = attrs.field(default=2, converter=as_plain, validator=at_least(0))
+    max_bytes_in_flight: int = attrs.field(default=256 * 1024 * 1024, converter=as_plain, validator=at_least(1))
     order: Literal["sequential", "completion"] = attrs.field(
         default="sequential", validator=one_of("sequential", "completion")
     )
-    timeout: float | None = attrs.field(default=None, validator=at_least(0))
+    timeout: float | None = attrs.field(default=None, validator=at_least(0, kind=float))
 
 
 class Iteration:

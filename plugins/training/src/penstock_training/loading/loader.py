@@ -84,6 +84,10 @@ class Loader:
         """``shard_worker`` of ``shard_workers`` is this process among those that read for one rank, such as the
         workers of a PyTorch DataLoader.
         """
+        if not isinstance(dataset, Dataset):
+            raise UsageError(
+                f"a loader takes a dataset, not {type(dataset).__name__}; write Dataset(…) around the URIs"
+            )
         if timeout is not None and num_workers == 0:
             raise UsageError("a timeout needs a thread that reads; num_workers is at least 1 then")
         self.dataset = dataset
@@ -110,7 +114,7 @@ class Loader:
             memory=max_bytes_in_flight,
         )
         self._pacing = Pacing(prefetch=prefetch, max_bytes_in_flight=max_bytes_in_flight, order=order, timeout=timeout)
-        self._progress = Progress(epoch=epoch)
+        self._progress = Progress(epoch=self._plan.epoch)
         #: Whether the next iteration begins where ``_progress`` is, not at the start of the epoch.
         self._going_on = False
         self._current: weakref.ref[Iteration] | None = None
@@ -148,6 +152,7 @@ class Loader:
         state's place in it is forgotten.
         """
         self._plan = attrs.evolve(self._plan, epoch=epoch)
+        epoch = self._plan.epoch
         if self._going_on and epoch != self._progress.epoch:
             self._going_on = False
         if not self._iterating and not self._going_on:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import UsageError
-from penstock_training.loading.checking import at_least
+from penstock_training.loading.checking import as_plain, at_least, is_number, is_truth
 
 __all__ = ["Order", "Plan"]
 
@@ -43,10 +43,10 @@ class Order:
     domains", 2002), which holds nothing and answers for any position at once.
     """
 
-    count: int = attrs.field(validator=at_least(0))
-    shuffle: bool = False
-    seed: int = 0
-    epoch: int = 0
+    count: int = attrs.field(converter=as_plain, validator=at_least(0))
+    shuffle: bool = attrs.field(default=False, converter=as_plain, validator=is_truth)
+    seed: int = attrs.field(default=0, converter=as_plain, validator=is_number)
+    epoch: int = attrs.field(default=0, converter=as_plain, validator=is_number)
 
     def __len__(self) -> int:
         return self.count
@@ -77,16 +77,16 @@ class Plan:
     Raises UsageError for a rank or a worker that there is not, and for sizes below 1.
     """
 
-    count: int = attrs.field(validator=at_least(0))
-    batch_size: int = attrs.field(default=1, validator=at_least(1))
-    shuffle: bool = False
-    seed: int = 0
-    epoch: int = 0
-    drop_last: bool = False
-    shard_rank: int = attrs.field(default=0, validator=at_least(0))
-    shard_world_size: int = attrs.field(default=1, validator=at_least(1))
-    shard_worker: int = attrs.field(default=0, validator=at_least(0))
-    shard_workers: int = attrs.field(default=1, validator=at_least(1))
+    count: int = attrs.field(converter=as_plain, validator=at_least(0))
+    batch_size: int = attrs.field(default=1, converter=as_plain, validator=at_least(1))
+    shuffle: bool = attrs.field(default=False, converter=as_plain, validator=is_truth)
+    seed: int = attrs.field(default=0, converter=as_plain, validator=is_number)
+    epoch: int = attrs.field(default=0, converter=as_plain, validator=is_number)
+    drop_last: bool = attrs.field(default=False, converter=as_plain, validator=is_truth)
+    shard_rank: int = attrs.field(default=0, converter=as_plain, validator=at_least(0))
+    shard_world_size: int = attrs.field(default=1, converter=as_plain, validator=at_least(1))
+    shard_worker: int = attrs.field(default=0, converter=as_plain, validator=at_least(0))
+    shard_workers: int = attrs.field(default=1, converter=as_plain, validator=at_least(1))
 
     def __attrs_post_init__(self) -> None:
         for place, places in (("shard_rank", "shard_world_size"), ("shard_worker", "shard_workers")):

@@ -136,7 +136,10 @@ def split_files(
         )
 
     def look(file: int) -> tuple[int, int | NDArray[np.int64], bytes | None]:
-        index = _index_of(choice, found, stores, file)
+        try:
+            index = _index_of(choice, found, stores, file)
+        except FormatError as error:
+            raise FormatError(f"{files.uri(file)}: {error}") from error
         with _opened(choice, files, stores, file, index) as opened:
             return len(opened), _weights(opened), index
 
