@@ -329,13 +329,13 @@ train: {epochs: 100000, computation_time: 0.001}
 """
 
 
-def begin(folder, *args):
-    """A job that goes on until it is ended, in its third epoch or later."""
+def begin(folder, *args, until="epoch 2:"):
+    """A job that goes on until it is ended, when it has said that."""
     (folder / "w.yaml").write_text(LONG)
     command = [sys.executable, "-m", "penstock", "train", "w.yaml", "--ranks", "2", "--results", "out", *args]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if line.startswith("epoch 2:"):
+        if line.startswith(until):
             return process
     raise AssertionError("it ended too early")
 
@@ -351,6 +351,20 @@ def test_an_interrupt_ends_it_and_reports_what_was_measured(tmp_path):
     assert len(result["epochs"]) >= 2
     assert result["op_log"]["rows"] == len(list(read(tmp_path / "log.tsv"))) > 20
     assert "utilization" in out
+
+
+def test_a_second_interrupt_ends_it_at_once_and_keeps_what_was_measured(tmp_path):
+    # Both ranks compute for an hour after the first epoch.
+    slow = ("workflow.evaluation=true", "dataset.num_files_eval=8", "evaluation.eval_time=3600")
+    process = begin(tmp_path, *settings(*slow), until="epoch 1:")
+    process.send_signal(signal.SIGINT)
+    assert "interrupt again" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    _, result = results(tmp_path / "out")
+    assert result["status"] == "interrupted"
+    assert [epoch["kind"] for epoch in result["epochs"]] == ["train"]
 
 
 def test_a_lost_rank_is_named_and_the_others_end(tmp_path):

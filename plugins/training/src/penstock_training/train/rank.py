@@ -114,6 +114,9 @@ class Rank:
                 self._train()
             elif plan.checkpoint:
                 self._only_checkpoints()
+            if plan.generate and not plan.keep_files:
+                # Nobody reads any more.
+                self._meeting.meet("read")
         finally:
             if plan.generate and not plan.keep_files:
                 self._remove()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import selectors
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -16,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from penstock.clocks import wall_ns
+from penstock.clocks import monotonic_ns, wall_ns
 from penstock.errors import PenstockError, RunError, WorkerLostError
 from penstock.oplog import join_parts, sort_log
 from penstock_training.datasets.writing import Written
@@ -46,8 +47,8 @@ class Finished:
     op_log_rows: int = 0
 
 
-#: Told of each measurement as it comes.
-View = Callable[[Block | Saved | Written], None]
+#: Told of each measurement as it comes, and of what else there is to say.
+View = Callable[[Block | Saved | Written | str], None]
 
 
 def execute(plan: Plan, *, op_log: str | None = None, view: View = lambda _: None) -> Finished:
@@ -62,11 +63,13 @@ def execute(plan: Plan, *, op_log: str | None = None, view: View = lambda _: Non
             job.start()
             job.serve(interrupts)
         except KeyboardInterrupt:
-            job.note("interrupted", "interrupted twice")
+            job.note("interrupted", "interrupted")
+            job.impatient = True
         except PenstockError as error:
             job.fail(error)
         finally:
             job.end()
+    job.join_logs()
     return job.finished
 
 
@@ -111,7 +114,9 @@ class _Job:
         self._view = view
         self._members: list[_Member] = []
         self._selector = selectors.DefaultSelector()
-        self._stopping = False
+        self._stopping = 0
+        #: Whether ranks are ended without being waited for.
+        self.impatient = False
         self.finished = Finished(wall_ns(), op_log=op_log)
 
     def _part(self, rank: int) -> str | None:
@@ -134,13 +139,20 @@ class _Job:
             self._selector.register(here, selectors.EVENT_READ, member)
 
     def serve(self, interrupts: _Interrupts) -> None:
-        while any(not member.ended for member in self._members):
+        while any(not member.ended for member in self._members) and not self._out_of_patience:
             if interrupts.count and not self._stopping:
                 self.note("interrupted", "interrupted; what was measured until then is reported")
+                self._view("interrupted: it ends after the step; interrupt again to end it at once")
                 self._stop()
             for key, _ in self._selector.select(_LOOK):
                 self._take(key.data)
             self._meet()
+
+    @property
+    def _out_of_patience(self) -> bool:
+        """Whether ranks were told to end long ago; who has interrupted the job can do so again."""
+        since = monotonic_ns() - self._stopping
+        return self.finished.status == "failed" and bool(self._stopping) and since > _PATIENCE * 1e9
 
     def _take(self, member: _Member) -> None:
         try:
@@ -217,7 +229,7 @@ class _Job:
 
     def _stop(self) -> None:
         if not self._stopping:
-            self._stopping = True
+            self._stopping = monotonic_ns()
             for member in self._members:
                 if not member.ended:
                     self._send(member, ("stop", None))
@@ -230,11 +242,11 @@ class _Job:
             return
 
     def end(self) -> None:
-        """End every process, and make one log of what they have logged."""
+        """End every process."""
         self._stop()
         for member in self._members:
             member.link.close()
-            if not member.ended and self.finished.reason == "interrupted twice":
+            if self.impatient or (self._out_of_patience and not member.ended):
                 member.process.kill()
             member.process.join(_PATIENCE)
             if member.process.is_alive():
@@ -243,16 +255,19 @@ class _Job:
             member.process.close()
         self._selector.close()
         self.finished.end_ns = wall_ns()
-        if self._log is not None:
-            self._join(self._log)
 
-    def _join(self, log: str) -> None:
-        named = [self._part(member.rank) or "" for member in self._members]
-        parts: Sequence[str] = [part for part in named if os.path.exists(part)]
-        if parts:
-            self.finished.op_log_rows = join_parts(parts, log, distinct_threads=True).rows
+    def join_logs(self) -> None:
+        """Make one log of what the ranks have logged; what was measured is kept where that fails."""
+        named = [self._part(member.rank) for member in self._members]
+        parts = [part for part in named if part is not None and os.path.exists(part)]
+        if self._log is None or not parts:
+            return
+        try:
+            self.finished.op_log_rows = join_parts(parts, self._log, distinct_threads=True).rows
             # Part after part is no order in which anything happened.
-            sort_log(log, log)
+            sort_log(self._log, self._log)
+        except PenstockError as error:
+            self.fail(error)
 
 
 def _main(plan: Plan, rank: int, link: Connection, log: str | None) -> None:
@@ -271,8 +286,14 @@ def _main(plan: Plan, rank: int, link: Connection, log: str | None) -> None:
             raise
         return
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator reports it
-        link.send(("failed", _portable(rank, error)))
-    link.send(("ended", None))
+        _say(link, ("failed", _portable(rank, error)))
+    _say(link, ("ended", None))
+
+
+def _say(link: Connection, message: Any) -> None:
+    """Tell the coordinator, unless it is gone: then nobody is left to be told."""
+    with contextlib.suppress(OSError):
+        link.send(message)
 
 
 def _portable(rank: int, error: Exception) -> Exception:

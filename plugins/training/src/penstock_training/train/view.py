@@ -43,9 +43,11 @@ class Console:
         if not self._quiet:
             click.echo(text, err=True)
 
-    def see(self, what: Block | Saved | Written) -> None:
-        """A measurement; one line where all ranks have made theirs."""
-        if isinstance(what, Written):
+    def see(self, what: Block | Saved | Written | str) -> None:
+        """A measurement, which is one line where all ranks have made theirs; or a line."""
+        if isinstance(what, str):
+            self.say(what)
+        elif isinstance(what, Written):
             self._generated(what)
         elif isinstance(what, Saved):
             group = self._saves.setdefault((what.kind, what.epoch, what.step), [])
