@@ -212,3 +212,11 @@ class Loader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _checked(dataset: Dataset, num_workers: int | None, timeout: float | None) -> Dataset:
+    if not isinstance(dataset, Dataset):
+        raise UsageError(f"a loader takes a dataset, not {type(dataset).__name__}; write Dataset(…) around the URIs")
+    if timeout is not None and num_workers == 0:
+        raise UsageError("a timeout needs a thread that reads; num_workers is at least 1 then")
+    return dataset
