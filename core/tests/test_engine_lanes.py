@@ -55,6 +55,15 @@ def test_an_exhausted_step_leaves_the_budget_to_the_others():
     assert steps[1].count == 95
 
 
+def test_a_lane_that_has_nothing_left_leaves_its_share_to_others():
+    control = Control(begin=0, warm=0, deadline=None, budget=10, max_errors=None)
+    made = [lane([Counting(Exhausted(), after=3)], [1], number=0), lane([Counting()], [1], number=1)]
+    for each in made:
+        each.control = control
+        each.run()
+    assert [each.operations for each in made] == [3, 7]
+
+
 def test_a_lane_ends_when_every_step_is_exhausted():
     steps = [Counting(Exhausted()), Counting(Exhausted(), after=3)]
     one = lane(steps, [1, 1], budget=None)

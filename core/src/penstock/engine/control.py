@@ -48,12 +48,24 @@ class Control:
         self._max_errors = max_errors
         self._lock = threading.Lock()
         self._budget = None if budget is None else iter(range(budget))
+        self._returned: list[None] = []
         self._idle = threading.Event()
 
     def take(self) -> bool:
         """Take one operation from the budget; False when it is used up."""
         # One C call, so threads need no lock around it.
-        return self._budget is None or next(self._budget, None) is not None
+        return self._budget is None or next(self._budget, None) is not None or self._take_returned()
+
+    def give_back(self) -> None:
+        """Return what was taken and could not be used."""
+        self._returned.append(None)
+
+    def _take_returned(self) -> bool:
+        try:
+            self._returned.pop()
+        except IndexError:
+            return False
+        return True
 
     def failed(self) -> None:
         """Count a failed operation, and stop everything above the limit."""

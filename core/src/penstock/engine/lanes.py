@@ -110,6 +110,8 @@ class Lane:
             except StoreError:
                 control.failed()
             if number is None:
+                if counted:
+                    control.give_back()
                 return
             self.operations += 1
 
