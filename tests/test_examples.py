@@ -103,8 +103,12 @@ def mistakes(data):
         yield {(f"{key}x" if key == name else key): value for key, value in data.items()}
     yield data | {"concurrency": [1]}
     yield data | {"prepare": 5}
-    yield {key: value for key, value in data.items() if key != "workload"}
-    for number, item in enumerate(data["workload"]):
+    if "stages" not in data:
+        yield {key: value for key, value in data.items() if key != "workload"}
+    for number, stage in enumerate(data.get("stages", ())):
+        for broken in ({key: value for key, value in stage.items() if key != "name"}, stage | {"barrier": "some"}):
+            yield data | {"stages": [*data["stages"][:number], broken, *data["stages"][number + 1 :]]}
+    for number, item in enumerate(data.get("workload", ())):
         for broken in (
             {key: value for key, value in item.items() if key != "op"},
             item | {"op": "fetch"},
