@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from penstock.options import nearest
 from penstock.workload.documents import Mark, Node, Problems
 from penstock.workload.fields import fields_of
 from penstock.workload.older.drafts import Draft, Handler, Section, keep, leave, number, scalar, section, stop
@@ -158,15 +157,7 @@ def convert(root: Node, own: frozenset[str], problems: Problems) -> tuple[Node, 
     draft = Draft(Section(root.mark), problems)
     if target is not None and target.kind == "scalar":
         draft.target = target.text
-    table = _top_table(root)
-    for name, node in root.entries.items():
-        handler = table.get(name)
-        if handler is not None:
-            handler(draft, node, root.keys[name], name)
-        elif name in own:
-            draft.root.put(name, node, root.keys[name])
-        else:
-            draft.problem(root.keys[name], name, f"unknown key, {nearest(name, {*TOP_TABLE, *own})}")
+    draft.read(root, "", _top_table(root), tuple(own))
     finish_tree(draft)
     finish_endpoints(draft)
     if "distributed" in root.entries:
