@@ -121,17 +121,19 @@ def _prepared(config: Config) -> list[str]:
         from penstock.workload.names import Tree
 
         plan = Tree.of(tree, "")
-        texts.append(f"{plan.directories.count} directories with {plan.count} files {_volume(plan.count, tree.size)}")
+        texts.append(f"{plan.directories.count} directories with {plan.count} files {_volume(plan.count, tree)}")
     return texts
 
 
 def _objects(objects: Any) -> str:
-    return f"{objects.count} objects {_volume(objects.count, objects.size)} under {objects.path or 'target'}"
+    return f"{objects.count} objects {_volume(objects.count, objects)} under {objects.path or 'target'}"
 
 
-def _volume(count: int, size: Any) -> str:
+def _volume(count: int, entry: Any) -> str:
     from penstock.quantities import format_bytes
+    from penstock.workload.formatting import object_size
     from penstock.workload.sizes import Fixed, mean
 
+    size = object_size(entry)
     about = "" if isinstance(size, Fixed) else "about "
     return f"({about}{format_bytes(count * mean(size))})"

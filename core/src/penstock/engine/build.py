@@ -23,6 +23,7 @@ from penstock.payload import Payload
 from penstock.sinks import Discard
 from penstock.workload import hashing, operations, sizes
 from penstock.workload.config import Config
+from penstock.workload.formatting import object_size
 from penstock.workload.names import Mask, Shards, count_numbers, new_names
 from penstock.workload.selection import Uniform
 
@@ -143,7 +144,7 @@ class LaneBuilder:
         store, created = self._created(number, item.path, put=item)
         part_size = item.multipart.part_size if item.multipart else PART_SIZE
         single = -1 if item.multipart else SINGLE
-        largest = sizes.largest(item.size)
+        largest = sizes.largest(object_size(item))
         need = max(single, part_size) if largest is None else min(largest, max(single, part_size))
         if need > self._room.nbytes:
             self._room = aligned_buffer(need)
@@ -178,10 +179,10 @@ class LaneBuilder:
 
     def _drawn_sizes(self, number: int, item: operations.Put) -> Iterator[int]:
         key = hashing.derive(self.config.seed, "put sizes", number)
-        index = self.lane
+        size, index = object_size(item), self.lane
         while True:
             indices = np.arange(index, index + _BATCH * self.lanes, self.lanes, dtype=np.int64)
-            yield from sizes.draw(item.size, key, indices).tolist()
+            yield from sizes.draw(size, key, indices).tolist()
             index += _BATCH * self.lanes
 
     def _created(
@@ -225,7 +226,8 @@ def lane_weights(config: Config, lane: int, lanes: int) -> list[float]:
 def put_size(config: Config, item: operations.Put, number: int) -> Callable[[int], int]:
     """The size of what operation ``number`` puts, by the number in its name."""
     key = hashing.derive(config.seed, "put sizes", number)
-    return lambda index: int(sizes.draw(item.size, key, np.array([index], dtype=np.int64))[0])
+    size = object_size(item)
+    return lambda index: int(sizes.draw(size, key, np.array([index], dtype=np.int64))[0])
 
 
 @attrs.frozen

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import attrs
 
+from penstock.engine.formatting import FormattedPayload
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
 from penstock.payloads.shaping import BLOCK, shaped
 from penstock.plugins import default_host
 from penstock.workload import sizes
 from penstock.workload.content import Content
+from penstock.workload.formatting import codec_of
 
 __all__ = ["Contents", "Recipe", "prepared_number", "prepared_recipe", "put_number", "put_recipe"]
 
@@ -29,6 +31,9 @@ class Recipe:
     compress_factor: float = 1.0
     across: int = 0
     family: int = 0
+    #: The format that objects are files of, as the configuration names it, and the bytes of content in each.
+    format: str = ""
+    content: int = 0
 
 
 class Contents:
@@ -41,6 +46,9 @@ class Contents:
 
     def open(self, recipe: Recipe) -> Payload:
         """The payload of a recipe. Raises what its plugin raises."""
+        if recipe not in self._shaped and recipe.format:
+            plain = self.open(attrs.evolve(recipe, format="", content=0))
+            self._shaped[recipe] = FormattedPayload(plain, codec_of(recipe.format), recipe.content)
         if recipe not in self._shaped:
             seed = mix(self._seed, recipe.family) if recipe.across else self._seed
             if (recipe.fill, seed) not in self._plain:
@@ -77,11 +85,15 @@ def put_number(entry: Content, run_id: str, operation: int) -> Callable[[int], i
 
 
 def _recipe(entry: Content, family: int) -> Recipe:
-    if not entry.dedup_across_objects:
-        return Recipe(entry.fill, entry.dedup_factor, entry.compress_factor)
+    recipe = Recipe(entry.fill, entry.dedup_factor, entry.compress_factor)
     longest = sizes.largest(entry.size)
+    if entry.format is not None:
+        assert longest is not None, "the configuration was checked"
+        recipe = attrs.evolve(recipe, format=entry.format, content=longest)
+    if not entry.dedup_across_objects:
+        return recipe
     assert longest is not None, "the configuration was checked"
-    return Recipe(entry.fill, entry.dedup_factor, entry.compress_factor, max(-(-longest // BLOCK), 1), family)
+    return attrs.evolve(recipe, across=max(-(-longest // BLOCK), 1), family=family)
 
 
 def _family(run_id: str, operation: int) -> int:

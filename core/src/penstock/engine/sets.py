@@ -15,6 +15,7 @@ from penstock.payload import Payload
 from penstock.payloads.zero import ZeroPayload
 from penstock.workload import hashing, sizes
 from penstock.workload.config import Config, DirectoryStructure
+from penstock.workload.formatting import object_size
 from penstock.workload.names import Sharded, Tree, directory, numbered
 from penstock.workload.sizes import SizeSpec
 
@@ -43,7 +44,7 @@ def prepared_sets(config: Config, places: Places, payload: Callable[[Recipe], Pa
     for position, spec in enumerate(config.prepare.ensure_objects):
         place = places.locate(spec.path)
         names = numbered(place.key, spec.name, spec.count, config.prepare.key_prefix_shards)
-        objects = NamedObjects(names, _sizes(spec.size, config.seed, position))
+        objects = NamedObjects(names, _sizes(object_size(spec), config.seed, position))
         content = payload(prepared_recipe(spec, position))
         sets.append(PreparedSet(place.store, objects, content, prepared_number(spec, position)))
     if config.prepare.directory_structure is not None:
@@ -70,7 +71,7 @@ def _tree_sets(
         file_mask=spec.file_mask,
     )
     directories = NamedObjects(tree.directories, _no_bytes, suffix="/")
-    files = NamedObjects(tree, _sizes(spec.size, config.seed, "tree"))
+    files = NamedObjects(tree, _sizes(object_size(spec), config.seed, "tree"))
     return [
         PreparedSet(place.store, directories, None, lambda index: index),
         PreparedSet(place.store, files, payload(prepared_recipe(spec, -1)), prepared_number(spec, -1)),

@@ -9,6 +9,7 @@ from penstock.options import nearest
 from penstock.payloads.checksums import crc32c
 from penstock.plugins import default_host
 from penstock.workload.fields import key
+from penstock.workload.formatting import check_format
 from penstock.workload.shapes import FAILED, Flag, Quantity, Reader, Text
 from penstock.workload.sizes import SizeSpec, largest
 
@@ -28,6 +29,8 @@ class Content(Protocol):
     def dedup_across_objects(self) -> bool: ...
     @property
     def compress_factor(self) -> float: ...
+    @property
+    def format(self) -> str | None: ...
 
 
 def fill_key() -> Any:
@@ -71,6 +74,7 @@ def compress_key() -> Any:
 
 def check_content(path: str, entry: Content, reader: Reader) -> None:
     """Note what can't be of the content of an entry."""
+    check_format(path, entry, reader)
     failed = {name for name in ("fill", "size", "dedup_factor") if f"{path}.{name}" in reader.failed}
     if "fill" not in failed and _check_fill(f"{path}.fill", entry.fill, reader):
         _check_factors(path, entry, reader)

@@ -21,6 +21,7 @@ import attrs
 
 from penstock.workload.content import across_key, compress_key, dedup_key, fill_key
 from penstock.workload.fields import Record, Variants, key
+from penstock.workload.formatting import format_key
 from penstock.workload.selection import SELECTION, Selection
 from penstock.workload.shapes import Either, Flag, Optional, Quantity, Text, Word
 from penstock.workload.sizes import SIZE, SizeSpec
@@ -127,6 +128,7 @@ class Put:
     dedup_factor: float = dedup_key()
     dedup_across_objects: bool = across_key()
     compress_factor: float = compress_key()
+    format: str | None = format_key()
     multipart: Multipart | None = key(
         Optional(Record(Multipart)), None, help="send in parts; none: one request for each object"
     )

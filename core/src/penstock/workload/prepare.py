@@ -7,6 +7,7 @@ import attrs
 
 from penstock.workload.content import across_key, compress_key, dedup_key, fill_key
 from penstock.workload.fields import Record, key
+from penstock.workload.formatting import format_key
 from penstock.workload.operations import SHARDS
 from penstock.workload.shapes import Flag, ListOf, Optional, Quantity, Text, Word
 from penstock.workload.sizes import SIZE, Fixed, SizeSpec
@@ -34,6 +35,7 @@ class EnsureObjects:
     dedup_factor: float = dedup_key()
     dedup_across_objects: bool = across_key()
     compress_factor: float = compress_key()
+    format: str | None = format_key()
     name: str = key(
         Text("a mask with one number, such as object-{:08d}.dat", ("prepared-{:08d}.dat",)),
         "prepared-{:08d}.dat",
@@ -70,6 +72,7 @@ class DirectoryStructure:
     dedup_factor: float = dedup_key()
     dedup_across_objects: bool = across_key()
     compress_factor: float = compress_key()
+    format: str | None = format_key()
 
 
 @attrs.frozen
