@@ -353,6 +353,7 @@ def test_an_interrupt_ends_it_and_reports_what_was_measured(tmp_path):
     assert "utilization" in out
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_it_at_once_and_keeps_what_was_measured(tmp_path):
     # Both ranks compute for an hour after the first epoch.
     slow = ("workflow.evaluation=true", "dataset.num_files_eval=8", "evaluation.eval_time=3600")
@@ -398,3 +399,20 @@ def test_measurements_are_values_that_other_processes_can_have():
 
     block = Block(0, "train", 1, 1, 0, 10, (), Counts())
     assert pickle.loads(pickle.dumps(block)) == block
+
+
+@pytest.mark.slow
+def test_a_rank_that_does_not_end_is_not_waited_for_when_another_has_failed(plan, tmp_path, monkeypatch):
+    from penstock_training.datasets import write_dataset
+    from penstock_training.train import run as running
+
+    job = plan(
+        BASE.replace("data_folder: data", f"data_folder: {tmp_path}/data"), "train.computation_time=3600", ranks=2
+    )
+    write_dataset(job.training.uri, job.recipe, 8)
+    # The first rank's first file; the second rank computes for an hour.
+    (tmp_path / "data/train/img_0_of_8.npz").write_bytes(b"no archive")
+    monkeypatch.setattr(running, "_PATIENCE", 0.5)
+    finished = running.execute(job)
+    assert finished.status == "failed"
+    assert "img_0_of_8.npz" in finished.reason
