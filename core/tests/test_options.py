@@ -185,6 +185,15 @@ def test_options_pickle_and_do_not_change():
         made.size = 5
 
 
+def test_numbers_that_equal_truths_are_shown_as_numbers():
+    @attrs.frozen(kw_only=True)
+    class Numbers:
+        none: int = option(0, help="a count")
+        one: float = option(1.0, help="a share")
+
+    assert [row.default for row in describe(Numbers)] == ["0", "1.0"]
+
+
 def test_describe():
     rows = {row.name: (row.type, row.default, row.env, row.query) for row in describe(Options)}
     assert rows == {

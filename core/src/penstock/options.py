@@ -238,4 +238,6 @@ def _default_text(field: attrs.Attribute[Any]) -> str:
         return "required"
     if _meta(field).secret:
         return "none" if field.default is None else "set"
-    return {None: "none", True: "true", False: "false"}.get(field.default, str(field.default))
+    if isinstance(field.default, bool):  # which 0 and 1 are equal to
+        return str(field.default).lower()
+    return "none" if field.default is None else str(field.default)
