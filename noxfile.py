@@ -291,6 +291,7 @@ def bench(session: nox.Session) -> None:
     if unknown := set(names) - set(BENCHMARKS):
         session.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
     install_wheels(session, *LIGHT)
+    install_alone(session, *INTEGRATIONS)
     for name in names:
         script = ROOT / "benchmarks" / f"{name}.py"
         if "# /// script" in script.read_text():
