@@ -117,6 +117,7 @@ class TestGzip(TestPlain):
         return choose_format("", "hdf5", {"sample_size": 1000, "compression": "gzip", "shuffle": True})
 
 
+@pytest.mark.slow
 class TestLzf(TestGzip):
     @pytest.fixture
     def format(self):

@@ -241,8 +241,9 @@ def test_what_the_store_raises_on_the_way_through_hdf5_comes_out_as_it_was(sampl
         reader.read([100])
 
 
-def test_python_ends_well_with_a_reader_open():
+def test_python_ends_well_with_a_reader_open_and_after_failures():
     script = """
+from penstock.errors import FormatError
 from penstock.samples import LocalBuffer, choose_format
 import numpy as np
 codec = choose_format("", "hdf5").codec
@@ -250,6 +251,11 @@ data = b"".join(map(bytes, codec.encode([{"x": np.arange(3)}])))
 reader = codec.open(LocalBuffer(data))
 rows = codec.decode(data)
 next(rows)
+for size in (1, 20, 60, len(data) - 1):
+    try:
+        codec.open(LocalBuffer(data[:size]))
+    except FormatError as error:
+        kept = error
 raise SystemExit(7)
 """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}

@@ -92,6 +92,7 @@ class TestChecksums(TestLists):
         return ranges
 
 
+@pytest.mark.slow
 class TestBytes(TestLists):
     options = {"sample_size": 1000, "row_group_size": 3000, "arrays": "bytes"}  # noqa: RUF012
     cases = 20

@@ -146,7 +146,7 @@ def test_columns_that_no_sample_has_and_how_to_leave_them_out():
     with pytest.raises(FormatError, match="choose others by columns="):
         list(codec().decode(data))
     assert [sorted(row) for row in rows_of(data, columns="x,a.b")] == [["a.b", "x"]] * 2
-    with pytest.raises(UsageError, match="it has s, x, a.b"):
+    with pytest.raises(UsageError, match=r"it has s, x, a\.b"):
         codec(columns="y").open(LocalBuffer(data))
 
 
@@ -196,7 +196,7 @@ def test_encoding_streams_a_row_group_at_a_time(samples):
 
 
 def test_a_footer_longer_than_the_first_look():
-    samples = [{f"a rather long name of column {number}": np.array(1) for number in range(300)}]
+    samples = [{f"a rather long name of column {number}": np.array(1) for number in range(400)}]
     data = encoded(samples)
     (length,) = struct.unpack("<I", data[-8:-4])
     assert length > 64 * 1024
@@ -209,7 +209,7 @@ def test_a_page_whose_checksum_differs(samples):
     data = bytearray(encoded(samples[:3], checksums=True))
     chunk = pq.read_metadata(io.BytesIO(data)).row_group(0).column(1)
     data[chunk.data_page_offset + chunk.total_compressed_size - 5] ^= 1
-    with pytest.raises(FormatError, match="(?i)crc"):
+    with pytest.raises(FormatError, match=r"(?i)crc"):
         list(codec().decode(bytes(data)))
     assert len(list(codec(check=False).decode(bytes(data)))) == 3
 

@@ -52,10 +52,11 @@ class BlockFile:
                     if not self._lent[start]:
                         del self._lent[start]
 
-    def take_failure(self) -> BaseException | None:
-        """What the last read that failed since then raised: on its way through HDF5 an error loses its type."""
+    def check(self) -> None:
+        """Raise what a read raised since the last check. HDF5 may have taken the zeros for what the file has."""
         failure, self._failure = self._failure, None
-        return failure
+        if failure is not None:
+            raise failure
 
     def let_go(self) -> None:
         """Forget the file and all that was read of it. What reads afterwards raises ValueError."""
@@ -74,13 +75,15 @@ class BlockFile:
         return self._at
 
     def readinto(self, buffer: Buffer, /) -> int:
-        """Fill all of ``buffer``. Raises FormatError where the file ends before."""
+        """Fill all of ``buffer``; with zeros where that fails, see :meth:`check`."""
         room = memoryview(buffer).cast("B")
         try:
             self._fill(room, self._at)
-        except BaseException as error:
-            self._failure = error
-            raise
+        except BaseException as error:  # noqa: BLE001  (an error in here leaves HDF5 with a file that it never closes)
+            # The frames hold h5py's objects, which may not outlive Python.
+            error.__traceback__ = None
+            self._failure = self._failure or error
+            room[:] = bytes(len(room))
         self._at += len(room)
         return len(room)
 

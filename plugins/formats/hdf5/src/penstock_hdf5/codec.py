@@ -48,6 +48,7 @@ class Hdf5Format:
                 columns = columns_of(h5.file, file.size, self._options.datasets)
                 names = [column.name for column in columns]
                 for row in zip(*(column.all_rows(view) for column in columns), strict=True):
+                    blocks.check()
                     yield dict(zip(names, row, strict=True))
         finally:
             h5.close()

@@ -23,17 +23,15 @@ _RAISED = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeErro
 
 @contextlib.contextmanager
 def decoding(blocks: BlockFile) -> Iterator[None]:
-    """Turn what h5py raises for damaged bytes into FormatError, and what reading raised into itself again."""
-    blocks.take_failure()
+    """Turn what h5py raises for damaged bytes into FormatError, and raise what reading the file raised."""
     try:
         yield
     except PenstockError:
         raise
     except _RAISED as error:
-        failure = blocks.take_failure()
-        if failure is not None and not isinstance(failure, FormatError):
-            raise failure from None
-        raise FormatError(f"not an HDF5 file, or damaged: {failure or error}") from error
+        blocks.check()
+        raise FormatError(f"not an HDF5 file, or damaged: {error}") from error
+    blocks.check()
 
 
 class Opened:
