@@ -196,7 +196,7 @@ def test_encoding_streams_a_row_group_at_a_time(samples):
 
 
 def test_a_footer_longer_than_the_first_look():
-    samples = [{f"a rather long name of column {number}": np.array(1) for number in range(400)}]
+    samples = [{f"a rather long name of column {number}": np.array(1) for number in range(600)}]
     data = encoded(samples)
     (length,) = struct.unpack("<I", data[-8:-4])
     assert length > 64 * 1024
