@@ -84,13 +84,7 @@ class Loader:
         """``shard_worker`` of ``shard_workers`` is this process among those that read for one rank, such as the
         workers of a PyTorch DataLoader.
         """
-        if not isinstance(dataset, Dataset):
-            raise UsageError(
-                f"a loader takes a dataset, not {type(dataset).__name__}; write Dataset(…) around the URIs"
-            )
-        if timeout is not None and num_workers == 0:
-            raise UsageError("a timeout needs a thread that reads; num_workers is at least 1 then")
-        self.dataset = dataset
+        self.dataset = _checked(dataset, num_workers, timeout)
         self._plan = Plan(
             count=len(dataset),
             batch_size=batch_size,
