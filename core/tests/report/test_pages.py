@@ -17,6 +17,9 @@ from penstock.errors import UsageError
 from penstock.records import Op
 from penstock.report.compared import render_comparison
 from penstock.report.html import render_html
+from penstock.report.job import Job, LegOutcome
+from penstock.report.jobpage import render_job
+from penstock.report.jobs import summarise_job
 from penstock.report.outcome import Interval, Planned, Replayed
 from penstock.report.pieces import number
 from penstock.report.results import Result
@@ -227,6 +230,34 @@ def test_a_million_operations_make_a_small_file(tmp_path, synth):
     synth.Page(html).check_contained(html)
     several = render_several([result_of(outcome, tmp_path / str(place)) for place in range(2)])
     assert len(several.encode()) < SMALL
+
+
+def test_a_stage_that_is_repeated_is_a_line_that_is_broken(synth):
+    def leg(stage, repeat):
+        begin_ns = 10**18 + (2 * repeat + (stage == "read")) * 10**10
+        outcome = synth.make_outcome(seconds=5, measured_seconds=5.0, measured_from_ns=begin_ns)
+        label = f"repeat {repeat}, {stage}"
+        return LegOutcome(label=label, stage=stage, repeat=repeat, directory=label, outcome=outcome)
+
+    job = Job(
+        name="two",
+        version="1",
+        command_line="penstock run",
+        target="mem://a/",
+        started_ns=10**18,
+        ended_ns=10**18 + 10**11,
+        status="done",
+        legs=[leg(stage, repeat) for repeat in (1, 2) for stage in ("fill", "read")],
+    )
+    html = render_job(job, summarise_job(job), config_text="", plan={})
+    page = synth.Page(html)
+    page.check_contained(html)
+    rate = page.charts()["rate"]
+    assert rate["gaps"] == "broken"
+    assert [line["label"] for line in rate["lines"]] == ["fill", "read"]
+    for line in rate["lines"]:
+        drawn = [value is not None for value in line["values"]]
+        assert [there for there, _ in itertools.groupby(drawn) if there] == [True, True]
 
 
 #: Machado et al. 2009, severity 1: what is left of linear red, green and blue.

@@ -177,7 +177,10 @@ def _charts(job: Job) -> list[Chart]:
     charts = overlay_charts(drawn)
     # Stages do different things: which has the highest rate says nothing.
     return [
-        chart | ({"finding": None, "meaning": _MEANING} if chart["id"] in _TIME_CHARTS[:4] else {}) for chart in charts
+        chart
+        | ({"gaps": "broken"} if chart["id"] in _TIME_CHARTS else {})
+        | ({"finding": None, "meaning": _MEANING} if chart["id"] in _TIME_CHARTS[:4] else {})
+        for chart in charts
     ]
 
 

@@ -116,7 +116,7 @@ def _over_time(
     end = round(len(x) * width, digits)
     chart = line_chart(kind.name, kind.title, kind.unit, x, end, lines, log=kind.log, joined=1)
     finding = _failed(runs) if kind.name == "errors" else _ranked(kind, lines)
-    return chart | {"meaning": _MEANING[kind.name], "finding": finding, "gaps": True}
+    return chart | {"meaning": _MEANING[kind.name], "finding": finding, "gaps": "joined"}
 
 
 def _ranked(kind: _Kind, lines: Sequence[Chart]) -> Finding | None:

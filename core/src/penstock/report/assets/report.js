@@ -122,6 +122,10 @@
     ctx.restore();
   };
 
+  // A single point that is missing, as two intervals ended in its neighbour, breaks no line: uPlot passes over undefined.
+  const joined = (chart, values) => chart.gaps !== "broken" ? values : values.map((value, at) =>
+    value === null && at && at + 1 < values.length && values[at - 1] !== null && values[at + 1] !== null ? undefined : value);
+
   const build = (holder, chart) => {
     const latency = chart.unit === "µs";
     const nines = chart.kind === "nines";
@@ -172,7 +176,7 @@
           fill: undefined,
           width: 1.75,
           dash: dash(line.label, place),
-          spanGaps: chart.kind === "time" && chart.gaps,
+          spanGaps: chart.kind === "time" && chart.gaps === "joined",
           points: nines ? { show: false } : { size: 5 },
           value: (u, value) => value === null || value === undefined ? "–" : shown(value),
         })),
@@ -185,7 +189,7 @@
       } },
       hooks: { drawAxes: [bands(chart)] },
     };
-    return new uPlot(options, [chart.x, ...chart.lines.map(line => line.values)], holder);
+    return new uPlot(options, [chart.x, ...chart.lines.map(line => joined(chart, line.values))], holder);
   };
 
   let drawn = [];
