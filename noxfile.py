@@ -93,7 +93,12 @@ def install_test_needs(session: nox.Session, *projects: Path) -> None:
     for project in projects:
         metadata = nox.project.load_toml(project / "pyproject.toml")
         if "test" in metadata.get("dependency-groups", {}):
-            install(session, *nox.project.dependency_groups(metadata, "test"))
+            needs = nox.project.dependency_groups(metadata, "test")
+            if "heavy" in settings(project):
+                # Large frameworks want versions of their own of what others share.
+                session.install("-q", *needs)
+            else:
+                install(session, *needs)
 
 
 def need(session: nox.Session, **programs: str) -> None:
