@@ -14,6 +14,7 @@ Beneath them is :class:`StoreFile`, which makes an object a :class:`~penstock.fo
 
 from __future__ import annotations
 
+from penstock.formats import LocalBuffer
 from penstock.samples.choosing import (
     SampleFormat,
     choose_format,
@@ -22,7 +23,6 @@ from penstock.samples.choosing import (
     format_of,
 )
 from penstock.samples.files import StoreFile
-from penstock.samples.local import LocalBuffer
 from penstock.samples.reading import SampleFile, find_index, open_samples, read_samples
 from penstock.samples.writing import write_index, write_samples
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from penstock.buffers import aligned_buffer
 from penstock.errors import LengthMismatchError, PreconditionFailedError, UsageError
-from penstock.samples.local import check_range
+from penstock.formats import check_range
 from penstock.samples.spans import cut, merge, together
 from penstock.sinks import Collect, Into
 from penstock.store import ObjectInfo, ObjectStore

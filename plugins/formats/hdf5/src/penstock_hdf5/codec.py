@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penstock.errors import FormatError, UsageError
-from penstock.formats import Fill, RangeReader, Sample
+from penstock.errors import UsageError
+from penstock.formats import Fill, LocalBuffer, RangeReader, Sample
 from penstock_hdf5.blocks import BlockFile
 from penstock_hdf5.columns import columns_of
 from penstock_hdf5.plugin import Hdf5Options
@@ -39,7 +39,7 @@ class Hdf5Format:
         """All rows. Those of datasets without chunks are views of ``data``."""
         view = memoryview(data)
         view = view.cast("B") if view.nbytes else view
-        file = _Held(view)
+        file = LocalBuffer(view)
         blocks = BlockFile(file, block_size=max(file.size, 1), cache_size=0)
         with decoding(blocks):
             h5 = Opened(blocks)
@@ -81,19 +81,3 @@ def _rows(nbytes: int, size: int) -> tuple[int, int]:
         return nbytes // size, size
     count = next((count for count in range(nbytes // size, 0, -1) if nbytes % count == 0), 1)
     return count, nbytes // count
-
-
-class _Held:
-    """The bytes of a file in memory."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self.size = data.nbytes
-
-    def read(self, start: int, length: int, /) -> memoryview:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise FormatError(f"bytes {start} to {start + length} lie outside the file, which has {self.size}")
-        return self._data[start : start + length]
-
-    def read_many(self, ranges: Sequence[tuple[int, int]], /) -> Sequence[memoryview]:
-        return [self.read(start, length) for start, length in ranges]

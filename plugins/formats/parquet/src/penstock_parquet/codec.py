@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from penstock.errors import FormatError, UsageError
-from penstock.formats import Fill, RangeReader, Sample
+from penstock.errors import UsageError
+from penstock.formats import Fill, LocalBuffer, RangeReader, Sample
 from penstock_parquet.plugin import ParquetOptions
 from penstock_parquet.reader import ParquetReader, read_footer
 from penstock_parquet.writing import write_file
@@ -31,8 +31,7 @@ class ParquetFormat:
 
     def decode(self, data: Buffer, /) -> Iterator[Sample]:
         """A row group after another."""
-        view = memoryview(data)
-        file = _Held(view.cast("B") if view.nbytes else memoryview(b""))
+        file = LocalBuffer(data)
         footer = read_footer(file, self._options)
         for group in range(footer.metadata.num_row_groups):
             table = footer.decode(group, file.read_many(footer.ranges(group)))
@@ -56,19 +55,3 @@ class ParquetFormat:
             data = bytearray(min(self._options.sample_size, nbytes - begin))
             fill(memoryview(data))
             yield {"data": bytes(data)}
-
-
-class _Held:
-    """The bytes of a file in memory."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self.size = data.nbytes
-
-    def read(self, start: int, length: int, /) -> memoryview:
-        if start < 0 or length < 0 or start + length > self.size:
-            raise FormatError(f"bytes {start} to {start + length} lie outside the file, which has {self.size}")
-        return self._data[start : start + length]
-
-    def read_many(self, ranges: Sequence[tuple[int, int]], /) -> Sequence[memoryview]:
-        return [self.read(start, length) for start, length in ranges]

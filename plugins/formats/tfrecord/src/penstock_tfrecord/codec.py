@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penstock.errors import FormatError, UsageError
-from penstock.formats import Fill, RangeReader, Sample
+from penstock.errors import UsageError
+from penstock.formats import Fill, LocalBuffer, RangeReader, Sample
 from penstock_tfrecord.compression import compress, decompress
 from penstock_tfrecord.content import Content, Examples, Raw
 from penstock_tfrecord.framing import frame, frames, frames_of_stream, scan
@@ -78,7 +78,7 @@ class TfrecordFormat:
         return write_index(scan(file, check=self._options.check), form)
 
     def _decompressed(self, file: RangeReader) -> RangeReader:
-        return _Held(b"".join(decompress(file.read(0, file.size), self._options.compression)))
+        return LocalBuffer(b"".join(decompress(file.read(0, file.size), self._options.compression)))
 
     def synthesize(self, nbytes: int, fill: Fill, /) -> Iterator[Sample]:
         """Records of ``sample_size`` bytes each, the last one of what is left."""
@@ -90,25 +90,6 @@ class TfrecordFormat:
     @property
     def _compressed(self) -> bool:
         return self._options.compression != "none"
-
-
-class _Held:
-    """A decompressed file in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = memoryview(data)
-
-    @property
-    def size(self) -> int:
-        return len(self._data)
-
-    def read(self, start: int, length: int, /) -> memoryview:
-        if start < 0 or length < 0 or start + length > len(self._data):
-            raise FormatError(f"bytes {start} to {start + length} lie outside the file")
-        return self._data[start : start + length]
-
-    def read_many(self, ranges: Sequence[tuple[int, int]], /) -> Sequence[memoryview]:
-        return [self.read(start, length) for start, length in ranges]
 
 
 def _bytes_of(data: Buffer) -> memoryview:
