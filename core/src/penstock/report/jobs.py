@@ -32,7 +32,16 @@ from penstock.errors import UsageError
 from penstock.oplog.columns import escape
 from penstock.report.job import Job, LegOutcome
 from penstock.report.outcome import Outcome
-from penstock.report.results import JOB_SCHEMA, Result, is_result, read_json, read_phase, read_result, read_text
+from penstock.report.results import (
+    JOB_SCHEMA,
+    Result,
+    is_result,
+    read_json,
+    read_phase,
+    read_result,
+    read_text,
+    understanding,
+)
 from penstock.report.summary import format_wall, parse_wall, summarise, summarise_phase
 from penstock.stats.spread import LEVEL, Spread, spread_of
 from penstock.stats.tally import ALL, Cell
@@ -180,7 +189,7 @@ def read_job(path: str | os.PathLike[str]) -> JobResult:
     summary = read_json(directory / "result.json")
     if summary.get("schema") != JOB_SCHEMA:
         raise UsageError(f"{directory} is no result of several legs, of the schema {JOB_SCHEMA}")
-    try:
+    with understanding(directory):
         results = [read_result(directory / leg["directory"]) for leg in summary["legs"] if _was_measured(leg)]
         legs = [
             LegOutcome(
@@ -210,10 +219,6 @@ def read_job(path: str | os.PathLike[str]) -> JobResult:
             op_log=summary["op_log"],
             notes=summary["notes"],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{directory / 'result.json'} is damaged: {type(error).__name__} {error}") from error
     return JobResult(
         directory=directory,
         job=job,

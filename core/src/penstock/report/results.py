@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from penstock.report.verified import read_verification
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
-__all__ = ["JOB_SCHEMA", "Result", "is_result", "read_json", "read_phase", "read_result", "read_text"]
+__all__ = ["JOB_SCHEMA", "Result", "is_result", "read_json", "read_phase", "read_result", "read_text", "understanding"]
 
 #: The schema of a result of several legs.
 JOB_SCHEMA: Final = "penstock.job/1"
@@ -44,6 +45,19 @@ def is_result(path: str | os.PathLike[str]) -> bool:
     return place.name == _SUMMARY or place.is_dir()
 
 
+@contextlib.contextmanager
+def understanding(directory: Path) -> Iterator[None]:
+    """Raise UsageError, which names the ``result.json`` in here, where something in it is missing or is not as it
+    should be.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{directory / _SUMMARY} is damaged: {type(error).__name__} {error}") from error
+
+
 def read_result(path: str | os.PathLike[str]) -> Result:
     """The result in a directory, which may also be named by the ``result.json`` in it.
 
@@ -53,12 +67,8 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     """
     directory = Path(path).parent if Path(path).name == _SUMMARY else Path(path)
     summary = _read_summary(directory)
-    try:
+    with understanding(directory):
         outcome = _outcome(directory, summary)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{directory / _SUMMARY} is damaged: {type(error).__name__} {error}") from error
     return Result(
         directory=directory,
         outcome=outcome,
