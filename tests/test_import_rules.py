@@ -27,7 +27,7 @@ ROWS = (
     "keys urls options records service",
     "store formats payload launchers commands",
     "hookspecs",
-    "plugins sinks writers metering memory posix payloads http parts stats",
+    "plugins sinks writers metering memory posix payloads http parts stats launching",
     "layers",
     "opening",
     "client oplog",
@@ -46,6 +46,7 @@ PLUGINS_MAY_IMPORT = {
     "globs urls oplog payloads clocks stats cli workload report layers metering records",
     "plugins/*": "errors store service hookspecs urls options keys buffers posix http parts",
     "plugins/formats/*": "errors formats hookspecs options",
+    "plugins/launchers/*": "errors launchers launching hookspecs options commands clocks",
     "plugins/integrations/*": "penstock errors store sinks buffers formats samples options urls",
 }
 
@@ -66,7 +67,7 @@ ONLY_IN = {
 }
 
 #: Plugins that add commands to core's take what those are made of, too; and what is timed there reads the clocks.
-PLUGINS_MAY_ALSO_IMPORT = {"plugins/training": "click clocks"}
+PLUGINS_MAY_ALSO_IMPORT = {"plugins/training": "click clocks", "plugins/launchers/grpc": "click clocks"}
 
 #: Packages too slow to import for ``penstock --help``, and the modules that must not do so at their top.
 HEAVY = (
