@@ -26,8 +26,8 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/**/pyproject.toml"))
-#: Adapters to frameworks: only sessions of their own install what they adapt to.
-INTEGRATIONS = [path for path in PLUGINS if path.parent.name == "integrations"]
+#: Adapters to frameworks and engines: only sessions of their own install what they adapt to.
+INTEGRATIONS = [path for path in PLUGINS if path.parent.name in ("integrations", "launchers")]
 LIGHT = [path for path in PLUGINS if path not in INTEGRATIONS]
 CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
