@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from penstock.errors import UsageError
 from penstock.records import WARMUP, Op, record_dtype
 from penstock.report import write_results
+from penstock.report.crew import ClockReading, WorkerClock
 from penstock.report.outcome import STATUSES, Interval, Outcome, PhaseOutcome, Planned, Replayed, WorkerOutcome
 from penstock.report.results import is_result, read_result
+from penstock.report.series import Series
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
@@ -69,9 +71,28 @@ intervals = st.builds(
     client_cpu_pct=shares,
     active_workers=st.none() | st.integers(0, 99),
 )
+readings = st.builds(
+    ClockReading, at_ns=times, offset_ns=st.integers(-(2**60), 2**60), uncertainty_ns=counts, probes=counts
+)
+clocks = st.builds(
+    WorkerClock, readings=st.lists(readings, max_size=2), start_skew_ns=st.none() | st.integers(-(10**12), 10**12)
+)
+
+
+@st.composite
+def series(draw):
+    made = Series(limit=draw(st.integers(1, 9)))
+    for start in draw(st.lists(st.floats(0, 100), max_size=3)):
+        made.add(start, 1.0, draw(tallies()), draw(st.none() | counts))
+    return made
+
+
 workers = st.builds(
     WorkerOutcome, rank=counts, host=texts, pid=counts, lanes=counts, tally=tallies(), lost=st.none() | texts,
-    cpu_seconds=shares,
+    cpu_seconds=shares, processes=counts, processes_lost=st.lists(texts, max_size=2), address=texts,
+    cpus=st.none() | counts, facts=st.dictionaries(texts, json_values, max_size=2), seconds=st.none() | seconds,
+    clock=st.none() | clocks, series=st.none() | series(), errors=error_tables(),
+    op_log=st.none() | st.dictionaries(texts, json_values, max_size=2),
 )  # fmt: skip
 phases = st.builds(
     PhaseOutcome, name=texts, seconds=seconds, objects_made=counts, objects_found=counts, nbytes=counts, failed=counts
@@ -117,8 +138,10 @@ outcomes = st.builds(
 
 def plain(outcome):
     """What can be compared: an error table has no equality of its own, only the same entries."""
-    entries = [attrs.astuple(entry) for entry in outcome.errors.most_frequent()]
-    return attrs.evolve(outcome, errors=None), entries
+    tables = [outcome.errors, *(worker.errors for worker in outcome.workers)]
+    entries = [[attrs.astuple(entry) for entry in table.most_frequent()] for table in tables]
+    workers = [attrs.evolve(worker, errors=None) for worker in outcome.workers]
+    return attrs.evolve(outcome, errors=None, workers=workers), entries
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from penstock.report.crew import WorkerClock
+from penstock.report.series import Series
 from penstock.stats.errors import ErrorTable
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import Tally
@@ -55,10 +57,23 @@ class Interval:
     active_workers: int | None = None
 
 
+def _as_tuple(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(items)
+
+
 @attrs.frozen(kw_only=True)
 class WorkerOutcome:
-    """One worker process. ``lost`` says how it was lost, None that it finished; ``cpu_seconds`` is the processor time
-    that it used in the measured window, None if that is not known.
+    """One worker: a process, or a host with processes of its own.
+
+    ``lost`` says how it was lost, None that it finished; ``cpu_seconds`` is the processor time that it used in the
+    measured window, None if that is not known.
+
+    The other fields are of hosts. ``processes`` is how many it drives; 0: it is no host but a process.
+    ``processes_lost`` says for each of those that were lost which it was and how. ``cpus`` is how many processors it
+    may use, ``facts`` are further ones to show, such as versions and plugins, as what JSON can hold. ``seconds`` is
+    how much of the measured window it was measuring, which is less than all where it was lost; None: not known.
+    ``address`` is where its launcher reached it, empty where that is no address. ``op_log`` tells of its part of the
+    op-log: its path, on which host it lies, and its counts.
     """
 
     rank: int
@@ -68,6 +83,21 @@ class WorkerOutcome:
     tally: Tally
     lost: str | None = None
     cpu_seconds: float | None = None
+    processes: int = 0
+    processes_lost: Sequence[str] = attrs.field(factory=tuple, converter=_as_tuple)
+    address: str = ""
+    cpus: int | None = None
+    facts: Mapping[str, Any] = attrs.Factory(dict)
+    seconds: float | None = None
+    clock: WorkerClock | None = None
+    series: Series | None = None
+    errors: ErrorTable = attrs.Factory(ErrorTable)
+    op_log: Mapping[str, Any] | None = None
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it drives processes of its own."""
+        return self.processes > 0
 
 
 @attrs.frozen(kw_only=True)
@@ -104,10 +134,6 @@ class Replayed:
     recorded_seconds: float
     counts: Mapping[str, int] = attrs.Factory(dict)
     settings: Mapping[str, Any] = attrs.Factory(dict)
-
-
-def _as_tuple(items: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(items)
 
 
 @attrs.frozen(kw_only=True)
@@ -228,6 +254,11 @@ class Outcome:
     def lost_workers(self) -> Sequence[WorkerOutcome]:
         """The workers that did not finish."""
         return [worker for worker in self.workers if worker.lost is not None]
+
+    @property
+    def hosts(self) -> Sequence[WorkerOutcome]:
+        """The workers, if they are hosts with processes of their own; else none."""
+        return self.workers if any(worker.is_host for worker in self.workers) else ()
 
     @property
     def did_nothing(self) -> bool:

@@ -6,7 +6,7 @@ cut off is told::
 
     {"schema": "penstock.tallies/1"}
     {"kind": "totals", "tally": …}
-    {"kind": "worker", "rank", "host", "pid", "lanes", "lost", "cpu_seconds", "tally"}       one for each worker
+    {"kind": "worker", "rank", "host", …, "clock", "series", "errors", "tally"}              one for each worker
     {"kind": "endpoint", "name", "tally"}                                                    one for each endpoint
     {"kind": "recorded", "log", "speed", "seconds", "counts", "settings", "tally"}           of a replay
     {"kind": "steady", "tally"}                                                              of what became stable
@@ -30,7 +30,10 @@ from typing import Any, Final
 import attrs
 import zstandard
 
+from penstock.report.crew import WorkerClock
 from penstock.report.outcome import EndpointUse, Interval, Outcome, Replayed, WorkerOutcome
+from penstock.report.series import Series
+from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
 __all__ = ["NAME", "SCHEMA", "Tallies", "read_tallies", "tally_bytes"]
@@ -73,7 +76,7 @@ def _line(value: Mapping[str, Any]) -> bytes:
 def _lines(outcome: Outcome) -> Iterator[dict[str, Any]]:
     yield {"kind": "totals", _TALLY: outcome.totals.to_message()}
     for worker in outcome.workers:
-        yield {"kind": "worker"} | _fields(worker)
+        yield {"kind": "worker"} | _worker(worker)
     for name, tally in outcome.endpoints.items():
         yield {"kind": "endpoint", "name": name, _TALLY: tally.to_message()}
     if outcome.replay is not None:
@@ -93,6 +96,31 @@ def _lines(outcome: Outcome) -> Iterator[dict[str, Any]]:
         yield {"kind": "balanced", "use": use.to_message()}
     for interval in outcome.intervals:
         yield {"kind": "interval"} | _fields(interval)
+
+
+def _worker(worker: WorkerOutcome) -> dict[str, Any]:
+    return _fields(worker) | {
+        "processes_lost": list(worker.processes_lost),
+        "facts": dict(worker.facts),
+        "clock": None if worker.clock is None else worker.clock.to_message(),
+        "series": None if worker.series is None else worker.series.to_message(),
+        "errors": worker.errors.to_message(),
+        "op_log": None if worker.op_log is None else dict(worker.op_log),
+    }
+
+
+def _read_worker(tally: Tally, line: Mapping[str, Any]) -> WorkerOutcome:
+    """Of a line whose fields may be those of an earlier penstock, which knew no hosts."""
+    clock, series = line.get("clock"), line.get("series")
+    return WorkerOutcome(
+        **{
+            **line,
+            "tally": tally,
+            "clock": None if clock is None else WorkerClock.from_message(clock),
+            "series": None if series is None else Series.from_message(series),
+            "errors": ErrorTable.from_message(line.get("errors", [])),
+        }
+    )
 
 
 def _fields(value: Interval | WorkerOutcome) -> dict[str, Any]:
@@ -134,7 +162,7 @@ def _take(found: Tallies, kind: str, line: dict[str, Any]) -> Tallies:
         line["recorded_seconds"] = line.pop("seconds")
         return attrs.evolve(found, replay=Replayed(recorded=tally, **line))
     if kind == "worker":
-        found.workers.append(WorkerOutcome(tally=tally, **line))
+        found.workers.append(_read_worker(tally, line))
     elif kind == "endpoint":
         found.endpoints[line["name"]] = tally
     elif kind == "interval":
