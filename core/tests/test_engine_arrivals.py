@@ -18,7 +18,7 @@ def every(phases, *, poisson=False, workers=1, seed=3):
     """All arrivals of all workers, in seconds from the beginning, in order."""
     found = []
     for rank in range(workers):
-        arrivals = Arrivals(phases, BEGIN, poisson=poisson, rank=rank, workers=workers, seed=seed)
+        arrivals = Arrivals(phases, BEGIN, poisson=poisson, turns=[rank], of=workers, seed=seed)
         mine = list(iter(arrivals.take, None))
         assert mine == sorted(mine)
         found += mine
@@ -83,13 +83,13 @@ def test_the_seed_decides_and_the_number_of_workers_does_not():
 
 
 def test_a_rate_without_end_goes_on():
-    arrivals = Arrivals([Phase(float("inf"), 10.0, 10.0)], BEGIN, poisson=False, rank=0, workers=1, seed=0)
+    arrivals = Arrivals([Phase(float("inf"), 10.0, 10.0)], BEGIN, poisson=False, turns=[0], of=1, seed=0)
     taken = [arrivals.take() for _ in range(10_000)]
     assert taken[-1] == BEGIN + 9_999 * 10**8
 
 
 def test_lanes_share_each_arrival_once_and_what_is_missed_is_counted():
-    arrivals = Arrivals([Phase(10.0, 3000.0, 3000.0)], BEGIN, poisson=False, rank=0, workers=1, seed=0)
+    arrivals = Arrivals([Phase(10.0, 3000.0, 3000.0)], BEGIN, poisson=False, turns=[0], of=1, seed=0)
     taken = [[] for _ in range(4)]
 
     def lane(mine):

@@ -2,8 +2,8 @@
 
 The rate over time is a row of phases, each with a rate at its beginning and one at its end. Arrivals are made in the
 time of a process of rate 1 and carried over to real time through the inverse of the sum of the rate, so that ramps
-are exact. Workers share a run's arrivals without speaking to each other: each of n takes every n-th, so that the
-arrivals of the whole are the same however many workers there are.
+are exact. Workers share a run's arrivals without speaking to each other: each takes those whose turn is its own
+(:mod:`penstock.engine.turns`), so that the arrivals of the whole are the same however many workers there are.
 
 The lanes of a worker take from one queue, for an operation must wait only when all lanes are busy, never behind
 another in the lane that chance gave it.
@@ -77,11 +77,15 @@ class Arrivals:
         begin_ns: int,
         *,
         poisson: bool,
-        rank: int,
-        workers: int,
+        turns: Sequence[int],
+        of: int,
         seed: int,
     ) -> None:
-        self._batches = _batches(phases, begin_ns, poisson=poisson, rank=rank, workers=workers, seed=seed)
+        """Of the run's arrivals, numbered from 0, those are its own whose number leaves one of ``turns``, of which
+        there is one at least, when it is divided by ``of``.
+        """
+        steps = _poisson_steps(turns, of, seed) if poisson else _uniform_steps(turns, of)
+        self._batches = _batches(phases, begin_ns, steps)
         self._due: deque[int] = deque()
         self._lock = threading.Lock()
 
@@ -112,10 +116,9 @@ class Arrivals:
 
 
 def _batches(
-    phases: Sequence[Phase], begin_ns: int, *, poisson: bool, rank: int, workers: int, seed: int
+    phases: Sequence[Phase], begin_ns: int, steps: Iterator[npt.NDArray[np.float64]]
 ) -> Iterator[npt.NDArray[np.int64]]:
     """The arrivals in order, a few at a time and none at all in the last."""
-    steps = _poisson_steps(rank, workers, seed) if poisson else _uniform_steps(rank, workers)
     pending = next(steps)
     start_s = passed = 0.0
     for phase in phases:
@@ -133,19 +136,21 @@ def _batches(
         passed = end
 
 
-def _uniform_steps(rank: int, workers: int) -> Iterator[npt.NDArray[np.float64]]:
-    for first in itertools.count(rank, _BATCH * workers):
-        yield np.arange(first, first + _BATCH * workers, workers, dtype=np.float64)
+def _uniform_steps(turns: Sequence[int], of: int) -> Iterator[npt.NDArray[np.float64]]:
+    own, rounds = np.array(turns, dtype=np.float64), -(-_BATCH // len(turns))
+    for first in itertools.count(0, rounds):
+        yield (np.arange(first, first + rounds, dtype=np.float64)[:, None] * of + own).ravel()
 
 
-def _poisson_steps(rank: int, workers: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+def _poisson_steps(turns: Sequence[int], of: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     # Every worker draws all of them, so that they are the same ones however many workers there are.
     generator = np.random.Generator(np.random.SFC64([seed & (1 << 64) - 1, 0xA221]))
+    own, rounds = np.array(turns), -(-_BATCH // of)
     reached = 0.0
     while True:
-        steps = reached + np.cumsum(generator.exponential(size=-(-_BATCH // workers) * workers))
+        steps = reached + np.cumsum(generator.exponential(size=rounds * of))
         reached = float(steps[-1])
-        yield steps[rank::workers]
+        yield steps.reshape(rounds, of)[:, own].ravel()
 
 
 def _inverse(phase: Phase, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

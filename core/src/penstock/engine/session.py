@@ -21,7 +21,7 @@ from penstock.engine.lanes import Lane
 from penstock.engine.legs import Leg, legs_of
 from penstock.engine.objects import Pool
 from penstock.engine.places import Places
-from penstock.engine.plan import WorkerPlan, share
+from penstock.engine.plan import WorkerPlan
 from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
 from penstock.engine.sets import PreparedSet, prepared_sets
@@ -122,7 +122,7 @@ class Session:
         before = max(0, int(body["start_ns"]) - int(body.get("origin_ns", body["start_ns"])))
         control, balance = self._begin(leg, begin), self._balance()
         collector = Collector(part.first_lane, part.lanes, self._log, endpoints=self._opened().endpoints())
-        arrivals = self._arrivals(leg.config, begin)
+        arrivals = self._arrivals(leg, begin)
         lanes = [
             self._lane(leg, control, index, recorder, arrivals) for index, recorder in enumerate(collector.recorders)
         ]
@@ -179,7 +179,7 @@ class Session:
         if self.config.verify == "off":
             return None
         knowledge, replaces = knowledge_of(self._legs, self._opened(), self._sets, self._payload, self.plan.run_id)
-        board = Board(self.plan.run_id if self.plan.workers > 1 else None) if replaces else None
+        board = Board(self.plan.run_id if self.plan.places > 1 else None) if replaces else None
         return Verifier(self.config.verify, knowledge, board)
 
     def _verified(self) -> dict[str, Any]:
@@ -192,16 +192,13 @@ class Session:
         return {"verification": counts.to_message()}
 
     def _plan_preparation(self) -> Preparation:
-        prepare = self.config.prepare
-        threads = prepare.concurrency or self.config.concurrency
-        workers = min(self.plan.workers, threads)
-        first, last = share(threads, self.plan.rank, self.plan.workers)
+        prepare, part = self.config.prepare, self.plan.preparing
         return Preparation(
             sets=self._sets,
             stores=[self._retrying(store, None) for store in self._stores()],
-            rank=self.plan.rank,
-            workers=workers,
-            threads=max(last - first, 1),
+            rank=part.rank,
+            workers=part.workers,
+            threads=part.threads,
             force=prepare.force_overwrite,
             max_errors=self.config.on_error.max_total_errors,
             single=SINGLE,
@@ -284,17 +281,16 @@ class Session:
             arrivals=arrivals,
         )
 
-    def _arrivals(self, config: Config, begin: int) -> Arrivals | None:
+    def _arrivals(self, leg: Leg, begin: int) -> Arrivals | None:
+        config, part = leg.config, self.plan.shares[leg.place]
         if config.rate is None:
             return None
-        # Workers without a lane take no arrivals.
-        working = min(self.plan.workers, config.concurrency)
         return Arrivals(
             rate_phases(config.rate, config.warmup),
             begin,
             poisson=config.rate.arrivals == "poisson",
-            rank=self.plan.rank,
-            workers=working,
+            turns=part.turns,
+            of=part.total_lanes,
             seed=config.seed,
         )
 
