@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
 
 from penstock.records import Op, record_dtype
+from penstock.report.crew import WorkerState
 from penstock.report.live import LineView, open_view, print_summary
 from penstock.report.outcome import Interval, Outcome, WorkerOutcome
 from penstock.stats.errors import ErrorTable
@@ -79,6 +81,63 @@ def test_quiet_shows_nothing_and_logs_everything(tmp_path, terminal):
     plain = io.StringIO()
     play(LineView(plain))
     assert (tmp_path / "console.log").read_text() == plain.getvalue() != ""
+
+
+def crew(count, **odd):
+    """So many workers at work, each a little faster than the one before; ``odd`` are fields of some, by rank."""
+    states = []
+    for rank in range(count):
+        known = {"state": "running", "rate": 1000.0 + rank, "speed": 2.0**20, "count": 10 * rank, "host": f"h{rank}"}
+        states.append(WorkerState(rank=rank, p99_ns=3_000_000, **known | odd.get(f"of_{rank}", {})))
+    return states
+
+
+LOST = {"state": "lost", "lost": "killed by SIGKILL"}
+SILENT = {"state": "silent", "silent_s": 4.0}
+
+
+def test_lines_name_each_of_a_few_workers_and_those_that_stand_out_of_many():
+    stream = io.StringIO()
+    view = open_view(stream=stream)
+    view.workers(crew(3, of_1=SILENT, of_2=LOST))
+    view.workers(crew(3, of_1=SILENT, of_2=LOST))
+    view.workers(crew(64, of_7=LOST, of_8=SILENT, of_9={"state": "done"}))
+    few, many = stream.getvalue().splitlines()
+    assert few == "  workers  0 h0 1000 ops/s | 1 h1 silent for 4.00 s | 2 h2 lost"
+    assert many.split("; ") == [
+        "  64 workers: 61 running, 1 done, 1 silent, 1 lost",
+        "slowest 0 h0 1000 ops/s",
+        "fastest 63 h63 1063 ops/s",
+        "lost: 7 h7",
+        "silent: 8 h8",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 4, 64, 512])
+def test_a_terminal_shows_all_workers_that_fit_and_else_the_odd_ones(monkeypatch, count):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LINES", "40")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    view = open_view(stream=stream)
+    odd = {} if count < 4 else {"of_1": LOST | {"host": "host[b]"}, "of_2": SILENT}
+    view.phase("run", None, 10.0)
+    view.workers(crew(count, **odd))
+    view.interval(Interval(start_s=0.0, seconds=1.0, tally=tally()), tally())
+    view.close()
+    shown_at_all = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", stream.getvalue())
+    last = shown_at_all[shown_at_all.rindex("worker ") :]
+    shown = {int(found) for found in re.findall(r"^ +(\d+) +h", last, re.MULTILINE)}
+    assert len(shown) <= 40
+    if count <= 4:
+        assert shown == set(range(count))
+    else:
+        assert {0, 1, 2, count - 1} <= shown
+        assert f"{count} workers: {count - 2} running, 1 silent, 1 lost" in last
+    if odd:
+        assert "host[b]" in last
+        assert "lost: killed by SIGKILL" in last
+        assert "silent for 4.00 s" in last
 
 
 def outcome(**fields):

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.errors import UsageError
 from penstock.records import Op
+from penstock.report.crew import WorkerState
 from penstock.report.outcome import Interval
 from penstock.report.prometheus import open_exporter, parse_address
 from penstock.stats.tally import Tally
@@ -171,3 +172,22 @@ def test_a_run_is_scraped_while_it_runs(workload):
     assert all(samples["penstock_phase", "run"] == 1 for samples in seen)
     assert seen[-1]["penstock_bytes_total", "GET"] == counts[-1] * 4096
     assert process.returncode == 130
+
+
+def test_workers_have_metrics_of_their_own(exporter):
+    assert not [key for key in scrape(exporter.url) if key[0].startswith("penstock_worker_")]
+    exporter.workers(
+        [
+            WorkerState(rank=0, host="a", state="running", count=7, nbytes=9, rate=5.0, speed=6.0, p99_ns=2_000_000),
+            WorkerState(rank=1, host="a", state="lost", count=3, errors=1, silent_s=12.0, lost="killed"),
+        ]
+    )
+    samples = scrape(exporter.url)
+    assert samples["penstock_worker_up", "a", "0"] == 1
+    assert samples["penstock_worker_up", "a", "1"] == 0
+    assert samples["penstock_worker_silent_seconds", "a", "1"] == 12
+    assert samples["penstock_worker_operations_total", "a", "0"] == 7
+    assert samples["penstock_worker_errors_total", "a", "1"] == 1
+    assert samples["penstock_worker_bytes_per_second", "a", "0"] == 6
+    assert samples["penstock_worker_p99_seconds", "a", "0"] == 0.002
+    assert ("penstock_worker_p99_seconds", "a", "1") not in samples

@@ -91,3 +91,8 @@ class WorkerState:
     p99_ns: int | None = None
     silent_s: float = 0.0
     lost: str | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether it is there, as far as is known."""
+        return self.state not in ("silent", "lost")

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
+from penstock.report.crew import WorkerState
 from penstock.report.outcome import Interval
+from penstock.report.roster import roster_line, roster_table
 from penstock.report.terminal import print_summary, summary_table
 from penstock.report.text import printable, round_rate
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import Cell, Tally
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress
     from rich.table import Table
 
@@ -38,6 +41,11 @@ class LiveView(Protocol):
 
     def interval(self, interval: Interval, total: Tally) -> None:
         """An interval was measured; ``total`` is everything so far."""
+
+    def workers(self, states: Sequence[WorkerState]) -> None:
+        """How the workers of a run on several hosts are doing, all of them, by rank; called before each interval, and
+        as often while there are none.
+        """
 
     def note(self, text: str) -> None:
         """Something to know."""
@@ -87,6 +95,10 @@ class _Several:
         for view in self._views:
             view.interval(interval, total)
 
+    def workers(self, states: Sequence[WorkerState]) -> None:
+        for view in self._views:
+            view.workers(states)
+
     def note(self, text: str) -> None:
         for view in self._views:
             view.note(text)
@@ -105,6 +117,7 @@ class LineView:
         self._owned = owned
         self._open = True
         self._next = 0.0
+        self._roster = ""
 
     def leg(self, label: str, number: int, of: int) -> None:
         self._line(f"{label} ({number} of {of})")
@@ -131,6 +144,13 @@ class LineView:
             parts.append(f"client CPU {interval.client_cpu_pct:.0f} %")
         self._line(f"  {interval.start_s + interval.seconds:9.1f} s  {' | '.join(parts)}")
 
+    def workers(self, states: Sequence[WorkerState]) -> None:
+        line = roster_line(states)
+        # While nothing is measured, a line for each change is enough.
+        if line != self._roster:
+            self._roster = line
+            self._line(f"  {line}")
+
     def note(self, text: str) -> None:
         self._line(f"  note: {text}")
 
@@ -145,8 +165,15 @@ class LineView:
             self._stream.flush()
 
 
+#: Lines that the live view needs for all but the workers, and how many of them there are at least.
+_ABOVE: Final = 18
+_FEWEST_ROWS: Final = 4
+
+
 class RichView:
-    """A bar with elapsed and remaining time, and under it a table of the last interval; redrawn in place."""
+    """A bar with elapsed and remaining time, and under it a table of the last interval, and one of the workers where
+    these are hosts; redrawn in place.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -166,6 +193,8 @@ class RichView:
         self._total: int | None = None
         self._seconds: float | None = None
         self._leg = ""
+        self._below: list[RenderableType] = []
+        self._roster: list[RenderableType] = []
 
     def leg(self, label: str, number: int, of: int) -> None:
         self._leg = f"{printable(label)} ({number} of {of}) "
@@ -180,15 +209,14 @@ class RichView:
         self._progress.add_task(
             f"{leg}{printable(name)}", total=1.0 if bounded else None, detail=_limits(total, seconds)
         )
-        self._live.update(self._progress, refresh=True)
+        self._below = []
+        self._draw()
 
     def progress(self, done: int, nbytes: int) -> None:
         share = done / self._total if self._total else 0.0
         self._update(share, f"{format_count(done)} objects, {format_bytes(nbytes)}")
 
     def interval(self, interval: Interval, total: Tally) -> None:
-        from rich.console import Group
-
         if interval.start_s < 0:
             self._update(0.0, f"{-interval.start_s:.0f} s of warm-up left")
             return
@@ -198,13 +226,25 @@ class RichView:
         share = min(max(by_time, by_count), 1.0)
         left = elapsed * (1 - share) / share if share else None
         self._update(share, "" if left is None else f"{format_duration(left)} left")
-        self._live.update(Group(self._progress, _interval_table(interval, total)), refresh=True)
+        self._below = [_interval_table(interval, total)]
+        self._draw()
+
+    def workers(self, states: Sequence[WorkerState]) -> None:
+        # What stands above takes a line for each operation, and twice the frame of a table.
+        most = max(self._console.height - _ABOVE, _FEWEST_ROWS)
+        self._roster = [roster_table(states, most)] if states else []
+        self._draw()
 
     def note(self, text: str) -> None:
         self._console.print(f"note: {printable(text)}")
 
     def close(self) -> None:
         self._live.stop()
+
+    def _draw(self) -> None:
+        from rich.console import Group
+
+        self._live.update(Group(self._progress, *self._below, *self._roster), refresh=True)
 
     def _update(self, share: float, detail: str) -> None:
         for task in self._progress.task_ids:

@@ -1,9 +1,10 @@
 """Metrics of a run while it runs, for Prometheus to scrape: ``http://HOST:PORT/metrics``.
 
 Where there are several legs (stages, repeats), counters and histograms have a label ``leg``, and those of earlier legs
-stay. They come from the snapshots that the live view gets, once for each interval, and never from the threads that run
-operations; a scrape in between sees the last one. What is counted is the measured window: warm-up has a counter of its
-own. All times are seconds, and all sizes bytes.
+stay. Of a run on several hosts there are metrics by ``worker`` (its rank) and ``host`` too. They come from the
+snapshots that the live view gets, once for each interval, and never from the threads that run operations; a scrape in
+between sees the last one. What is counted is the measured window: warm-up has a counter of its own. All times are
+seconds, and all sizes bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import attrs
 import numpy as np
 
 from penstock.errors import UsageError
+from penstock.report.crew import WorkerState
 from penstock.report.outcome import Interval
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import Cell, Tally
@@ -92,6 +94,7 @@ class _Snapshot:
     processors: float | None = None
     in_flight: Mapping[str, float] = attrs.Factory(dict)
     cells: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
+    crew: Sequence[WorkerState] = ()
 
 
 class Exporter:
@@ -140,6 +143,9 @@ class Exporter:
             cells={name: _frozen(total.operation(name)) for name in total.operations()},
         )
 
+    def workers(self, states: Sequence[WorkerState]) -> None:
+        self._now = attrs.evolve(self._now, crew=tuple(states))
+
     def note(self, text: str) -> None:
         """Notes are for people."""
 
@@ -157,6 +163,8 @@ class Exporter:
         every = {**now.past, now.leg: now.cells}
         yield from _sums(every)
         yield from _times(every)
+        if now.crew:
+            yield from _crew(now.crew)
 
 
 def _frozen(cell: Cell) -> dict[str, Any]:
@@ -198,6 +206,43 @@ def _gauges(now: _Snapshot) -> Iterator[Metric]:
     for operation, mean in now.in_flight.items():
         in_flight.add_metric((operation,), mean)
     yield in_flight
+
+
+#: Of each worker that is a host: those of one worker are told apart by its rank, whatever its host is called.
+_CREW: Final[Sequence[tuple[str, str, Callable[[WorkerState], float | None]]]] = (
+    ("penstock_worker_up", "1 while a worker is heard of, 0 when it is silent or lost.", lambda one: float(one.up)),
+    ("penstock_worker_silent_seconds", "How long ago a worker was last heard of.", lambda one: one.silent_s),
+    ("penstock_worker_operations_per_second", "Its rate in the last interval.", lambda one: one.rate),
+    ("penstock_worker_bytes_per_second", "Its throughput in the last interval.", lambda one: one.speed),
+    ("penstock_worker_p50_seconds", "Its median service time in the last interval.", lambda one: _seconds(one.p50_ns)),
+    ("penstock_worker_p99_seconds", "The 99th percentile of it.", lambda one: _seconds(one.p99_ns)),
+)  # fmt: skip
+_CREW_COUNTERS: Final[Sequence[tuple[str, str, Callable[[WorkerState], float]]]] = (
+    ("penstock_worker_operations", "A worker's calls that succeeded.", lambda one: one.count),
+    ("penstock_worker_errors", "A worker's calls that failed.", lambda one: one.errors),
+    ("penstock_worker_bytes", "Bytes moved by a worker's calls that succeeded.", lambda one: one.nbytes),
+)
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _crew(states: Sequence[WorkerState]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    for name, about, read in _CREW:
+        gauge = GaugeMetricFamily(name, about, labels=("worker", "host"))
+        for state in states:
+            value = read(state)
+            if value is not None:
+                gauge.add_metric((str(state.rank), state.host), value)
+        yield gauge
+    for name, about, count in _CREW_COUNTERS:
+        counter = CounterMetricFamily(name, about, labels=("worker", "host"))
+        for state in states:
+            counter.add_metric((str(state.rank), state.host), count(state))
+        yield counter
 
 
 def _labels(legs: Iterable[str]) -> Sequence[str]:
