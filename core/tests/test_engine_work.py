@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.engine import messages
 from penstock.engine.choosing import LaneObjects
 from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.found import Found
@@ -26,7 +25,7 @@ from penstock.engine.sets import count_prepared, prepared_sets
 from penstock.engine.steps import write_object
 from penstock.engine.threads import work_through
 from penstock.engine.watch import ErrorWindow
-from penstock.errors import ConfigError, ObjectNotFoundError, RunError, StorageFullError, ThrottledError
+from penstock.errors import RunError, StorageFullError
 from penstock.globs import compile_glob
 from penstock.memory import MemoryOptions, MemoryStore
 from penstock.payloads.pooled import PooledPayload
@@ -338,32 +337,6 @@ def test_work_goes_through_every_item_and_stops_at_the_first_error():
     with pytest.raises(RunError, match="ten"):
         for _ in work_through(iter(range(10**9)), 3, lambda: fail):
             pass
-
-
-@given(st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.integers()), max_size=4))
-def test_messages_travel_as_they_are(message):
-    frame = messages.encode(message)
-    assert messages.body_length(frame[: messages.HEADER_BYTES]) == len(frame) - messages.HEADER_BYTES
-    assert messages.decode(frame[messages.HEADER_BYTES :]) == message
-
-
-@pytest.mark.parametrize("error", [ObjectNotFoundError("gone", uri="k"), ThrottledError("slow"), RunError("no")])
-def test_errors_keep_their_class_on_the_way(error):
-    back = messages.to_error(messages.from_error(error))
-    assert type(back) is type(error)
-    assert str(error) in str(back)
-
-
-def test_other_errors_of_a_worker_become_a_run_error():
-    for error in (ValueError("defect"), ConfigError(["a", "b"])):
-        back = messages.to_error(messages.from_error(error))
-        assert isinstance(back, RunError)
-        assert type(error).__name__ in str(back)
-
-
-def test_a_frame_that_is_no_frame_is_refused():
-    with pytest.raises(ValueError, match="something else"):
-        messages.body_length(b"GET ")
 
 
 def test_sizes_of_prepared_objects_do_not_depend_on_who_asks():

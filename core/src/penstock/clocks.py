@@ -2,10 +2,16 @@
 
 Durations come from the monotonic clock. Each process anchors it to wall time once, so that stamps of one
 process never run backwards when the system's clock is set.
+
+``PENSTOCK_CLOCK_SHIFT=+5s`` (or ``-250ms``) makes this process's wall clock wrong by that much: for tests of what
+happens where the clocks of hosts differ.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import time
 
 import attrs
@@ -14,8 +20,27 @@ __all__ = ["Anchor", "cpu_ns", "monotonic_ns", "sleep", "thread_cpu_ns", "wall_n
 
 #: Nanoseconds of a clock that never goes back; its zero means nothing.
 monotonic_ns = time.monotonic_ns
+
+
+def _shift_ns(text: str) -> int:
+    """How wrong the wall clock is to be, in nanoseconds."""
+    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)(s|ms)", text.strip() or "0s")
+    if match is None:
+        # Nothing works with a clock that is not what was asked for, and nothing can have begun yet.
+        sys.stderr.write(f"penstock: PENSTOCK_CLOCK_SHIFT={text}: write seconds or milliseconds, +5s or -250ms\n")
+        raise SystemExit(2)
+    return round(float(match[1]) * (10**9 if match[2] == "s" else 10**6))
+
+
+_SHIFT = _shift_ns(os.environ.get("PENSTOCK_CLOCK_SHIFT", ""))
+
+
+def _shifted_ns() -> int:
+    return time.time_ns() + _SHIFT
+
+
 #: Nanoseconds since 1970 in UTC; may jump.
-wall_ns = time.time_ns
+wall_ns = _shifted_ns if _SHIFT else time.time_ns
 #: Nanoseconds of processor time, user and system, that this process has used.
 cpu_ns = time.process_time_ns
 #: The same of the calling thread.

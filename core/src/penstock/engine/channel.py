@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.engine import messages
+from penstock.launching import messages
 
 __all__ = ["Channel"]
 
@@ -28,7 +28,8 @@ class Channel:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one frame; any thread may. Waits while the coordinator is behind."""
-        frame = memoryview(messages.encode(message))
+        body = messages.encode(message)
+        frame = memoryview(messages.header_of(body) + body)
         with self._lock:
             while frame:
                 frame = frame[self._output.write(frame) :]
@@ -38,5 +39,6 @@ class Channel:
         header = self._input.read(messages.HEADER_BYTES)
         if len(header) < messages.HEADER_BYTES:
             return None
-        body = self._input.read(messages.body_length(header))
-        return messages.decode(body)
+        length = messages.body_length(header)
+        body = self._input.read(length)
+        return messages.decode(body) if len(body) == length else None
