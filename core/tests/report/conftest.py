@@ -7,12 +7,15 @@ import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pytest
 
 from penstock.records import Op, RecordBuffer, Recorder, record_dtype
 from penstock.report import write_results
+from penstock.report.crew import ClockReading, WorkerClock
 from penstock.report.outcome import Interval, Outcome, PhaseOutcome, WorkerOutcome
+from penstock.report.series import Series
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
 
@@ -120,9 +123,79 @@ def make_outcome(ops=(Op.GET, Op.PUT), *, seconds=60, rate=200, failing=0.0, pla
     return Outcome(**(known | fields))
 
 
+def make_hosts(count, *, seconds=20, rate=120, lost=(), slow=(), ops=(Op.GET, Op.PUT, Op.STAT), **fields):
+    """A run on ``count`` hosts. ``lost`` ranks end in the middle, ``slow`` ones take twice as long from then on.
+
+    What a host does is one of a few kinds, so that hundreds are made in no time.
+    """
+    rng = np.random.default_rng(11)
+    kinds = min(count, 5)
+    rows = [[rows_of(rng, ops, rate - 4 * kind, second) for second in range(seconds)] for kind in range(kinds)]
+    done = [[tally_of(each) for each in kind] for kind in rows]
+    for kind in rows:
+        for each in kind:
+            each["end"] += each["end"] - each["start"]
+    late = [[tally_of(each[: len(each) // 2]) for each in kind] for kind in rows]
+    workers, merged, totals = [], [Tally() for _ in range(seconds)], Tally()
+    for rank in range(count):
+        series, tally = Series.one_of(count), Tally()
+        last = seconds // 2 if rank in lost else seconds
+        for second in range(last):
+            slowed = rank in slow and second >= seconds // 2
+            each = (late if slowed else done)[rank % kinds][second]
+            series.add(float(second), 1.0, each, 400_000_000, {"user": 40.0, "system": 10.0, "iowait": 1.0})
+            tally.merge(each)
+            merged[second].merge(each)
+        totals.merge(tally)
+        readings = [
+            ClockReading(at_ns=STARTED + at, offset_ns=1_500_000 * (rank - 1) + drift, uncertainty_ns=90_000, probes=15)
+            for at, drift in ((0, 0), (seconds * 10**9, 4_000))
+        ]
+        workers.append(
+            WorkerOutcome(
+                rank=rank,
+                host=f"node-{rank:03}",
+                pid=100 + rank,
+                lanes=16,
+                tally=tally,
+                lost="killed by SIGKILL" if rank in lost else None,
+                cpu_seconds=0.4 * last,
+                processes=4,
+                processes_lost=("process 5 (pid 9): exit code 1",) if rank == 1 else (),
+                address=f"10.0.0.{rank % 250}:7167",
+                cpus=8,
+                facts={"python": "3.11.7", "plugins": {"s3": "0.1.0"}},
+                seconds=float(last),
+                clock=WorkerClock(readings=readings, start_skew_ns=(rank % 7) * 150_000 - 300_000),
+                series=series,
+                errors=error_table(["ThrottledError: slow down"]) if rank == 0 else ErrorTable(),
+                op_log={"path": f"workers/{rank}/oplog.tsv.zst", "accepted": tally.count, "written": tally.count},
+            )
+        )
+    intervals = [
+        Interval(start_s=float(second), seconds=1.0, tally=tally, client_cpu_pct=40.0 * count, active_workers=count)
+        for second, tally in enumerate(merged)
+    ]
+    reason = f"{len(lost)} of {count} workers were lost" if lost else ""
+    known = {
+        "totals": totals,
+        "intervals": intervals,
+        "measured_seconds": float(seconds),
+        "measured_from_ns": STARTED,
+        "status": "degraded" if lost else "done",
+        "exit_code": 1 if lost else 0,
+        "reason": reason,
+    }
+    return attrs.evolve(make_outcome(seconds=0, **(known | fields)), workers=workers)
+
+
 def written(tmp_path, outcome, *, config_text="workload: []\n", plan=None):
     write_results(tmp_path, outcome, config_text=config_text, plan=plan or {"concurrency": 64})
-    return {path.name: "" if path.suffix == ".zst" else path.read_text("utf-8") for path in tmp_path.iterdir()}
+    return {
+        path.name: "" if path.suffix == ".zst" else path.read_text("utf-8")
+        for path in tmp_path.iterdir()
+        if path.is_file()
+    }
 
 
 class Page(HTMLParser):
@@ -191,5 +264,6 @@ def synth():
         tally_of=tally_of,
         error_table=error_table,
         make_outcome=make_outcome,
+        make_hosts=make_hosts,
         written=written,
     )

@@ -82,6 +82,14 @@ def test_result_json_holds_what_its_documentation_says(tmp_path, synth):
     assert result["started"] == "2026-11-21T01:52:05.123456789Z"
 
 
+def test_result_json_of_hosts_holds_what_its_documentation_says(tmp_path, synth):
+    result = json.loads(synth.written(tmp_path, synth.make_hosts(3, seconds=2, lost=(1,)))["result.json"])
+    op_logs = [worker.pop("op_log") for worker in result["workers"]]
+    found = fields_of({name: field for name, field in result.items() if name != "environment"})
+    assert found - {op.name for op in Op} - {"ALL"} <= documented_fields()
+    assert all(op_logs)
+
+
 def test_result_json_figures_are_the_records(tmp_path, synth):
     rows = synth.rows_of(np.random.default_rng(1), (Op.GET, Op.STAT), 3000, failing=0.1, planned=True)
     outcome = synth.make_outcome(

@@ -66,6 +66,17 @@ def test_a_long_series_stays_within_its_limit_and_loses_nothing(synth):
     assert first.percentile(90) <= points[0].cell("GET").service.percentile(90) <= first.percentile(90) * 1.07
 
 
+def test_the_load_of_its_host_is_averaged(synth):
+    tally = seconds_of(synth, 1)[0]
+    series = Series(limit=1)
+    series.add(0.0, 1.0, tally, host={"user": 10.0, "system": 8.0, "iowait": None})
+    series.add(1.0, 1.0, tally, host={"user": 30.0, "system": None, "iowait": None})
+    series.add(2.0, 2.0, tally)
+    (point,) = series.points()
+    assert (point.cpu_user_pct, point.cpu_system_pct, point.cpu_iowait_pct) == (20.0, 8.0, None)
+    assert (point.client_cpu_pct, point.seconds) == (None, 4.0)
+
+
 def test_gaps_stay_and_the_warm_up_is_left_out(synth):
     tallies = seconds_of(synth, 3)
     series = Series()

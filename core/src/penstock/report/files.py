@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from penstock.report.hlog import hlog_lines
+from penstock.report.hosts import worker_lines, worker_outcome
 from penstock.report.html import render_html
 from penstock.report.job import Job
 from penstock.report.jobpage import render_job
 from penstock.report.jobs import repeat_lines, summarise_job
-from penstock.report.outcome import Outcome
-from penstock.report.summary import summarise
-from penstock.report.tables import endpoint_lines, leg_lines, perf_log_lines, results_lines
+from penstock.report.outcome import Outcome, WorkerOutcome
+from penstock.report.summary import summarise, summarise_worker
+from penstock.report.tables import endpoint_lines, leg_lines, perf_log_lines, results_lines, series_lines
 from penstock.report.tallies import NAME as TALLIES
 from penstock.report.tallies import tally_bytes
 
-__all__ = ["results_directory", "write_job", "write_results"]
+__all__ = ["results_directory", "worker_directory", "write_job", "write_results"]
 
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME: Final = 80
@@ -58,8 +59,9 @@ def write_results(
 
     ``config_text`` is the configuration as it was given; ``plan``, as it was resolved, must be what JSON can hold.
     Each file appears complete or not at all; one that exists is replaced. ``result.json`` is described in
-    :mod:`penstock.report.summary`, the tables in :mod:`penstock.report.tables`, and the file that
-    :func:`penstock.report.results.read_result` needs beside it in :mod:`penstock.report.tallies`.
+    :mod:`penstock.report.summary`, the tables in :mod:`penstock.report.tables`, the file that
+    :func:`penstock.report.results.read_result` needs beside it in :mod:`penstock.report.tallies`, and what there is of
+    each worker where they are hosts in :mod:`penstock.report.hosts`.
     """
     place = Path(directory)
     summary = summarise(outcome)
@@ -68,15 +70,36 @@ def write_results(
     _write(place / "result.json", _compact_json(summary))
     if outcome.did_nothing:
         return place / "result.json"
-    _write(place / "results.tsv", results_lines(outcome))
+    _write(place / "results.tsv", results_lines(outcome.totals, outcome.measured_seconds))
     _write(place / "perf_log.tsv", perf_log_lines(outcome))
     if outcome.endpoints or outcome.balance:
         _write(place / "endpoint_stats.tsv", endpoint_lines(outcome))
     _write(place / "histograms.hlog", hlog_lines(outcome))
     _write_bytes(place / TALLIES, tally_bytes(outcome))
+    if outcome.hosts:
+        _write(place / "workers.tsv", worker_lines(outcome))
+        for worker in outcome.hosts:
+            _write_worker(worker_directory(place, worker.rank), outcome, worker)
     report = place / "report.html"
     _write(report, [render_html(outcome, summary, config_text=config_text, plan=plan)])
     return report
+
+
+def worker_directory(directory: str | os.PathLike[str], rank: int) -> Path:
+    """Make the place of a worker's own files in a result directory, and return it."""
+    place = Path(directory) / "workers" / str(rank)
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _write_worker(place: Path, outcome: Outcome, worker: WorkerOutcome) -> None:
+    alone = worker_outcome(outcome, worker)
+    _write(place / "facts.json", _compact_json(summarise_worker(worker, outcome)))
+    _write(place / "results.tsv", results_lines(alone.totals, alone.measured_seconds))
+    if worker.series is not None:
+        _write(place / "perf_log.tsv", series_lines(worker.series))
+    _write(place / "histograms.hlog", hlog_lines(alone))
+    _write_bytes(place / TALLIES, tally_bytes(alone))
 
 
 def write_job(directory: str | os.PathLike[str], job: Job, *, config_text: str, plan: Mapping[str, Any]) -> Path:

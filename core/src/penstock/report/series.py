@@ -9,6 +9,7 @@ has, in some hundred bytes.
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -28,8 +29,9 @@ _FEWEST, _MOST = 20, 1200
 _OCTAVE: Final = 1024  # buckets of a histogram
 _BUCKETS: Final = 33 * _OCTAVE
 _NAMES: Final = tuple(FAMILIES)
-_HEAD: Final = struct.Struct("<ddqB")
+_HEAD: Final = struct.Struct("<ddqfffB")
 _PART: Final = struct.Struct("<BQQQQQQHB")
+_SHARES: Final = ("user", "system", "iowait")
 _NO_CPU: Final = -1
 _U16: Final = "<u2"
 
@@ -42,13 +44,26 @@ class Point:
 
     ``families`` has the cell of each of GET, PUT and META that occurred; of their histograms the service times alone
     are kept, as exact as the series' buckets and without a deviation. ``cpu_seconds`` is the processor time that it
-    used; None: not known.
+    used, the CPU figures are percent of all processors of its host; None: not known.
     """
 
     start_s: float
     seconds: float
     families: Mapping[str, Cell]
     cpu_seconds: float | None
+    cpu_user_pct: float | None = None
+    cpu_system_pct: float | None = None
+    cpu_iowait_pct: float | None = None
+
+    @property
+    def client_cpu_pct(self) -> float | None:
+        """Its own processes, where 100 is one processor."""
+        return None if self.cpu_seconds is None or self.seconds <= 0 else 100 * self.cpu_seconds / self.seconds
+
+    @property
+    def active_workers(self) -> int:
+        """It is the series of one."""
+        return 1
 
     def cell(self, family: str) -> Cell:
         """That of a family, or of ALL; to be read only."""
@@ -93,6 +108,7 @@ class _Slot:
     start_s: float
     end_s: float
     cpu_ns: int
+    host: tuple[float, float, float]
     parts: dict[str, _Part]
 
 
@@ -115,13 +131,30 @@ class Series:
         limit = min(max(_SLOTS // max(workers, 1), _FEWEST), _MOST)
         return cls(width, limit=limit, grain=64 if workers <= 16 else 16 if workers <= 128 else 8)
 
-    def add(self, start_s: float, seconds: float, tally: Tally, cpu_ns: int | None = None) -> None:
-        """Take in what was measured in a stretch of the run, of which the warm-up is left out."""
+    def add(
+        self,
+        start_s: float,
+        seconds: float,
+        tally: Tally,
+        cpu_ns: int | None = None,
+        host: Mapping[str, float | None] | None = None,
+    ) -> None:
+        """Take in what was measured in a stretch of the run, of which the warm-up is left out.
+
+        ``cpu_ns`` is the processor time that was used in it, ``host`` the ``user``, ``system`` and ``iowait`` percent
+        of all processors of the worker's host.
+        """
         middle = start_s + seconds / 2
         if middle < 0:
             return
-        parts = self._parts(tally)
-        slot = _Slot(start_s, start_s + seconds, _NO_CPU if cpu_ns is None else cpu_ns, parts)
+        shares = [math.nan if (value := (host or {}).get(name)) is None else value for name in _SHARES]
+        slot = _Slot(
+            start_s,
+            start_s + seconds,
+            _NO_CPU if cpu_ns is None else cpu_ns,
+            (shares[0], shares[1], shares[2]),
+            self._parts(tally),
+        )
         self._put(int(middle / self.width), slot)
         while len(self._slots) > self.limit:
             self._widen()
@@ -130,11 +163,15 @@ class Series:
         """All so far, in order of time; a stretch of which nothing is known has none."""
         for number in sorted(self._slots):
             slot = self._unpack(self._slots[number])
+            user, system, iowait = (None if math.isnan(share) else share for share in slot.host)
             yield Point(
                 start_s=slot.start_s,
                 seconds=slot.end_s - slot.start_s,
                 families={name: self._cell(slot.parts[name]) for name in _NAMES if name in slot.parts},
                 cpu_seconds=None if slot.cpu_ns == _NO_CPU else slot.cpu_ns / 1e9,
+                cpu_user_pct=user,
+                cpu_system_pct=system,
+                cpu_iowait_pct=iowait,
             )
 
     @property
@@ -226,7 +263,7 @@ class Series:
                 self._slots[number // 2] = slots[number]
 
     def _unpack(self, data: bytes) -> _Slot:
-        start, end, cpu, several = _HEAD.unpack_from(data)
+        start, end, cpu, *host, several = _HEAD.unpack_from(data)
         place = _HEAD.size
         parts = {}
         for _ in range(several):
@@ -239,7 +276,7 @@ class Series:
             counts = np.frombuffer(data, f"<u{width}", cells, place).astype(np.int64)
             place += width * cells
             parts[_NAMES[name]] = _Part(count, errors, nbytes, total, minimum, maximum, index, counts)
-        return _Slot(start, end, cpu, parts)
+        return _Slot(start, end, cpu, (host[0], host[1], host[2]), parts)
 
 
 def _joined(first: _Slot, second: _Slot) -> _Slot:
@@ -248,11 +285,23 @@ def _joined(first: _Slot, second: _Slot) -> _Slot:
         parts.setdefault(name, _Part()).merge(part)
     known = [slot.cpu_ns for slot in (first, second) if slot.cpu_ns != _NO_CPU]
     cpu = sum(known) if known else _NO_CPU
-    return _Slot(min(first.start_s, second.start_s), max(first.end_s, second.end_s), cpu, parts)
+    weights = (first.end_s - first.start_s, second.end_s - second.start_s)
+    user, system, iowait = (_average(pair, weights) for pair in zip(first.host, second.host, strict=True))
+    start, end = min(first.start_s, second.start_s), max(first.end_s, second.end_s)
+    return _Slot(start, end, cpu, (user, system, iowait), parts)
+
+
+def _average(values: tuple[float, float], weights: tuple[float, float]) -> float:
+    """By their weights; of one that is known that, NaN of none."""
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if not math.isnan(value)]
+    if not known:
+        return math.nan
+    whole = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / whole if whole > 0 else known[-1][0]
 
 
 def _pack(slot: _Slot) -> bytes:
-    pieces = [_HEAD.pack(slot.start_s, slot.end_s, slot.cpu_ns, len(slot.parts))]
+    pieces = [_HEAD.pack(slot.start_s, slot.end_s, slot.cpu_ns, *slot.host, len(slot.parts))]
     for name, part in slot.parts.items():
         width = next(each for each in (1, 2, 4, 8) if not len(part.counts) or part.counts.max() < 1 << (8 * each))
         numbers = (part.count, part.errors, part.nbytes, part.total, part.minimum, part.maximum)

@@ -16,7 +16,15 @@ Fields are added without notice; the number in ``schema`` changes when one goes 
     operations          by operation: a sum each
     size_buckets        list of sums, with operation, size_bucket, bucket_idx
     endpoints           by endpoint: operations, by operation a sum each; empty if not known
-    workers             list, with rank, host, pid, lanes, lost (null or how), cpu_seconds and operations, by operation
+    workers             list, with rank, host, pid, lanes, lost (null or how), cpu_seconds and operations, by operation;
+                        where workers are hosts also processes, processes_lost, address, cpus, seconds (in which it
+                        measured, of the window; null if not known), op_log (null, or of its part path and counts) and
+                        clock (null, or offset_us, positive: ahead of the controller's, uncertainty_us to either side,
+                        drift_us, start_skew_us, from the agreed instant to its first operation, and readings, with
+                        at_ns, offset_us, uncertainty_us, probes)
+    clock               null where no worker's clock was read; else workers, how many were, offset_us min and max,
+                        uncertainty_us and drift_us, the largest, and start_skew_us: median (of its size), min, max,
+                        spread (from the first start to the last)
     intervals           list, with start_s, seconds, active_workers, cpu_user_pct, cpu_system_pct, cpu_iowait_pct,
                         client_cpu_pct and operations, by operation
     phases              list, with name, seconds, objects_made, objects_found, bytes, failed
@@ -56,15 +64,27 @@ from typing import Any, Final
 
 import attrs
 
+from penstock.report.hosts import host_fields, seconds_of, summarise_clocks
 from penstock.report.outcome import EndpointUse, Interval, Outcome, PhaseOutcome, Replayed, Steady, WorkerOutcome
 from penstock.report.verified import summarise_verification
 from penstock.stats.buckets import LABELS
+from penstock.stats.errors import ErrorTable
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL, Cell, Tally
 
-__all__ = ["SCHEMA", "format_wall", "parse_wall", "summarise", "summarise_phase", "sums"]
+__all__ = [
+    "SCHEMA",
+    "WORKER_SCHEMA",
+    "format_wall",
+    "parse_wall",
+    "summarise",
+    "summarise_phase",
+    "summarise_worker",
+    "sums",
+]
 
 SCHEMA: Final = "penstock.result/1"
+WORKER_SCHEMA: Final = "penstock.worker/1"
 _PERCENTS: Final[Mapping[str, float]] = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9}
 _CPU: Final = ("cpu_user_pct", "cpu_system_pct", "cpu_iowait_pct", "client_cpu_pct")
 
@@ -93,12 +113,10 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
             for name, tally in outcome.endpoints.items()
         },
         "workers": [_worker(worker, seconds) for worker in outcome.workers],
+        "clock": summarise_clocks(outcome),
         "intervals": [_interval(interval) for interval in outcome.intervals],
         "phases": [summarise_phase(phase) for phase in outcome.phases],
-        "errors": [
-            {"operation": entry.operation, "text": entry.text, "count": entry.count, "example_key": entry.example}
-            for entry in outcome.errors.most_frequent()
-        ],
+        "errors": _errors(outcome.errors),
         "client": _client(outcome),
         "op_log": None if outcome.op_log is None else dict(outcome.op_log),
         "planned": None if outcome.planned is None else attrs.asdict(outcome.planned),
@@ -197,8 +215,29 @@ def _worker(worker: WorkerOutcome, seconds: float) -> dict[str, Any]:
         "lanes": worker.lanes,
         "lost": worker.lost,
         "cpu_seconds": worker.cpu_seconds,
+        **(host_fields(worker) if worker.is_host else {}),
         "operations": _without_nulls(_operations(worker.tally, seconds)),
     }
+
+
+def summarise_worker(worker: WorkerOutcome, outcome: Outcome) -> dict[str, Any]:
+    """``facts.json`` of a worker; it is described in :mod:`penstock.report.hosts`."""
+    seconds = seconds_of(worker, outcome)
+    return {
+        "schema": WORKER_SCHEMA,
+        **{name: getattr(worker, name) for name in ("rank", "host", "pid", "lanes", "lost", "cpu_seconds")},
+        **host_fields(worker),
+        "facts": dict(worker.facts),
+        **sums(worker.tally, seconds),
+        "errors": _errors(worker.errors),
+    }
+
+
+def _errors(errors: ErrorTable) -> list[dict[str, Any]]:
+    return [
+        {"operation": entry.operation, "text": entry.text, "count": entry.count, "example_key": entry.example}
+        for entry in errors.most_frequent()
+    ]
 
 
 def _interval(interval: Interval) -> dict[str, Any]:

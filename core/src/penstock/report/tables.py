@@ -21,12 +21,13 @@ endpoint was left out because it failed, and whether it was in use at the end (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from penstock.oplog.columns import escape
 from penstock.report.job import Job
 from penstock.report.outcome import Interval, Outcome
+from penstock.report.series import Point, Series
 from penstock.stats.buckets import LABELS
 from penstock.stats.tally import ALL, Cell, Tally
 
@@ -39,6 +40,7 @@ __all__ = [
     "leg_lines",
     "perf_log_lines",
     "results_lines",
+    "series_lines",
 ]
 
 RESULTS_COLUMNS: Final = (
@@ -59,16 +61,15 @@ _PERCENTS: Final = (50, 90, 95, 99, 99.9)
 _ROLL_UPS: Final = (("META", 97), ("GET", 98), ("PUT", 99))
 
 
-def results_lines(outcome: Outcome) -> Iterator[str]:
-    """``results.tsv``, line by line."""
+def results_lines(totals: Tally, seconds: float) -> Iterator[str]:
+    """``results.tsv``, line by line; rates are over ``seconds``."""
     yield _line(RESULTS_COLUMNS)
-    seconds = outcome.measured_seconds
-    order = {operation: place for place, operation in enumerate(outcome.totals.operations())}
-    for operation, bucket in sorted(outcome.totals.cells, key=lambda key: (key[1], order[key[0]])):
-        cell = outcome.totals.cells[operation, bucket]
+    order = {operation: place for place, operation in enumerate(totals.operations())}
+    for operation, bucket in sorted(totals.cells, key=lambda key: (key[1], order[key[0]])):
+        cell = totals.cells[operation, bucket]
         yield _line(_results_row(operation, LABELS[bucket], bucket, cell, seconds))
     for family, index in _ROLL_UPS:
-        cell = outcome.totals.roll_up(family)
+        cell = totals.roll_up(family)
         if cell.count or cell.errors:
             yield _line(_results_row(family, ALL, index, cell, seconds))
 
@@ -77,7 +78,7 @@ def leg_lines(job: Job) -> Iterator[str]:
     """``results.tsv`` of a run of several legs: those of each, with its repeat and its stage before them."""
     yield _line(LEG_COLUMNS)
     for leg in job.legs:
-        for number, line in enumerate(results_lines(leg.outcome)):
+        for number, line in enumerate(results_lines(leg.outcome.totals, leg.outcome.measured_seconds)):
             if number:
                 yield f"{leg.repeat}\t{escape(leg.stage)}\t{line}"
 
@@ -96,19 +97,27 @@ def perf_log_lines(outcome: Outcome) -> Iterator[str]:
     """``perf_log.tsv``, line by line."""
     yield _line(PERF_LOG_COLUMNS)
     for interval in outcome.intervals:
-        for family, cell in _families(interval.tally):
+        for family, cell in _families(interval.tally.roll_up):
             yield _line(_perf_log_row(interval, family, cell))
 
 
-def _families(tally: Tally) -> Iterator[tuple[str, Cell]]:
+def series_lines(series: Series) -> Iterator[str]:
+    """``perf_log.tsv`` of one worker, line by line."""
+    yield _line(PERF_LOG_COLUMNS)
+    for point in series.points():
+        for family, cell in _families(point.cell):
+            yield _line(_perf_log_row(point, family, cell))
+
+
+def _families(read: Callable[[str], Cell]) -> Iterator[tuple[str, Cell]]:
     for family in ("GET", "PUT", "META"):
-        cell = tally.roll_up(family)
+        cell = read(family)
         if cell.count or cell.errors:
             yield family, cell
-    yield ALL, tally.roll_up(ALL)
+    yield ALL, read(ALL)
 
 
-def _perf_log_row(interval: Interval, family: str, cell: Cell) -> Sequence[str]:
+def _perf_log_row(interval: Interval | Point, family: str, cell: Cell) -> Sequence[str]:
     shares = (interval.cpu_user_pct, interval.cpu_system_pct, interval.cpu_iowait_pct, interval.client_cpu_pct)
     return (
         f"{interval.start_s:.3f}",
