@@ -102,6 +102,22 @@ size_cache: {limit: 1_000, ttl: 5s}
 verify_writes: {by: read, attempts: 2}
 compression: {level: 1}
 faults: {seed: 3, rules: [{stall: {time: 1s, at: 10s}, operations: [get]}, {fail: {}, probability: 0.01}]}
+launcher: {name: local}
+distributed:
+  workers: 2
+  agents:
+    - {address: "load1:7167", id: l1, target: "mem://b/other/", concurrency: 96, env: {AWS_REGION: x, PENSTOCK_X: 5}}
+    - {host: load2, multi_endpoint: {endpoints: ["mem://b9/base/"]}}
+  shared_filesystem: false
+  tree_creation_mode: coordinator
+  path_selection: weighted
+  partition_overlap: 0.1
+  on_worker_lost: abort
+  min_workers: 2
+  clock: {probes: 31, max_uncertainty: 2ms, action: refuse}
+  lease: 1m
+  op_log: leave
+  forward_env: [AWS_ACCESS_KEY_ID]
 """
 
 
@@ -130,7 +146,7 @@ def test_the_example_above_leaves_no_key_out():
     given = dump(read(EVERYTHING))
     defaults = dump(read(BASE))
     same = {name for name in fields_of(Config) if given[name] == defaults[name]}
-    assert same == {"page_cache_mode"}, "memory has no page cache"
+    assert same == {"page_cache_mode", "launcher"}, "memory has no page cache, and the launcher is the usual one"
     assert {item["op"] for item in given["workload"]} == set(OPERATION.records)
 
 
@@ -223,7 +239,8 @@ def test_the_forms_of_a_selection(text, expected):
             "stages: [{name: a, workload: [{op: get, path: 'mme://x/y'}]}]",
             "3:47: stages[0].workload[0].path: unknown scheme mme",
         ),
-        ("distributed: {}", "3:1: distributed: distributed is not supported by this version"),
+        ("distributed: {workerz: 3}", "3:15: distributed.workerz: unknown key, did you mean workers?"),
+        ("launcher: no-such", "3:11: launcher.name: no launcher named no-such; known: "),
         ("reuse_puts: true", "3:13: reuse_puts: no put with a weight is in this workload"),
         ("multi_endpoint: {}", "multi_endpoint: name the other endpoints"),
         ("range_engine: maybe", "3:15: range_engine: write off or on or a mapping"),

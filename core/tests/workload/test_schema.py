@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import ConfigError
 from penstock.workload.config import CONFIG, Config, dump, loads
+from penstock.workload.distributed import LauncherShape, VariablesShape
 from penstock.workload.fields import Record, Variants, fields_of
 from penstock.workload.operations import OPERATION
 from penstock.workload.rates import RATE
@@ -189,6 +190,10 @@ def values(shape):
             return st.lists(values(shape.shape), min_size=shape.minimum, max_size=3)
         case Table():
             return st.sampled_from([{}, {"mem": {}}, {"mem": {"name": "x"}}, {"mem": {"name": 5}}])
+        case LauncherShape():
+            return st.sampled_from(["local", {"name": "local"}, {"name": "local", "no": 5}, "no-such"])
+        case VariablesShape():
+            return st.sampled_from([{}, {"AWS_REGION": "x"}, {"PENSTOCK_X": 5, "B": None}, {"": 1}])
         case Record():
             return records(shape, {})
         case Variants():

@@ -20,6 +20,7 @@ from penstock.plugins import default_host
 from penstock.store import StoreType
 from penstock.urls import parse_object, parse_store
 from penstock.workload.content import check_content, check_verify
+from penstock.workload.hosting import check_hosts
 from penstock.workload.names import Mask, Tree, count_numbers, new_names
 from penstock.workload.operations import Copy, Delete, Get, List, Mkdir, Operation, Put, Rmdir, Stat
 from penstock.workload.prepare import EnsureObjects, Prepare
@@ -51,6 +52,7 @@ def check(config: Config, reader: Reader) -> None:
         _check_backend,
         _check_page_cache,
         _check_endpoints,
+        check_hosts,
     ):
         one(config, reader)
     check_verify(config.verify, reader)

@@ -16,8 +16,10 @@ from penstock.errors import ConfigError
 from penstock.urls import join, parse_store
 from penstock.workload import checks
 from penstock.workload.composing import INCLUDE, compose
+from penstock.workload.distributed import DISTRIBUTED, LAUNCHER, Distributed, LauncherChoice
 from penstock.workload.documents import Mark, Node, Problems, from_plain, override, read_text
 from penstock.workload.fields import Record, fields_of, key
+from penstock.workload.hosting import for_host, shown
 from penstock.workload.layering import (
     COMPRESSION,
     FAULTS,
@@ -34,7 +36,7 @@ from penstock.workload.layering import (
 )
 from penstock.workload.older.convert import convert as rewrite
 from penstock.workload.older.convert import is_older, older_keys
-from penstock.workload.operations import LATER, OPERATION, Operation
+from penstock.workload.operations import OPERATION, Operation
 from penstock.workload.prepare import PREPARE, DirectoryStructure, EnsureObjects, Prepare
 from penstock.workload.rates import RATE, Rate
 from penstock.workload.selection import SELECTION, Selection, Uniform
@@ -60,8 +62,10 @@ __all__ = [
     "Config",
     "Converted",
     "DirectoryStructure",
+    "Distributed",
     "EnsureObjects",
     "ErrorRate",
+    "LauncherChoice",
     "Loaded",
     "OnError",
     "Prepare",
@@ -245,6 +249,13 @@ class Config:
         COMPRESSION, None, help="keep objects compressed: zstd, or how; off: as they are"
     )
     faults: FaultKeys | None = key(FAULTS, None, help="what goes wrong on purpose; none: nothing")
+    launcher: LauncherChoice = key(
+        LAUNCHER,
+        LauncherChoice(),
+        help="where worker processes start: local, this host; or a launcher of a plugin, with its options, as penstock "
+        "plugins show lists them",
+    )
+    distributed: Distributed = key(DISTRIBUTED, Distributed(), help="what is to be said of several hosts")
 
     def of_stage(self, stage: Stage) -> Config:
         """The configuration of one stage as that of a run without stages."""
@@ -276,6 +287,10 @@ class Config:
         """The configuration of each stage; itself where there are none."""
         return tuple(self.of_stage(stage) for stage in self.stages) or (self,)
 
+    def for_host(self, rank: int, agent: int | None = None) -> Config:
+        """The configuration as one of several hosts has it: :func:`penstock.workload.hosting.for_host`."""
+        return for_host(self, rank, agent)
+
     def options(self, scheme: str) -> dict[str, str | None]:
         """The options of a scheme's stores that this configuration gives."""
         mode = {} if self.page_cache_mode is None else {"page_cache": self.page_cache_mode}
@@ -292,7 +307,6 @@ class Config:
 CONFIG = Record(
     Config,
     {
-        "distributed": f"distributed {LATER}",
         INCLUDE: "include stands at the top of a file, and nowhere else",
         "hot_set": "unknown key; write selection: {hot_set: {fraction: …, probability: …}}",
         "io_rate": "unknown key; write rate: {ops_per_second: …, arrivals: poisson}",
@@ -367,7 +381,7 @@ def convert(path: str, *, environ: Mapping[str, str]) -> Converted:
     if root is None or root.kind != "mapping":
         problems.raise_any()
         raise ConfigError([f"{label}: write a mapping of keys"])
-    if not older_keys(root) and "distributed" not in root.entries:
+    if not older_keys(root):
         return Converted(text, (), older=False)
     new, notes, doubts = rewrite(root, _OWN, problems)
     problems.raise_any()
@@ -409,9 +423,12 @@ def _loads(
 def dump(config: Config, *, secrets: bool = True) -> dict[str, Any]:
     """Plain data with every default written out: what a program can read, and :func:`restore` takes.
 
-    Without ``secrets`` the values of secret options are ``***``: for people to see.
+    Without ``secrets`` the values of secret options, and of variables that agents are given, are ``***``: for people
+    to see.
     """
-    return CONFIG.dump(config if secrets else attrs.evolve(config, backend=checks.without_secrets(config.backend)))
+    if not secrets:
+        config = attrs.evolve(shown(config), backend=checks.without_secrets(config.backend))
+    return CONFIG.dump(config)
 
 
 def restore(plain: Mapping[str, Any], *, label: str = "plan") -> Config:

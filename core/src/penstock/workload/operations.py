@@ -27,7 +27,6 @@ from penstock.workload.shapes import Either, Flag, Optional, Quantity, Text, Wor
 from penstock.workload.sizes import SIZE, SizeSpec
 
 __all__ = [
-    "LATER",
     "OPERATION",
     "SHARDS",
     "Copy",
@@ -43,8 +42,6 @@ __all__ = [
     "Stat",
 ]
 
-#: What is said of a key that a later release will have.
-LATER = "is not supported by this version"
 #: How many prefixes keys are spread over.
 SHARDS = Quantity("count", maximum=65536)
 _GLOB = Text("a glob such as data/**/*.dat", ("prepared-*.dat", "data/**"))

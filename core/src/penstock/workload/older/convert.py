@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from penstock.workload.distributed import Agent, Distributed
 from penstock.workload.documents import Mark, Node, Problems
 from penstock.workload.fields import fields_of
 from penstock.workload.older.drafts import Draft, Handler, Section, keep, leave, number, scalar, section, stop
-from penstock.workload.older.hosts import DISTRIBUTED_TABLE, ENDPOINT_TABLE, finish_endpoints, finish_stages
+from penstock.workload.older.hosts import (
+    AGENT_TABLE,
+    DISTRIBUTED_TABLE,
+    ENDPOINT_TABLE,
+    finish_endpoints,
+    finish_stages,
+)
 from penstock.workload.older.items import ITEM_KEYS, OLD_ITEM_KEYS, convert_workload, names_of
 from penstock.workload.older.prepared import ENSURE_KEYS, OLD_ENSURE_KEYS, PREPARE_TABLE, finish_tree
 from penstock.workload.older.settings import (
@@ -42,6 +50,13 @@ _BOTH = frozenset(
         "distributed",
     )
 )
+
+
+def _names(cls: type[Any]) -> frozenset[str]:
+    return frozenset(name for key, (entry, _) in fields_of(cls).items() for name in (key, *entry.aliases))
+
+
+_DISTRIBUTED, _AGENT = _names(Distributed), _names(Agent)
 
 
 def _workload(draft: Draft, node: Node, mark: Mark, path: str) -> None:
@@ -122,6 +137,17 @@ def older_keys(root: Node) -> list[str]:
         found += [f"{path}.{name}" for name in item.entries if name in OLD_ITEM_KEYS]
     if (node := root.entries.get("processes")) is not None and node.text == "single":
         found.append("processes")
+    return found + _older_hosts(root)
+
+
+def _older_hosts(root: Node) -> list[str]:
+    """The keys under ``distributed`` that only the older tools have."""
+    node = root.entries.get("distributed")
+    if node is None:
+        return []
+    found = [f"distributed.{name}" for name in node.entries if name in DISTRIBUTED_TABLE and name not in _DISTRIBUTED]
+    for path, item in _items(node.entries.get("agents"), "distributed.agents"):
+        found += [f"{path}.{name}" for name in item.entries if name in AGENT_TABLE and name not in _AGENT]
     return found
 
 
