@@ -1,0 +1,1 @@
+"""The service as agent_v1.proto defines it, and what protoc made of that."""
