@@ -67,7 +67,11 @@ ONLY_IN = {
 }
 
 #: Plugins that add commands to core's take what those are made of, too; and what is timed there reads the clocks.
-PLUGINS_MAY_ALSO_IMPORT = {"plugins/training": "click clocks", "plugins/launchers/grpc": "click clocks"}
+PLUGINS_MAY_ALSO_IMPORT = {
+    "plugins/training": "click clocks",
+    "plugins/launchers/grpc": "click clocks",
+    "plugins/launchers/mpi": "clocks",
+}
 
 #: Packages too slow to import for ``penstock --help``, and the modules that must not do so at their top.
 HEAVY = (
