@@ -1,0 +1,1 @@
+"""penstock's launcher for clusters that start programs with mpirun or srun: every rank runs the same command."""
