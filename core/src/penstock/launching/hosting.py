@@ -123,10 +123,10 @@ class HostProcess:
 
 async def serve_host(
     link: Link, *, allow_environment: Sequence[str] = (), scratch: str | None = None, name: str = ""
-) -> None:
+) -> str | None:
     """Serve one controller at the other end of a link: start the worker that it specifies, and carry frames both ways
     until one of the two is gone. Then the worker has its lease to end by itself, and is killed after it; returns when
-    it has ended.
+    it has ended: why, where it was the worker that was gone first, for who brings the controller the end of the link.
 
     What may not be is refused; the controller gets to know. ``allow_environment`` are patterns of variables that it may
     set beyond the usual ones; ``scratch`` is where directories for workers are made; ``name`` is what this host is
@@ -136,9 +136,9 @@ async def serve_host(
     try:
         worker = await _begin(link, called, allow_environment, scratch)
         if worker is None:
-            return
+            return None
         try:
-            await _carry(link, worker)
+            return await worker.cause() if await _carry(link, worker) else None
         finally:
             with anyio.CancelScope(shield=True):
                 await worker.close()
@@ -147,11 +147,13 @@ async def serve_host(
             await link.close()
 
 
-async def pump(source: Link, target: Link) -> None:
-    """Carry frames one way until either end is gone."""
+async def pump(source: Link, target: Link) -> Link:
+    """Carry frames one way until either end is gone; which."""
     with contextlib.suppress(ConnectionError):
         while (frame := await source.receive()) is not None:
             await target.send(frame)
+        return source
+    return target
 
 
 async def _begin(link: Link, name: str, allow: Sequence[str], scratch: str | None) -> HostProcess | None:
@@ -179,12 +181,15 @@ def _decode(frame: bytes, name: str) -> dict[str, object]:
         raise RunError(f"host {name}: what came first is no message: {error}") from error
 
 
-async def _carry(link: Link, worker: HostProcess) -> None:
+async def _carry(link: Link, worker: HostProcess) -> bool:
+    """Whether the worker was gone before the controller."""
+    gone: list[Link] = []
     async with anyio.create_task_group() as tasks:
 
         async def one_way(source: Link, target: Link) -> None:
-            await pump(source, target)
+            gone.append(await pump(source, target))
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(one_way, link, worker)
         await one_way(worker, link)
+    return gone[0] is worker
