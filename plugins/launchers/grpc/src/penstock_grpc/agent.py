@@ -56,7 +56,7 @@ class Agent:
         self._settings = settings
         self._instance = uuid.uuid4().hex
         self._sessions: list[_Session] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[str | None]] = set()
         self._served = 0
         self._draining = False
         self._free = anyio.Event()
@@ -160,17 +160,19 @@ class Agent:
         """The method Session."""
         session = await self._enter(context)
         session.link = FrameLink(AgentPipe(context))
-        task = asyncio.create_task(self._serve(session, session.link))
+        task: asyncio.Task[str | None] = asyncio.create_task(self._serve(session, session.link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
             # The worker ends in order, also when the controller has gone and takes this call with it.
-            await asyncio.shield(task)
+            cause = await asyncio.shield(task)
         except asyncio.CancelledError:
             session.link.kill()
             raise
         if session.cut:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the agent was told to end")
+        if cause is not None:
+            await context.abort(grpc.StatusCode.ABORTED, cause)
 
     async def _enter(self, context: Context) -> _Session:
         """Take the opening, and a place. Aborts the call when there is none."""
@@ -207,9 +209,10 @@ class Agent:
         runs = ", ".join(f"{each.controller} for {(now - each.since_ms) // 1000} s" for each in self._sessions)
         return f"it is busy: {runs}; wait for it, or start the agent with a larger --max-sessions"
 
-    async def _serve(self, session: _Session, link: FrameLink) -> None:
+    async def _serve(self, session: _Session, link: FrameLink) -> str | None:
+        """Why its worker was gone first, None: it was not."""
         try:
-            await serve_host(
+            return await serve_host(
                 link,
                 allow_environment=self._settings.allow_env,
                 scratch=self._settings.scratch,
@@ -217,6 +220,7 @@ class Agent:
             )
         except Exception as error:  # noqa: BLE001 - one session's failure must not take the agent along
             _log.error("session_failed", session=session.number, error=f"{type(error).__name__}: {error}")
+            return f"its agent failed ({type(error).__name__})"
         finally:
             self._leave(session)
 

@@ -56,9 +56,9 @@ class GrpcLauncher:
     async def start(self, workers: int | None, spec: LaunchSpec, /) -> list[WorkerHandle]:
         agents = self._chosen(workers)
         if VARIABLE in spec.environment:
-            raise RunError(f"{VARIABLE} opens the agents; no worker needs it, so it is not sent to one")
+            raise UsageError(f"{VARIABLE} opens the agents; no worker needs it, so it is not sent to one")
         self._connections = [Connection(address, self._access) for address in agents]
-        names = _names(agents)
+        names = _names(self._agents)[: len(agents)]
         links: list[FrameLink] = []
         try:
             infos = await _all(self._connections, Connection.info)
