@@ -196,6 +196,7 @@ class FakeWorker:
 @attrs.define
 class FakeLauncher:
     worker: FakeWorker
+    hosts: bool = False
 
     async def start(self, workers, spec):
         return [self.worker]

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.engine.found import Measured
 from penstock.engine.watch import Watched
 from penstock.stats.tally import ALL
 
-__all__ = ["has_majority", "patience", "stuck", "why_not"]
-
-#: A worker is given up that made no progress for so many times the longest call that was seen, and so many intervals.
-_CALLS = 10
-_INTERVALS = 10
+__all__ = ["BARRIER", "END", "Patience", "has_majority", "patience", "stuck", "why_not"]
 
 
-def patience(measured: Measured, interval: float) -> float:
+@attrs.frozen
+class Patience:
+    """A worker is given up that made no progress for so many times the longest call that was seen, so many intervals,
+    and so many seconds.
+    """
+
+    calls: int
+    intervals: int
+    seconds: float
+
+
+#: With those that others wait for at a barrier, and at the end of all, where a last call may well be the longest.
+BARRIER: Final = Patience(10, 10, 0.0)
+END: Final = Patience(10, 10, 120.0)
+
+
+def patience(measured: Measured, interval: float, policy: Patience = BARRIER) -> float:
     """For how many seconds a worker may do nothing while others wait for it, by what calls of this stage took."""
     longest = max((cell.service.maximum for cell in [measured.totals.roll_up(ALL)]), default=0)
-    return max(_CALLS * longest / 1e9, _INTERVALS * interval)
+    return max(policy.calls * longest / 1e9, policy.intervals * interval, policy.seconds)
 
 
-def stuck(measured: Measured, interval: float) -> list[Watched]:
+def stuck(measured: Measured, interval: float, policy: Patience = BARRIER) -> list[Watched]:
     """The workers that still run and have made no progress for longer than patience lasts."""
-    limit = patience(measured, interval)
+    limit = patience(measured, interval, policy)
     now = monotonic_ns()
     return [worker for worker in measured.running if (now - worker.progressed_ns) / 1e9 > limit]
 

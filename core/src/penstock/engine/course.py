@@ -10,7 +10,7 @@ import attrs
 from penstock.engine.legs import legs_of, prepares
 from penstock.engine.sets import count_prepared
 from penstock.engine.watch import Watched
-from penstock.workload.config import Config, OnError, StopWhenStable
+from penstock.workload.config import Config, Distributed, OnError, StopWhenStable
 
 __all__ = ["Course", "LegCourse", "Observer", "WorkerPart", "course_of"]
 
@@ -44,7 +44,8 @@ class Course:
     """The phases of a job and their limits; seconds throughout.
 
     ``prepared`` is how many objects the preparation is about, None: not known. ``prepares`` says whether there is one.
-    ``legs`` is what is measured, one after the other.
+    ``legs`` is what is measured, one after the other. ``distributed`` says what is to be done about hosts, and
+    ``inputs`` which files of this host they need, by the names that they get there.
     """
 
     on_error: OnError
@@ -54,6 +55,8 @@ class Course:
     prepared: int | None = None
     post_prepare_delay: float = 0.0
     cleanup: bool = False
+    distributed: Distributed = attrs.field(factory=Distributed)
+    inputs: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class WorkerPart(Protocol):
@@ -113,4 +116,5 @@ def course_of(config: Config) -> Course:
         prepared=count_prepared(config) if made else None,
         post_prepare_delay=prepare.post_prepare_delay,
         cleanup=config.cleanup,
+        distributed=config.distributed,
     )

@@ -25,6 +25,7 @@ __all__ = ["Found", "Measured"]
 class Measured:
     """One leg. ``begun`` is False for the one of a run that never came to it; ``ended`` says that it is over.
 
+    ``started_ns`` is the agreed instant by the wall clock, ``began_ns`` by the monotonic one of this process.
     ``meter`` and ``machine`` measure the host while it goes on, the latter from the end of the warm-up.
     """
 
@@ -37,6 +38,7 @@ class Measured:
     workers: list[Watched] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
     started_ns: int = 0
+    began_ns: int = 0
     ended_ns: int = 0
     measured_from_ns: int = 0
     interrupted: bool = False

@@ -1,0 +1,126 @@
+"""The pulse of a run's workers: each is asked every second whether it is there, in every phase.
+
+What they answer keeps a host's lease, and shows how long a round trip takes. One that says nothing is warned of, and
+given up before ten seconds are over; so is one that drives operations and tells nothing of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from penstock.clocks import monotonic_ns
+from penstock.engine.found import Measured
+from penstock.engine.team import Team
+from penstock.engine.watch import Watched
+from penstock.errors import PenstockError, WorkerLostError
+
+__all__ = ["LOST_SECONDS", "Pulse"]
+
+#: Seconds between two questions, and between two looks at who has answered.
+_PERIOD = 1.0
+_LOOK = 0.5
+#: For how long a worker may say nothing before it is warned of, and before it is given up.
+_WARN_SECONDS = 3.0
+LOST_SECONDS = 9.0
+#: Intervals, and seconds at least, that one at work may go without a word of its calls: a process, and a host, which
+#: has to do the same for processes of its own first.
+_INTERVALS = 10
+_SILENT_SECONDS = 10.0
+_HOST_INTERVALS = 25
+_HOST_SECONDS = 25.0
+
+
+class Pulse:
+    """See the module."""
+
+    def __init__(self, team: Team, *, look: Callable[[], None] | None = None) -> None:
+        """``look`` is called every second."""
+        self._team = team
+        self._each_second = look
+        self._silent: dict[int, float] = {}
+        self._last: dict[int, int] = {}
+        self._warned: set[int] = set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        async with anyio.create_task_group() as tasks:
+            for worker in self._team.found.workers:
+                tasks.start_soon(self._ask, worker)
+            tasks.start_soon(self._watch)
+
+    async def _ask(self, worker: Watched) -> None:
+        while worker.lost is None:
+            await anyio.sleep(_PERIOD)
+            began = monotonic_ns()
+            try:
+                await worker.handle.call("beat", {})
+            except WorkerLostError as error:
+                await self._team.lose(worker, error.cause)
+                return
+            except PenstockError as error:
+                await self._team.give_up(worker, f"it does not answer as it should: {error}")
+                return
+            worker.heard_ns = monotonic_ns()
+            if worker.remote is not None:
+                worker.remote.round_trip_ns = worker.heard_ns - began
+
+    async def _watch(self) -> None:
+        before, seconds = monotonic_ns(), 0.0
+        while True:
+            await anyio.sleep(_LOOK)
+            now = monotonic_ns()
+            # Time in which this process was stopped, too, says nothing of the others.
+            passed, before = min((now - before) / 1e9, 2 * _LOOK), now
+            for worker in self._team.live():
+                await self._look_at(worker, passed)
+            await self._look_at_calls()
+            seconds += passed
+            if seconds >= _PERIOD and self._each_second is not None:
+                seconds = 0.0
+                self._each_second()
+
+    async def _look_at(self, worker: Watched, passed: float) -> None:
+        rank = worker.handle.rank
+        heard = max([worker.heard_ns, *(each.heard_ns for each in self._at_work(rank))])
+        if heard != self._last.get(rank):
+            self._last[rank], self._silent[rank] = heard, 0.0
+            self._warned.discard(rank)
+            return
+        self._silent[rank] = silent = self._silent.get(rank, 0.0) + passed
+        if silent > LOST_SECONDS:
+            await self._give_up(worker, silent)
+        elif silent > _WARN_SECONDS and rank not in self._warned:
+            self._warned.add(rank)
+            self._team.note(f"{self._team.called(worker)} has said nothing for {silent:.0f} s")
+
+    async def _look_at_calls(self) -> None:
+        interval = self._team.course.live_interval
+        for measured in self._team.found.legs:
+            for worker in measured.running if not measured.ended else ():
+                host = worker.remote is not None
+                times, least = (_HOST_INTERVALS, _HOST_SECONDS) if host else (_INTERVALS, _SILENT_SECONDS)
+                silent = (monotonic_ns() - max(worker.snapshot_ns, self._begins(measured))) / 1e9
+                if silent > max(times * interval, least) and worker.lost is None:
+                    await self._give_up(worker, silent, " of its calls")
+
+    async def _give_up(self, worker: Watched, silent: float, what: str = "") -> None:
+        self._team.note(f"{self._team.called(worker)} has said nothing{what} for {silent:.0f} s: giving it up")
+        await self._team.give_up(worker, f"it said nothing{what} for {silent:.0f} s")
+
+    def silence(self, worker: Watched) -> float:
+        """For how many seconds it has said nothing."""
+        return self._silent.get(worker.handle.rank, 0.0)
+
+    def _begins(self, measured: Measured) -> int:
+        return measured.began_ns
+
+    def _at_work(self, rank: int) -> list[Watched]:
+        return [
+            worker
+            for measured in self._team.found.legs
+            if not measured.ended
+            for worker in measured.workers
+            if worker.handle.rank == rank
+        ]
