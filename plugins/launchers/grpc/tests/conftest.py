@@ -14,11 +14,11 @@ from contextlib import ExitStack
 import attrs
 import pytest
 import trustme
-
-from penstock.options import resolve
 from penstock_grpc.connecting import Access
 from penstock_grpc.launcher import GrpcLauncher
 from penstock_grpc.plugin import GrpcOptions
+
+from penstock.options import resolve
 
 _PATIENCE = 60
 
