@@ -210,3 +210,34 @@ def test_distribution_ends_at_everything_and_the_maximum():
     fractions, values = made([10, 20, 20, 5_000_001]).distribution()
     assert fractions.tolist() == [0.25, 0.75, 1.0]
     assert values.tolist() == [10, 20, 5_000_001]
+
+
+def test_counts_go_beyond_32_bits_while_they_are_merged():
+    many = Histogram.of([5, 4000], [2**32 - 10, 7], total=1, squares=1, minimum=5, maximum=8000)
+    found = Histogram()
+    for _ in range(3):
+        found.merge(many)
+        found.record(np.array([5, 5, 5000], dtype=np.int64))
+    assert found.count == 3 * (many.count + 3)
+    index, counts = found.cells()
+    assert dict(zip(index.tolist(), counts.tolist(), strict=True))[5] == 3 * (2**32 - 8)
+    assert int(counts.sum()) == found.count
+
+
+@given(batches, batches, st.booleans())
+def test_what_is_compact_or_came_in_a_message_goes_on_growing(first, second, crowded):
+    first = [*first, *range(300)] if crowded else first  # crowded ones are compact in another way
+    for before in (made(first), Histogram.from_message(made(first).to_message())):
+        before.compact()
+        before.compact()
+        assert before == made(first)
+        before.record(np.array(second, dtype=np.int64))
+        assert before == made([*first, *second])
+
+
+def test_neighbours_take_a_byte_each():
+    crowded = made([value for value in range(1000) for _ in range(3)])
+    assert crowded.memory >= 4000
+    crowded.compact()
+    assert crowded.memory == 1000
+    assert crowded.percentiles((50, 100)) == [499, 999]

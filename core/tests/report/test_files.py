@@ -335,3 +335,20 @@ def test_a_timeline_is_bounded_and_loses_nothing(synth, count, limit):
         assert before.start_s + before.seconds == after.start_s
     weighted = sum(interval.client_cpu_pct * interval.seconds for interval in intervals) / count
     assert weighted == pytest.approx((count - 1) / 2)
+
+
+def test_a_timeline_stays_within_its_memory(synth):
+    rng = np.random.default_rng(4)
+    tallies = [synth.tally_of(synth.rows_of(rng, TEN, 400, second)) for second in range(64)]
+    counts = [tally.count for tally in tallies]
+    free, bound = Timeline(), Timeline(memory=400_000)
+    for second, tally in enumerate(tallies):
+        for timeline in (free, bound):
+            copy = Tally()
+            copy.merge(tally)
+            timeline.add(Interval(start_s=float(second), seconds=1.0, tally=copy))
+    assert [interval.tally.count for interval in free.intervals()] == counts
+    kept = bound.intervals()
+    assert 7 <= len(kept) < 64
+    assert sum(interval.tally.memory for interval in kept) < 2 * 400_000
+    assert sum(interval.tally.count for interval in kept) == sum(counts)

@@ -274,15 +274,20 @@ class Outcome:
         return sum(known) if known else None
 
 
+_FEW: Final = 12
+
+
 class Timeline:
     """The intervals of a run of any length in bounded memory.
 
-    Once there are ``limit`` of them, neighbours are joined in pairs, and so are those that come from then on. Those of
-    the warm-up, before second 0, are left out.
+    Once there are ``limit`` of them, or they take ``memory`` bytes, neighbours are joined in pairs, and so are those
+    that come from then on. Those of the warm-up, before second 0, are left out.
     """
 
-    def __init__(self, limit: int = 7200) -> None:
+    def __init__(self, limit: int = 7200, memory: int = 48 * 2**20) -> None:
         self._limit = limit
+        self._memory = memory
+        self._used = 0
         self._factor = 1
         self._pending: list[Interval] = []
         self._done: list[Interval] = []
@@ -296,10 +301,13 @@ class Timeline:
         if len(self._pending) < self._factor:
             return
         self._done.append(join(self._pending))
+        self._used += self._done[-1].tally.memory
         self._pending = []
-        if len(self._done) >= self._limit:
+        # Of a dozen the memory is what it is: a line of fewer points shows nothing.
+        if len(self._done) >= self._limit or (self._used > self._memory and len(self._done) > _FEW):
             pairs = [self._done[place : place + 2] for place in range(0, len(self._done), 2)]
             self._done = [join(pair) for pair in pairs]
+            self._used = sum(interval.tally.memory for interval in self._done)
             self._factor *= 2
 
     def intervals(self) -> list[Interval]:

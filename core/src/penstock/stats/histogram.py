@@ -4,7 +4,8 @@ The counts are those of the ``hdrhistogram`` package, bucket by bucket, and trav
 tools read them. Recording is vectorised: one value costs nanoseconds when thousands come at once.
 
 A histogram being filled keeps a dense window of counts that grows with the values seen. :meth:`Histogram.compact`
-turns it into pairs of bucket and count, which is how hundreds of them stay small; recording undoes that.
+turns it into pairs of bucket and count, or into a window of narrow counts, whichever is smaller, which is how hundreds
+of them stay small; recording undoes that.
 """
 
 from __future__ import annotations
@@ -30,10 +31,17 @@ LIMIT: Final = 2048 << 31
 
 _BUCKETS: Final = 33 * 1024
 _BATCH: Final = 1 << 20  # keeps the sum of a batch within 64 bits, and its temporaries small
-_GRAIN: Final = 1024  # the window's ends lie on whole octaves, so that it rarely grows
+#: The ends of a window lie on multiples: on octaves, so that it rarely grows while values come, and closer where
+#: histograms are merged, which hundreds are at once.
+_GRAIN: Final = 1024
+_MERGED_GRAIN: Final = 128
+#: Of fewer values than this no bucket holds more than 32 bits.
+_NARROW: Final = 1 << 32
 
 _Ints = npt.NDArray[np.int64]
-_WIDTHS: Final = ("<u1", "<u2", "<u4", "<u8")
+_WIDTHS: Final = tuple(np.dtype(width) for width in ("<u1", "<u2", "<u4", "<u8"))
+_DTYPES: Final = {width.itemsize: width for width in _WIDTHS}
+_U16: Final = np.dtype("<u2")
 
 
 class Histogram:
@@ -75,7 +83,8 @@ class Histogram:
         else:
             places -= first
             begin = first - self._base
-            window[begin : begin + last - first + 1] += np.bincount(places, minlength=last - first + 1)
+            part = window[begin : begin + last - first + 1]
+            np.add(part, np.bincount(places, minlength=last - first + 1), out=part, casting="unsafe")
 
     def merge(self, other: Histogram) -> None:
         """Add what ``other`` counts; the same as having recorded its values here."""
@@ -83,8 +92,9 @@ class Histogram:
             return
         index, counts = other.cells()
         self._note(other.count, other.total, other.squares, other.minimum, other.maximum)
-        window = self._window(int(index[0]), int(index[-1]))
-        window[index - self._base] += counts
+        window = self._window(int(index[0]), int(index[-1]), _MERGED_GRAIN)
+        places = index - self._base
+        window[places] = window[places] + counts
 
     def since(self, earlier: Histogram) -> Histogram:
         """What was recorded after a copy, ``earlier``, was taken of it; its ends as exact as buckets are."""
@@ -109,21 +119,27 @@ class Histogram:
         self.total += total
         self.squares += squares
 
-    def _window(self, first: int, last: int) -> _Ints:
-        """The dense counts, which hold at least the buckets ``first`` to ``last``."""
+    def _window(self, first: int, last: int, grain: int = _GRAIN) -> npt.NDArray[Any]:
+        """The dense counts, which hold at least the buckets ``first`` to ``last``, for all values that are noted."""
         if self._index is None and self._counts is not None:
             end = self._base + len(self._counts)
-            if self._base <= first and last < end:
+            if self._base <= first and last < end and self._is_wide():
                 return self._counts
             first, last = min(first, self._base), max(last, end - 1)
         elif self._index is not None:
             first, last = min(first, int(self._index[0])), max(last, int(self._index[-1]))
         index, counts = self.cells()
-        base = first // _GRAIN * _GRAIN
-        window = np.zeros((last // _GRAIN + 1) * _GRAIN - base, dtype=np.int64)
+        base = first // grain * grain
+        window = np.zeros((last // grain + 1) * grain - base, np.uint32 if self.count < _NARROW else np.int64)
         window[index - base] = counts
         self._base, self._counts, self._index = base, window, None
         return window
+
+    def _is_wide(self) -> bool:
+        """Whether each of the counts could become the number of all values."""
+        assert self._counts is not None
+        dtype = self._counts.dtype
+        return dtype == np.int64 or (dtype == np.uint32 and self.count < _NARROW)
 
     def cells(self) -> tuple[_Ints, _Ints]:
         """The numbers of the buckets that are not empty, ascending, and their counts."""
@@ -132,15 +148,27 @@ class Histogram:
         if self._index is not None:
             return self._index.astype(np.int64), self._counts.astype(np.int64)
         places = np.flatnonzero(self._counts)
-        return places + self._base, self._counts[places]
+        return places + self._base, self._counts[places].astype(np.int64)
 
     def compact(self) -> None:
         """Keep buckets and counts in as few bytes as they need."""
-        if self._index is None and self._counts is not None:
-            index, counts = self.cells()
-            self._index = index.astype(np.uint16)
-            self._counts = counts.astype(_narrowest(counts))
-            self._base = 0
+        if self._index is not None or self._counts is None:
+            return
+        index, counts = self.cells()
+        narrow, base = _narrowest(counts), int(index[0])
+        span = int(index[-1]) - base + 1
+        if span * narrow.itemsize <= len(index) * (_U16.itemsize + narrow.itemsize):
+            if span != len(self._counts) or narrow != self._counts.dtype:
+                self._counts = self._counts[base - self._base : base - self._base + span].astype(narrow)
+                self._base = base
+            return
+        self._index, self._counts, self._base = index.astype(_U16), counts.astype(narrow), 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes that buckets and counts take now."""
+        arrays = (self._counts, self._index)
+        return sum(0 if array is None else array.nbytes for array in arrays)
 
     @property
     def mean(self) -> float:
@@ -222,8 +250,7 @@ class Histogram:
         made = cls()
         if len(index) == 0:
             return made
-        if int(index[-1]) >= _BUCKETS or int(counts.min()) <= 0 or np.any(np.diff(index) <= 0):
-            raise ValueError("a histogram whose buckets are out of order, or beyond the last one")
+        _check_cells(index, counts)
         lows, highs = _bounds(index)
         made.count = int(counts.sum())
         made.total = round(float(np.dot((lows + highs) / 2, counts)))
@@ -281,12 +308,16 @@ class Histogram:
         """What :meth:`to_message` was called on. Raises ValueError or KeyError for a message that makes no sense."""
         if not message:
             return cls()
-        index = np.frombuffer(base64.b64decode(message["index"]), dtype="<u2").astype(np.int64)
-        counts = np.frombuffer(base64.b64decode(message["counts"]), dtype=f"<u{int(message['width'])}")
+        index = np.frombuffer(base64.b64decode(message["index"]), _U16)
+        counts = np.frombuffer(base64.b64decode(message["counts"]), _DTYPES[int(message["width"])])
         if len(index) != len(counts):
             raise ValueError("a histogram with more buckets than counts, or fewer")
-        made = cls._from_cells(index, counts.astype(np.int64))
-        made.total = int(message["total"])
+        made = cls()
+        if not len(index):
+            return made
+        _check_cells(index, counts)
+        made._index, made._counts = index, counts
+        made.count, made.total = int(counts.sum(dtype=np.int64)), int(message["total"])
         made.squares = int(message["squares"]) if "squares" in message else made._estimated_squares()
         made.minimum, made.maximum = int(message["min"]), int(message["max"])
         return made
@@ -347,9 +378,15 @@ def _bounds(index: _Ints) -> tuple[_Ints, _Ints]:
     return lows, lows + (np.int64(1) << shift) - 1
 
 
-def _narrowest(counts: _Ints) -> str:
+def _check_cells(index: npt.NDArray[Any], counts: npt.NDArray[Any]) -> None:
+    """Raise ValueError unless buckets ascend, there are such, and none is empty."""
+    if index[-1] >= _BUCKETS or counts.min() <= 0 or not (index[1:] > index[:-1]).all():
+        raise ValueError("a histogram whose buckets are out of order, or beyond the last one")
+
+
+def _narrowest(counts: _Ints) -> np.dtype[Any]:
     highest = int(counts.max())
-    return next(width for width in _WIDTHS if highest <= np.iinfo(width).max)
+    return next(width for width in _WIDTHS if highest < 1 << (8 * width.itemsize))
 
 
 @lru_cache(maxsize=256)

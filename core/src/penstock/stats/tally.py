@@ -34,6 +34,7 @@ _FAMILY: Final = {operation: family for family, members in FAMILIES.items() for 
 _GROUPS: Final = 16  # room for the size buckets in one byte beside the operation's code
 _NUMBERS: Final = ("count", "errors", "nbytes", "objects", "retries")
 _HISTOGRAMS: Final = ("service", "first_byte", "response", "lag")
+_CELL_BYTES: Final = 1500  # of a cell's objects, without their arrays
 
 
 def family_of(operation: str) -> str:
@@ -77,6 +78,12 @@ class Cell:
         """Take as little memory as possible."""
         for name in _HISTOGRAMS:
             getattr(self, name).compact()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes now, about."""
+        histograms: Iterable[Histogram] = (getattr(self, name) for name in _HISTOGRAMS)
+        return _CELL_BYTES + sum(each.memory for each in histograms)
 
     def to_message(self) -> dict[str, Any]:
         """Everything, exactly, as what JSON can hold."""
@@ -197,6 +204,11 @@ class Tally:
         """Take as little memory as possible; for a tally that nothing more is added to."""
         for cell in self.cells.values():
             cell.compact()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes now, about."""
+        return sum(cell.memory for cell in self.cells.values())
 
     def to_message(self) -> dict[str, Any]:
         """Everything, exactly, as what JSON can hold."""
