@@ -31,6 +31,8 @@ class WorkerProcess:
         self._process = process
         self._log = log
         self._patience = patience
+        # Who closes reads on beside who listens: a stream takes one reader at a time.
+        self._reading = anyio.Lock()
 
     @classmethod
     async def spawn(
@@ -65,6 +67,10 @@ class WorkerProcess:
             raise ConnectionError("the process closed its input") from error
 
     async def receive(self) -> bytes | None:
+        async with self._reading:
+            return await self._receive()
+
+    async def _receive(self) -> bytes | None:
         header = await self._exactly(messages.HEADER_BYTES)
         if header is None:
             return None
@@ -90,9 +96,11 @@ class WorkerProcess:
         """Read what it still sends, and throw it away, until it ends."""
         stdout = self._process.stdout
         assert stdout is not None
-        with contextlib.suppress(*_PIPE_ENDS):
-            while True:
-                await stdout.receive()
+        # Not by frames: whoever read before may have been stopped within one.
+        async with self._reading:
+            with contextlib.suppress(*_PIPE_ENDS):
+                while True:
+                    await stdout.receive()
 
     def kill(self) -> None:
         if self._process.returncode is None:

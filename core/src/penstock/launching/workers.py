@@ -37,6 +37,7 @@ class Worker:
         self._next = 0
         self._waiting: dict[int, MemoryObjectSendStream[dict[str, Any]]] = {}
         self._lost: str | None = None
+        self._heard = False
         self._outbox, self._sent = anyio.create_memory_object_stream[bytes](math.inf)
 
     @property
@@ -123,6 +124,7 @@ class Worker:
 
     async def listen(self) -> None:
         """Hand out what the worker sends, and bring it what it is asked, until it is gone."""
+        self._heard = True
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send_all)
@@ -139,6 +141,8 @@ class Worker:
         """Close the link, which ends a worker."""
         await self._link.close()
         self._lose("it was ended")
+        if not self._heard:
+            self._sent.close()
 
     async def _receive_all(self) -> str:
         """Why nothing more comes."""
