@@ -15,6 +15,7 @@ import attrs
 __all__ = [
     "API_VERSION",
     "HOST_WORKER",
+    "PROBE",
     "WORKER",
     "WORKERS",
     "Channel",
@@ -27,11 +28,12 @@ __all__ = [
 
 API_VERSION = 1
 
-#: The modules that a worker may run: a process that runs a workload, one that replays, and the one of a host that
-#: drives processes there.
+#: The modules that a worker may run: a process that runs a workload, one that replays, the one of a host that drives
+#: processes there, and one that drives nothing and answers about the way to it.
 WORKER = "penstock.engine.worker"
 HOST_WORKER = "penstock.engine.host"
-WORKERS = (WORKER, "penstock.replay.worker", HOST_WORKER)
+PROBE = "penstock.engine.probe"
+WORKERS = (WORKER, "penstock.replay.worker", HOST_WORKER, PROBE)
 
 #: What the frames pass through. ``local``: pipes of this host. ``protected``: encrypted, or within a cluster whose
 #: members hold a token; credentials may be forwarded. ``open``: anybody on the way can read it.
