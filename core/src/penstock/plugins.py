@@ -127,6 +127,17 @@ class PluginHost:
         kind: commands.Command = self._named("penstock.commands", name, "command")
         return kind
 
+    def origin(self, group: str, name: str) -> tuple[str, str] | None:
+        """The distribution that offers a name, and its version; None where it is not to be had. Loads nothing."""
+        if name in self._disabled:
+            return None
+        found = next((entry for entry in self._all(group) if entry.name == name), None)
+        return None if found is None else _origin(found)
+
+    def kind(self, group: str, name: str) -> Any:
+        """What a plugin offers under a name, whatever its group. Raises PluginError."""
+        return self._named(group, name, "plugin")
+
     def names(self, group: str) -> tuple[str, ...]:
         """Names offered in a group, sorted, disabled ones left out. Loads nothing."""
         return tuple(sorted({entry.name for entry in self._all(group)} - self._disabled))

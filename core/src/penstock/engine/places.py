@@ -101,6 +101,15 @@ class Places:
         """The URI of a store's root, to which a key is appended."""
         return self._targets[store].address.base
 
+    def targets(self, store: int) -> list[Target]:
+        """What is opened as a store: its endpoints, or the one root of it."""
+        several = self._endpoints.get(store)
+        if several:
+            return several
+        target = self._targets[store]
+        # The key is that of a path; the store is opened at its own root.
+        return [attrs.evolve(target, address=attrs.evolve(target.address, key=""))]
+
     def _resolve(self, path: str, parts: int | None) -> Place:
         target = resolve(self._config, path, parts)
         for number, known in enumerate(self._targets):
@@ -127,15 +136,10 @@ class Places:
 
     def _open(self, number: int, threads: int) -> Stack:
         config, layers = self._config, layers_of(self._config)
-        several = self._endpoints.get(number)
-        if several:
+        if number in self._endpoints:
             assert config.multi_endpoint is not None
             layers = attrs.evolve(layers, endpoints=config.multi_endpoint.layer(config.seed))
-            return open_stack(several, layers, threads=threads)
-        target = self._targets[number]
-        # The key is that of a path; the store is opened at its own root.
-        root = attrs.evolve(target, address=attrs.evolve(target.address, key=""))
-        return open_stack([root], layers, threads=threads)
+        return open_stack(self.targets(number), layers, threads=threads)
 
     def uri(self, place: Place) -> str:
         """The place as a URI, for people."""
