@@ -13,6 +13,7 @@ import click
 from penstock.cli.analyze_options import moment
 from penstock.cli.common import env_file_option, key_values, print_json, verbose_option
 from penstock.cli.conducting import conduct, prometheus_option
+from penstock.cli.elsewhere import begin
 from penstock.cli.replay_text import config_text, facts, say_dry_run
 from penstock.cli.session import Duration, Size
 from penstock.engine.contents import Contents, Recipe
@@ -171,7 +172,14 @@ _OUT = (
         "--live-interval", type=Duration(), default="1s", show_default=True, help="Length of the series' intervals."
     ),
     click.option("--op-log", metavar="FILE", help="Log what is replayed to FILE (.tsv.zst or .tsv)."),
-    click.option("--launcher", default="local", show_default=True, help="Where worker processes start."),
+    click.option(
+        "--launcher",
+        default="local",
+        show_default=True,
+        is_eager=True,
+        callback=begin,
+        help="Where worker processes start.",
+    ),
     prometheus_option,
     click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs."),
     click.option("--json", "as_json", is_flag=True, help="Print result.json, or the dry run, on stdout; nothing else."),

@@ -12,6 +12,7 @@ import click
 from penstock.cli.common import print_json
 from penstock.cli.conducting import conduct, prometheus_option
 from penstock.cli.config import describe_run
+from penstock.cli.elsewhere import begin
 from penstock.engine.legs import legs_of
 from penstock.engine.plan import describe, make_plans
 from penstock.engine.run import execute
@@ -42,7 +43,14 @@ def _show_plan(loaded: Loaded, *, as_json: bool) -> None:
 @click.option("--op-log", metavar="FILE", help="Log every operation to FILE (.tsv.zst or .tsv).")
 @click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="Measure N times, and tell the spread.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, stage by stage, and do nothing.")
-@click.option("--launcher", default="local", show_default=True, help="Where worker processes start.")
+@click.option(
+    "--launcher",
+    default="local",
+    show_default=True,
+    is_eager=True,
+    callback=begin,
+    help="Where worker processes start.",
+)
 @prometheus_option
 @click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end, and nothing else, on stdout.")

@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from penstock.cli.elsewhere import begin
 from penstock.cli.session import Duration
 from penstock.errors import UsageError
 from penstock.tuning.runner import Runner
@@ -80,7 +81,14 @@ _LAST: Final = (
     click.option(
         "--results-dir", metavar="DIR", help="Where to make the directory of results; default: as the file says."
     ),
-    click.option("--launcher", default="local", show_default=True, help="Where worker processes start."),
+    click.option(
+        "--launcher",
+        default="local",
+        show_default=True,
+        is_eager=True,
+        callback=begin,
+        help="Where worker processes start.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs."),
     click.option(
         "--json", "as_json", is_flag=True, help="Print the result as JSON at the end, and nothing else, on stdout."
