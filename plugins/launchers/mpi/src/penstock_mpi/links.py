@@ -12,8 +12,10 @@ __all__ = ["MpiLink"]
 
 
 class MpiLink:
-    """A :class:`penstock.launching.Link`. ``patience`` is how many seconds ``close`` waits for the other end's word;
-    the post's thread hands it what comes with :meth:`deliver` and :meth:`lose`.
+    """A :class:`penstock.launching.Link`. The post's thread hands it what comes with :meth:`deliver` and :meth:`lose`.
+
+    ``patience`` is how many seconds ``close`` waits for the word of the other end that it has ended. 0 is for that end:
+    it has its last word in :meth:`part`, when it knows why.
     """
 
     def __init__(self, post: Post, rank: int, session: int, *, patience: float) -> None:
@@ -23,7 +25,7 @@ class MpiLink:
         self._patience = patience
         self._pieces = bytearray()
         self._frames: Mailbox[bytes] = Mailbox()
-        self._closed = False
+        self._parted = False
         if (cause := post.lost(rank)) is not None:
             self.lose(cause)
 
@@ -44,7 +46,7 @@ class MpiLink:
         self._frames.close(cause)
 
     async def send(self, frame: bytes, /) -> None:
-        if self._closed or self._frames.cause is not None:
+        if self._parted or self._frames.cause is not None:
             raise ConnectionError(self._frames.cause or "closed")
         gone = Flag()
         letters = list(pieces(self.session, frame))
@@ -58,20 +60,24 @@ class MpiLink:
         return await self._frames.get()
 
     async def close(self) -> None:
-        self._say_closed("")
+        if not self._patience:
+            self.lose("closed")
+            return
+        self.part("")
         with anyio.move_on_after(self._patience):
             await self._frames.closed()
-        self.lose("it did not end in time" if self._patience else "closed")
+        self.lose("it did not end in time")
 
     def kill(self) -> None:
         self._post.drop(self.rank, self.session)
-        self._say_closed("given up")
+        self.part("given up")
         self.lose("given up")
 
     async def cause(self) -> str:
         return self._frames.cause or "it closed the link"
 
-    def _say_closed(self, why: str) -> None:
-        if not self._closed:
-            self._closed = True
+    def part(self, why: str) -> None:
+        """Tell the other end, once, that this one is gone."""
+        if not self._parted:
+            self._parted = True
             self._post.send(self.rank, pack(Kind.CLOSED, self.session, why.encode()), session=self.session)

@@ -22,10 +22,9 @@ __all__ = ["Done", "Post"]
 
 #: The tag of every message: an application that shares the communicator is unlikely to use it.
 _TAG = 7167
-#: Seconds between two looks, for _LIVELY_NS after something came or went, and without.
-_SHORT = 0.0004
-_LONG = 0.012
-_LIVELY_NS = 20_000_000
+#: Seconds between two looks, and for how long after something came or went: less often the longer nothing does.
+_PACES = ((0.0004, 20_000_000), (0.008, 500_000_000))
+_IDLE = 0.025
 #: How often the library is asked who died.
 _ASK_NS = 200_000_000
 #: How many messages to one rank are on their way at once.
@@ -124,7 +123,8 @@ class Post:
                 moved = self._judge(error)
             if moved:
                 lively_ns = now
-            self._wake.wait(_SHORT if now - lively_ns < _LIVELY_NS else _LONG)
+            quiet = now - lively_ns
+            self._wake.wait(next((pause for pause, until in _PACES if quiet < until), _IDLE))
             self._wake.clear()
 
     def _look(self, now: int) -> bool:

@@ -147,7 +147,12 @@ class _HostRank:
         self._post.asks = self._post.asks and orders["asks"]
         if orders["cpus"] is not None:
             os.sched_setaffinity(0, orders["cpus"])
-        await serve_host(self._links[session], scratch=orders["scratch"], name=orders["name"])
+        link = self._links[session]
+        try:
+            why = await serve_host(link, scratch=orders["scratch"], name=orders["name"])
+        except Exception as error:  # noqa: BLE001 - a session that fails must not take the others along
+            why = f"its rank failed: {type(error).__name__}: {error}"
+        link.part(why or "")
         del self._links[session]
 
     def _deliver(self, letter: Letter) -> None:

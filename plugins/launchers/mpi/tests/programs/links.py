@@ -56,7 +56,7 @@ async def ask(post: Post, link: MpiLink) -> dict[str, object]:
 async def echo(link: MpiLink) -> None:
     while (got := await link.receive()) is not None:
         await link.send(json.dumps(idle()).encode() if got == b"measure" else got)
-    await link.close()
+    link.part("done")
 
 
 def idle(seconds: float = 1.5) -> float:
