@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import anyio
 import attrs
@@ -19,11 +20,13 @@ from anyio.abc import TaskGroup, TaskStatus
 from penstock.engine.barrier import why_not
 from penstock.engine.course import Course, LegCourse, Observer, WorkerPart
 from penstock.engine.fetching import fetch_all, send_file
+from penstock.engine.findings import PreflightError, of_level
 from penstock.engine.found import Found
 from penstock.engine.measuring import Measuring, groups_of
 from penstock.engine.parts import HostPlan
 from penstock.engine.phases import clean_up, finish, prepare
 from penstock.engine.plan import Host
+from penstock.engine.preflight import inspect
 from penstock.engine.probing import Clocks
 from penstock.engine.pulse import Pulse
 from penstock.engine.remote import Remote
@@ -33,10 +36,17 @@ from penstock.errors import PenstockError, RunError, UsageError
 from penstock.launchers import HOST_WORKER, Launcher, LaunchSpec, WorkerHandle
 from penstock.report.live import LiveView
 
-__all__ = ["Coordinator", "Found"]
+__all__ = ["Coordinator", "Found", "HostPlanner"]
 
-#: Plans for hosts, by rank.
-HostPlanner = Callable[[Sequence[Host]], Sequence[HostPlan]]
+
+class HostPlanner(Protocol):
+    """Makes the plans for hosts once they are known."""
+
+    def plans(self, hosts: Sequence[Host]) -> Sequence[HostPlan]:
+        """The part of each. Raises UsageError for what can't be carried out there."""
+
+    def questions(self) -> Sequence[Mapping[str, Any]]:
+        """What each of them is to look at first; empty: nothing."""
 
 
 class Coordinator:
@@ -59,7 +69,7 @@ class Coordinator:
         self._launcher = launcher
         self._for_hosts = for_hosts
         self._directory = directory
-        self._refused: UsageError | None = None
+        self._opened = False
         self._team = Team(course, view, observer)
         self._team.plans = plans
         self._clocks = Clocks(self._team)
@@ -87,22 +97,28 @@ class Coordinator:
         """Carry the plan out. What goes wrong is in ``found``; only defects raise, and UsageError for what can't be
         carried out on the hosts that there are.
         """
-        found = self.found
+        refused: UsageError | None = None
         try:
             await self._launch(spec)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(Pulse(self._team).run)
                 try:
+                    await self._look()
                     await self._phases()
+                except UsageError as error:
+                    refused = error
                 except PenstockError as error:
-                    found.failure = found.failure or str(error)
+                    self.found.failure = self.found.failure or str(error)
                 tasks.cancel_scope.cancel()
-        except UsageError:
-            raise
+        except UsageError as error:
+            refused = error
         except PenstockError as error:
-            found.failure = found.failure or str(error)
+            self.found.failure = self.found.failure or str(error)
         finally:
             await self._launcher.stop()
+        if refused is not None and not self._opened:
+            raise refused
+        self.found.failure = self.found.failure or str(refused or "")
 
     async def _launch(self, spec: LaunchSpec) -> None:
         team, course = self._team, self._team.course
@@ -117,12 +133,30 @@ class Coordinator:
         handles = await self._launcher.start(distributed.hosts, spec)
         hosts = [_host(handle) for handle in handles]
         forwarded = self._forwarded()
-        plans = self._for_hosts(hosts)
+        plans = self._for_hosts.plans(hosts)
         self._refuse_open(plans, forwarded)
         team.plans = [attrs.evolve(plan, environment={**forwarded, **plan.environment}) for plan in plans]
         for handle, plan in zip(handles, plans, strict=True):
             remote = Remote(greeting=handle.greeting, processes=len(plan.parts), name=handle.host)
             team.found.workers.append(Watched(handle, plan.lanes, remote=remote))
+
+    async def _look(self) -> None:
+        """Ask every host whether what is to be done there can succeed. Raises PreflightError where it can't."""
+        if not self._team.hosts or self._for_hosts is None:
+            return
+        questions, workers = self._for_hosts.questions(), self._team.found.workers
+        if not questions:
+            return
+        self._team.view.phase("preflight", None, None)
+
+        async def call(rank: int, question: Mapping[str, Any]) -> Mapping[str, Any]:
+            return await self._team.call(workers[rank], "preflight", question)
+
+        found = await inspect(questions, [worker.handle.host for worker in workers], call)
+        if of_level(found, "error"):
+            raise PreflightError(found)
+        for finding in of_level(found, "warning"):
+            self._team.note(str(finding))
 
     def _forwarded(self) -> dict[str, str]:
         """The variables of this process that the hosts are to have."""
@@ -142,10 +176,12 @@ class Coordinator:
     async def _phases(self) -> None:
         team = self._team
         await self._send()
+        self._opened = not team.hosts
         await team.each(
             lambda worker: self._open(worker),
             spare=team.hosts and not team.course.prepares,
         )
+        self._opened = True
         try:
             await prepare(team, "prepare")
             await self._measure()

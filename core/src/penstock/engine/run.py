@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from penstock.clocks import wall_ns
-from penstock.engine import board
+from penstock.engine import board, preflight
 from penstock.engine.arrivals import offered, rate_phases
 from penstock.engine.conduct import OP_LOG, RunResult, carry_out, join_log
 from penstock.engine.coordinator import Coordinator
@@ -29,18 +29,18 @@ from penstock.engine.outcomes import (
     outcome_of,
     status_of,
 )
+from penstock.engine.parts import HostPlan
 from penstock.engine.places import resolve
-from penstock.engine.plan import describe, make_plans, private_schemes
-from penstock.launchers import LaunchSpec
-from penstock.options import resolve as resolve_options
-from penstock.plugins import default_host
+from penstock.engine.plan import Host, WorkerPlan, describe, make_plans, private_schemes
+from penstock.engine.starting import open_launcher
+from penstock.launchers import WORKER, LaunchSpec
 from penstock.report import results_directory, write_job, write_results
 from penstock.report.job import Job, LegOutcome
 from penstock.report.live import LiveView
 from penstock.report.outcome import Outcome, Planned
 from penstock.stats.system import environment
 from penstock.urls import strip_scheme
-from penstock.workload.config import Config, Loaded
+from penstock.workload.config import Config, LauncherChoice, Loaded
 
 __all__ = ["EXIT_ERRORS", "EXIT_FAILED", "EXIT_INTERRUPTED", "RunResult", "execute"]
 
@@ -50,26 +50,30 @@ def execute(
 ) -> RunResult:
     """Carry out a configuration and write its results, also when it fails or is interrupted.
 
-    ``view`` gets the result directory once it exists. Raises what a configuration that can't be carried out raises
-    (UsageError and its kin) before anything is started; after that failures are in the outcome.
+    ``launcher`` goes before that of the configuration unless it is ``local``. ``view`` gets the result directory once
+    it exists. Raises what a configuration that can't be carried out raises (UsageError and its kin) before anything is
+    started, or before anything is done on the hosts that there are; after that failures are in the outcome.
     """
     config = loaded.config
-    kind = default_host().launcher_type(launcher)
-    plans = make_plans(config, run_id=secrets.token_hex(4))
+    if launcher != "local":
+        config = attrs.evolve(config, launcher=LauncherChoice(launcher))
+    starter = open_launcher(config.launcher, config.distributed)
+    run_id = secrets.token_hex(4)
+    plans = make_plans(config, run_id=run_id, hosts=_expected(config) if starter.hosts else None)
     started = wall_ns()
     directory = results_directory(config.results_dir, loaded.name, started)
     op_log = _op_log_path(config, directory)
     if op_log is not None:
         plans = [plan.logging_to(op_log) for plan in plans]
-    options = resolve_options(kind.options, scheme=kind.name).options
     course = course_of(config)
-    coordinator = Coordinator(course, plans, kind.open(options), view(directory))
+    planner = RunPlanner(config, run_id, logs=op_log is not None)
+    coordinator = Coordinator(course, plans, starter, view(directory), for_hosts=planner, directory=directory)
     path = _local_path(config)
     about = About(name=loaded.name, command_line=command_line, target=_target(config), started_ns=started, path=path)
 
     def write() -> RunResult:
-        log = join_log(op_log, plans, coordinator.found)
-        plan = describe(config, plans)
+        log = join_log(op_log, coordinator.plans, coordinator.found)
+        plan = planner.describe() if starter.hosts else describe(config, plans)
         job = _job(config, about, course, coordinator.found, log)
         if len(course.legs) == 1:
             report = write_results(directory, job.legs[0].outcome, config_text=loaded.text, plan=plan)
@@ -80,7 +84,60 @@ def execute(
     try:
         return carry_out(coordinator, LaunchSpec(), directory, write)
     finally:
-        board.remove(plans[0].run_id)
+        board.remove(run_id)
+
+
+def _expected(config: Config) -> list[Host]:
+    """Hosts as far as they are known before they start: what can't be carried out on any is found with these."""
+    agents = config.distributed.agents
+    names = [tuple(agent.names()) for agent in agents] or [()] * (config.distributed.hosts or 1)
+    return [Host(names=each) for each in names]
+
+
+class RunPlanner:
+    """Plans for the hosts that there are, once they are known."""
+
+    def __init__(self, config: Config, run_id: str, *, logs: bool) -> None:
+        """``logs``: every process writes a part of the op-log."""
+        self._config = config
+        self._run_id = run_id
+        self._logs = logs
+        self._hosts: Sequence[Host] = ()
+        self._plans: Sequence[WorkerPlan] = ()
+
+    def plans(self, hosts: Sequence[Host]) -> Sequence[HostPlan]:
+        """The part of each host. Raises what :func:`~penstock.engine.plan.make_plans` does."""
+        self._hosts = hosts
+        plans = make_plans(self._config, run_id=self._run_id, hosts=hosts)
+        self._plans = plans = [plan.logging_to(OP_LOG) for plan in plans] if self._logs else plans
+        agents = [None if number is None else self._config.distributed.agents[number] for number in self._agents()]
+        return [
+            HostPlan.of(
+                [plan for plan in plans if plan.host == rank],
+                rank=rank,
+                hosts=len(hosts),
+                run_id=self._run_id,
+                worker=WORKER,
+                first=next(plan.rank for plan in plans if plan.host == rank),
+                shares=len(self._config.parts()),
+                environment=agent.env if agent is not None else {},
+            )
+            for rank, agent in enumerate(agents)
+        ]
+
+    def questions(self) -> Sequence[Mapping[str, Any]]:
+        """What each host is to look at before anything is done."""
+        configs = [self._config.for_host(rank, agent) for rank, agent in enumerate(self._agents())]
+        return [preflight.ask(config, hosts=len(self._hosts)) for config in configs]
+
+    def describe(self) -> dict[str, Any]:
+        """What ``plan.json`` holds."""
+        if not self._plans:
+            return describe(self._config, make_plans(self._config, run_id=self._run_id, hosts=_expected(self._config)))
+        return describe(self._config, list(self._plans))
+
+    def _agents(self) -> Sequence[int | None]:
+        return self._config.distributed.agents_of([host.names for host in self._hosts])
 
 
 def _op_log_path(config: Config, directory: Path) -> str | None:

@@ -74,11 +74,16 @@ class LogText:
         self._file.close()
 
     def chunks(
-        self, columns: Sequence[str] | None = None, *, offset_ns: int = 0, client_id: str | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        offset_ns: int | Callable[[int], int] = 0,
+        client_id: str | None = None,
     ) -> Iterator[Chunk]:
         """All rows, in these columns, of which the number is the first.
 
-        ``offset_ns`` is added to every time, which is written in UTC then; ``client_id`` replaces what is there.
+        ``offset_ns`` is added to every time, which is written in UTC then; as a function it tells that of a row, by
+        when it started. ``client_id`` replaces what is there.
         """
         columns = self.columns if columns is None else columns
         self._change = _change(columns, offset_ns, client_id)
@@ -232,18 +237,22 @@ def _layout(names: Sequence[str], columns: Sequence[str]) -> Callable[[list[byte
     return lambda cells: list(pick(cells + extra))
 
 
-def _change(columns: Sequence[str], offset_ns: int, client_id: str | None) -> Callable[[list[bytes]], None] | None:
+def _change(
+    columns: Sequence[str], offset_ns: int | Callable[[int], int], client_id: str | None
+) -> Callable[[list[bytes]], None] | None:
     """What moves the times and sets the client, if that is wanted. It raises ValueError."""
     if not offset_ns and client_id is None:
         return None
     times = [place for place, name in enumerate(columns) if name in _TIMES] if offset_ns else []
+    start = columns.index("start")
     client = None if client_id is None else escape(client_id).encode()
     at = columns.index("client_id") if client is not None else -1
 
     def change(cells: list[bytes]) -> None:
+        offset = offset_ns if isinstance(offset_ns, int) else offset_ns(parse_time(cells[start].decode()))
         for place in times:
             if cells[place]:
-                cells[place] = format_time(parse_time(cells[place].decode()) + offset_ns).encode()
+                cells[place] = format_time(parse_time(cells[place].decode()) + offset).encode()
         if client is not None:
             cells[at] = client
 

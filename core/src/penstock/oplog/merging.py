@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -19,10 +19,12 @@ __all__ = ["Part", "merge_logs"]
 
 @attrs.frozen(slots=True)
 class Part:
-    """A log to merge. ``offset_ns`` is added to its times; ``client_id`` replaces what it says, None leaves that."""
+    """A log to merge. ``offset_ns`` is added to its times, as a function that of a row by when it started;
+    ``client_id`` replaces what it says, None leaves that.
+    """
 
     path: str
-    offset_ns: int = 0
+    offset_ns: int | Callable[[int], int] = 0
     client_id: str | None = None
 
 
