@@ -23,7 +23,7 @@ def tls_of(pki):
 
 
 def test_no_port_is_open_by_default():
-    with pytest.raises(UsageError, match="anybody who reaches .* set PENSTOCK_AGENT_TOKEN or give token_file"):
+    with pytest.raises(UsageError, match=r"anybody who reaches .* set PENSTOCK_AGENT_TOKEN or give token_file"):
         settings()
 
 
@@ -31,13 +31,13 @@ def test_no_port_is_open_by_default():
 @pytest.mark.parametrize("token", [{}, _WITH_TOKEN], ids=["open", "token"])
 @pytest.mark.parametrize("insecure", [False, True])
 def test_without_tls_only_the_loopback_is_listened_on(host, token, insecure):
-    with pytest.raises(UsageError, match="can be reached from other hosts.*give tls_cert and tls_key"):
+    with pytest.raises(UsageError, match=r"can be reached from other hosts.*give tls_cert and tls_key"):
         settings(dict(token), listen=f"{host}:7167", insecure_loopback=insecure)
 
 
 def test_tls_alone_keeps_nobody_out(pki):
     for listen in ("0.0.0.0:7167", "127.0.0.1:7167"):
-        with pytest.raises(UsageError, match="anybody who reaches .* tls_client_ca|insecure-loopback"):
+        with pytest.raises(UsageError, match=r"anybody who reaches .* tls_client_ca|insecure-loopback"):
             settings(listen=listen, **tls_of(pki))
     with pytest.raises(UsageError, match="anybody who reaches"):
         settings(listen="0.0.0.0:7167", insecure_loopback=True, **tls_of(pki))
@@ -127,7 +127,7 @@ def test_certificates_that_do_not_fit_are_refused(pki, names, said):
 
 
 def test_a_ca_that_is_none_is_refused(pki, token_file):
-    with pytest.raises(UsageError, match="tls_client_ca .*: no certificate in PEM form"):
+    with pytest.raises(UsageError, match=r"tls_client_ca .*: no certificate in PEM form"):
         settings(tls_client_ca=token_file, **tls_of(pki))
     with pytest.raises(UsageError, match="tls_client_ca is for an agent with a certificate"):
         settings(tls_client_ca=pki.ca)

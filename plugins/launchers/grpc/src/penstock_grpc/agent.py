@@ -22,7 +22,7 @@ from penstock.clocks import wall_ns
 from penstock.errors import RunError
 from penstock.launching import PROTOCOL, serve_host
 from penstock_grpc._proto import agent_v1_pb2 as pb
-from penstock_grpc.incoming import AgentPipe, Context, Gate
+from penstock_grpc.incoming import AgentPipe, Context, Gate, outlive
 from penstock_grpc.links import FrameLink
 from penstock_grpc.service import INFO, SERVICE, SESSION, server_options, version
 from penstock_grpc.settings import Settings
@@ -163,12 +163,7 @@ class Agent:
         task: asyncio.Task[str | None] = asyncio.create_task(self._serve(session, session.link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        try:
-            # The worker ends in order, also when the controller has gone and takes this call with it.
-            cause = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            session.link.kill()
-            raise
+        cause = await outlive(task, session.link)
         if session.cut:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the agent was told to end")
         if cause is not None:

@@ -23,7 +23,7 @@ from penstock_grpc.service import INFO, SERVICE, SESSION, channel_options, contr
 from penstock_grpc.tls import Tls, read_tls
 from penstock_grpc.tokens import VARIABLE, Token, read_token
 
-__all__ = ["Access", "Connection"]
+__all__ = ["Access", "Connection", "ControllerPipe"]
 
 _DIAGNOSIS_SECONDS = 3.0
 _CANNOT_REACH = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -118,7 +118,7 @@ class Connection:
             answer = grpc.aio.EOF
         if answer is grpc.aio.EOF:
             raise RunError(f"{self.address}: the agent ended the session at once; look at what it logs")
-        return FrameLink(_ControllerPipe(call))
+        return FrameLink(ControllerPipe(call))
 
     async def _check_way(self) -> None:
         if self._access.tls is not None:
@@ -163,7 +163,7 @@ class Connection:
         return await anyio.to_thread.run_sync(diagnose, self.address, tls, name, seconds, abandon_on_cancel=True)
 
 
-class _ControllerPipe:
+class ControllerPipe:
     """The controller's end of a session's call."""
 
     def __init__(self, call: grpc.aio.StreamStreamCall) -> None:

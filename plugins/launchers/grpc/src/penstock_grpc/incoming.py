@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 import structlog
 
 from penstock_grpc._proto import agent_v1_pb2 as pb
+from penstock_grpc.links import FrameLink
 from penstock_grpc.tokens import Token
 
-__all__ = ["AgentPipe", "Context", "Gate"]
+__all__ = ["AgentPipe", "Context", "Gate", "outlive"]
 
+_T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
 
@@ -60,6 +63,19 @@ class AgentPipe:
 
     async def cause(self) -> str:
         return "the controller is gone"
+
+
+async def outlive(task: asyncio.Task[_T], link: FrameLink) -> _T:
+    """Wait within a call for the task that serves its link.
+
+    When the controller goes, gRPC cancels the call and what runs in it; the task loses its link instead, and ends in
+    order.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        link.kill()
+        raise
 
 
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
