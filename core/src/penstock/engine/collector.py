@@ -64,6 +64,7 @@ class Collector:
         self._lock = threading.Lock()
         self._working = lanes
         self._leaving: int | None = None
+        self._first: tuple[int, int] | None = None
         self._tally = Tally()
         self._errors = ErrorTable()
         #: The calls of the interval by endpoint, once there are several; else all are those of ``_only``.
@@ -99,6 +100,16 @@ class Collector:
         yield self._snapshot(number, begin + number * interval if over is None else monotonic_ns(), monotonic_ns())
         if self._working:
             self.give_up()
+
+    def began(self, begin: int) -> int | None:
+        """When the first call was begun that was to be at ``begin``, in monotonic nanoseconds; None: there was none.
+
+        Of planned calls: when it would have been, had it been due then.
+        """
+        if self._first is None:
+            return None
+        start, due = self._first
+        return begin + start - due if due else start
 
     def recruit(self) -> Recorder:
         """The recorder of one more lane, which calls :meth:`ended` as the others do. Any thread may call it, as long
@@ -155,6 +166,8 @@ class Collector:
         if begin == end:
             return
         rows = buffer.rows[begin:end]
+        first = int(rows["start"][0]), int(rows["due"][0])
+        self._first = first if self._first is None else min(self._first, first)
         if self._endpoints:
             self._add_by_endpoint(rows)
         self._tally.add(rows)

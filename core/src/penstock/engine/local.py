@@ -18,10 +18,15 @@ class LocalLauncher:
     hosts: so many host workers on this machine, each with processes of its own.
     """
 
-    def __init__(self, hosts: int | None = None, *, environments: Sequence[Mapping[str, str]] = ()) -> None:
-        """``environments`` has variables for each of the first pretended hosts."""
+    def __init__(
+        self, hosts: int | None = None, *, environments: Sequence[Mapping[str, str]] = (), first: int = 0
+    ) -> None:
+        """``environments`` has variables for each of the first pretended hosts. ``first`` is from where on what
+        processes print is numbered.
+        """
         self._hosts = hosts
         self._environments = environments
+        self._first = first
         self._crew: Crew | None = None
 
     @property
@@ -50,7 +55,7 @@ class LocalLauncher:
 
     def _names(self, workers: int | None) -> list[str]:
         if self._hosts is None:
-            return [f"worker-{rank}" for rank in range(workers or 1)]
+            return [f"worker-{self._first + rank}" for rank in range(workers or 1)]
         if workers is not None and workers > self._hosts:
             raise RunError(
                 f"{workers} workers on {self._hosts} pretended hosts; give the local launcher hosts: {workers}"

@@ -36,6 +36,9 @@ class Attendant(Protocol):
     def heard(self) -> None:
         """The coordinator asked something, whatever it is."""
 
+    def beat(self, body: Body) -> Body:
+        """What to answer to the question whether it is there; at once."""
+
     def left(self) -> None:
         """The coordinator is gone; nothing more is served after this."""
 
@@ -51,7 +54,7 @@ def serve_methods(calls: Calls, streams: Streams, attendant: Attendant | None = 
         if attendant is not None:
             attendant.heard()
         # A thread would add its start to what is asked of the clock.
-        if not _answered_at_once(channel, request):
+        if not _answered_at_once(channel, request, attendant):
             threading.Thread(target=_serve, args=(channel, calls, streams, request), daemon=True).start()
     if attendant is not None:
         attendant.left()
@@ -59,14 +62,16 @@ def serve_methods(calls: Calls, streams: Streams, attendant: Attendant | None = 
     os._exit(0)
 
 
-def _answered_at_once(channel: Channel, request: dict[str, Any]) -> bool:
-    answers: dict[str, Callable[[], Body]] = {"clock": lambda: {"wall_ns": wall_ns()}, "beat": dict}
-    answer = answers.get(request["method"])
-    if answer is None:
+def _answered_at_once(channel: Channel, request: dict[str, Any], attendant: Attendant | None) -> bool:
+    if request["method"] == "clock":
+        body: Body = {"wall_ns": wall_ns()}
+    elif request["method"] == "beat":
+        body = attendant.beat(request["body"]) if attendant is not None else {}
+    else:
         return False
     # Nobody may be left to take it, which the next reading finds out.
     with contextlib.suppress(OSError):
-        channel.send({"id": request["id"], "body": answer()})
+        channel.send({"id": request["id"], "body": body})
     return True
 
 

@@ -110,7 +110,8 @@ class Session:
         return {"objects": {str(number): pool.count for number, pool in self._pools.items()}}
 
     def run(self, body: Body) -> Iterator[Body]:
-        """Drive the lanes of a leg from ``start_ns`` (wall clock) on; yields snapshots, then ``done``.
+        """Drive the lanes of a leg from ``start_ns`` (wall clock) on; yields snapshots, then ``done``, with ``began_ns``,
+        when the first operation began by that clock.
 
         Times are told from ``origin_ns``, when the first worker began; without it from the start.
         """
@@ -149,6 +150,7 @@ class Session:
             "reason": control.reason,
             "missed": _missed(control, arrivals, lanes),
             "generating_ns": generating,
+            "began_ns": None if (began := collector.began(begin)) is None else began + offset,
             "endpoints": [now.since(then).to_message() for now, then in zip(self._balance(), balance, strict=True)],
         }
 

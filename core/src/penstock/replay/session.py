@@ -118,7 +118,8 @@ class ReplaySession:
 
     def run(self, body: Body) -> Iterator[Body]:
         """Replay from ``start_ns`` (wall clock) on; yields snapshots, then ``done``."""
-        begin = int(body["start_ns"]) - Anchor.now().offset_ns
+        offset = Anchor.now().offset_ns
+        begin = int(body["start_ns"]) - offset
         timed = self.settings.speed is not None
         self._control = control = Control(
             begin=begin, warm=begin, deadline=None, budget=None, max_errors=self.settings.max_errors
@@ -156,7 +157,8 @@ class ReplaySession:
             control.broke(error)
             collector.give_up()
             raise
-        yield self._done(control, crew, stand_ins)
+        began = collector.began(begin)
+        yield {**self._done(control, crew, stand_ins), "began_ns": None if began is None else began + offset}
 
     def finish(self, body: Body) -> Body:
         """Close the log; ``log`` counts its rows, None where there is none."""
