@@ -14,11 +14,10 @@ from penstock import errors
 from penstock.engine.serving import serve_methods
 from penstock.launchers import Body
 
-__all__ = ["Probe", "main", "pattern"]
+__all__ = ["Probe", "main"]
 
 #: The variables that it tells of begin so: they are nobody's secret.
 _TOLD = "PENSTOCK_KIT_"
-_LINE = 64
 
 
 class Probe:
@@ -29,10 +28,9 @@ class Probe:
         return body
 
     def count(self, body: Body) -> Iterator[Body]:
-        """``items`` items, numbered from 0, each with ``nbytes`` characters."""
-        data = pattern(int(body["nbytes"]))
+        """``items`` items, numbered from 0, each with that ``data``."""
         for number in range(int(body["items"])):
-            yield {"number": number, "data": data}
+            yield {"number": number, "data": body["data"]}
 
     def fail(self, body: Body) -> Body:
         """Raise ``message`` as the error of that ``type``: one of penstock's, or of Python's."""
@@ -67,13 +65,6 @@ class Probe:
         if not name.startswith(_TOLD):
             raise errors.UsageError(f"only variables {_TOLD}… are told")
         return {"value": os.environ.get(name)}
-
-
-def pattern(nbytes: int, seed: int = 0) -> str:
-    """ASCII in which no two lines are the same, so that a lost, doubled or moved piece is seen."""
-    lines = range(-(-nbytes // _LINE))
-    fill = "0123456789abcdefghijklmnopqrstuvwxyz"
-    return "".join(f"{seed:08x}{line:08x}".ljust(_LINE, fill[(seed + line) % len(fill)]) for line in lines)[:nbytes]
 
 
 def _error(body: Body) -> Exception:
