@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
 from penstock_mpi.serving import serve
 
 
@@ -16,9 +16,11 @@ def main() -> None:
     try:
         code = serve()
     except PenstockError as error:
-        sys.exit(f"penstock: {error}")
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     if code is None:
-        sys.exit("penstock: rank 0 controls; let it run penstock run … --launcher mpi, or a program that uses penstock")
+        sys.stderr.write("penstock: rank 0 controls: let it run penstock run … --launcher mpi\n")
+        sys.exit(2)
     sys.exit(code)
 
 

