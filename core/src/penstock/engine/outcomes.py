@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import attrs
 
 from penstock.clocks import wall_ns
 from penstock.engine.found import Found, Measured
+from penstock.engine.watch import Watched
 from penstock.report.outcome import Outcome, Planned, Status
 from penstock.stats.limits import Verdict
 from penstock.stats.system import environment
@@ -89,10 +90,21 @@ def leg_end(on_error: OnError, measured: Measured) -> End:
         return "failed", EXIT_FAILED, measured.failure
     if measured.stopped or (limit is not None and measured.totals.errors > limit):
         return "errors", EXIT_ERRORS, measured.stopped or f"more than {limit} operations failed"
-    lost = [worker for worker in measured.workers if worker.lost is not None]
-    if lost:
-        return "degraded", EXIT_FAILED, f"{len(lost)} of {len(measured.workers)} workers were lost"
+    if gone := _gone(measured.workers):
+        return "degraded", EXIT_FAILED, gone
     return "done", 0, ""
+
+
+def _gone(workers: Sequence[Watched]) -> str:
+    """Who was lost, whole hosts or processes of them; empty: nobody."""
+    lost = [worker for worker in workers if worker.lost is not None]
+    if lost:
+        return f"{len(lost)} of {len(workers)} workers were lost"
+    hurt = [worker for worker in workers if worker.seen is not None and worker.seen.lost]
+    if not hurt:
+        return ""
+    count = sum(len(worker.seen.lost) for worker in hurt if worker.seen is not None)
+    return f"{count} {'process' if count == 1 else 'processes'} of {', '.join(worker.called for worker in hurt)} lost"
 
 
 def status_of(on_error: OnError, found: Found) -> End:
@@ -108,9 +120,8 @@ def status_of(on_error: OnError, found: Found) -> End:
     )
     if status != "done":
         return status, exit_code, f"{label}: {reason}" if label else reason
-    lost = sum(worker.lost is not None for worker in found.workers)
-    if lost:
-        return "degraded", EXIT_FAILED, f"{lost} of {len(found.workers)} workers were lost"
+    if gone := _gone(found.workers):
+        return "degraded", EXIT_FAILED, gone
     left = sum(phase.failed for phase in found.phases if phase.name == "cleanup")
     if left:
         return "done", EXIT_FAILED, f"the cleanup left {left} objects behind"

@@ -66,7 +66,7 @@ def execute(
     if op_log is not None:
         plans = [plan.logging_to(op_log) for plan in plans]
     course = course_of(config)
-    planner = RunPlanner(config, run_id, logs=op_log is not None)
+    planner = _RunPlanner(config, run_id, logs=op_log is not None)
     coordinator = Coordinator(course, plans, starter, view(directory), for_hosts=planner, directory=directory)
     path = _local_path(config)
     about = About(name=loaded.name, command_line=command_line, target=_target(config), started_ns=started, path=path)
@@ -94,7 +94,7 @@ def _expected(config: Config) -> list[Host]:
     return [Host(names=each) for each in names]
 
 
-class RunPlanner:
+class _RunPlanner:
     """Plans for the hosts that there are, once they are known."""
 
     def __init__(self, config: Config, run_id: str, *, logs: bool) -> None:
@@ -194,9 +194,9 @@ def _outcome(
     """Of one leg; with ``found`` it is the whole run."""
     end = leg_end(config.on_error, measured) if found is None else status_of(config.on_error, found)
     planned, private = _planned(leg.config, measured), private_schemes(config)
-    limit = judge_limit(
-        measured, lanes=leg.config.concurrency, planned=planned, path=about.path, private=(private or [""])[0]
-    )
+    hosts = any(worker.remote is not None for worker in measured.workers)
+    lanes = sum(worker.lanes for worker in measured.workers) if hosts else leg.config.concurrency
+    limit = judge_limit(measured, lanes=lanes, planned=planned, path=about.path, private=(private or [""])[0])
     return outcome_of(about, measured, end, limit=limit, planned=planned, found=found, op_log=log)
 
 
