@@ -110,8 +110,8 @@ class Session:
         return {"objects": {str(number): pool.count for number, pool in self._pools.items()}}
 
     def run(self, body: Body) -> Iterator[Body]:
-        """Drive the lanes of a leg from ``start_ns`` (wall clock) on; yields snapshots, then ``done``, with ``began_ns``,
-        when the first operation began by that clock.
+        """Drive the lanes of a leg from ``start_ns`` (wall clock) on; yields snapshots, then ``done``, which says when
+        the first operation began by that clock (``began_ns``).
 
         Times are told from ``origin_ns``, when the first worker began; without it from the start.
         """
