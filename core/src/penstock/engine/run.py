@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from penstock.clocks import wall_ns
-from penstock.engine import board, preflight
+from penstock.engine import board
 from penstock.engine.arrivals import offered, rate_phases
 from penstock.engine.conduct import OP_LOG, RunResult, carry_out, join_log
 from penstock.engine.coordinator import Coordinator
@@ -32,6 +32,7 @@ from penstock.engine.outcomes import (
 from penstock.engine.parts import HostPlan
 from penstock.engine.places import resolve
 from penstock.engine.plan import Host, WorkerPlan, describe, make_plans, private_schemes
+from penstock.engine.preflight import ask
 from penstock.engine.starting import open_launcher
 from penstock.launchers import WORKER, LaunchSpec
 from penstock.report import results_directory, write_job, write_results
@@ -40,33 +41,31 @@ from penstock.report.live import LiveView
 from penstock.report.outcome import Outcome, Planned
 from penstock.stats.system import environment
 from penstock.urls import strip_scheme
-from penstock.workload.config import Config, LauncherChoice, Loaded
+from penstock.workload.config import Config, Loaded
 
-__all__ = ["EXIT_ERRORS", "EXIT_FAILED", "EXIT_INTERRUPTED", "RunResult", "execute"]
+__all__ = ["EXIT_ERRORS", "EXIT_FAILED", "EXIT_INTERRUPTED", "RunResult", "execute", "expected_hosts"]
 
 
 def execute(
-    loaded: Loaded, *, command_line: str, launcher: str = "local", view: Callable[[Path], LiveView]
+    loaded: Loaded, *, command_line: str, preflight: bool = True, view: Callable[[Path], LiveView]
 ) -> RunResult:
     """Carry out a configuration and write its results, also when it fails or is interrupted.
 
-    ``launcher`` goes before that of the configuration unless it is ``local``. ``view`` gets the result directory once
-    it exists. Raises what a configuration that can't be carried out raises (UsageError and its kin) before anything is
+    ``preflight`` looks at every host before anything is done, where the launcher has hosts. ``view`` gets the result
+    directory once it exists. Raises what a configuration that can't be carried out raises (UsageError and its kin) before anything is
     started, or before anything is done on the hosts that there are; after that failures are in the outcome.
     """
     config = loaded.config
-    if launcher != "local":
-        config = attrs.evolve(config, launcher=LauncherChoice(launcher))
     starter = open_launcher(config.launcher, config.distributed)
     run_id = secrets.token_hex(4)
-    plans = make_plans(config, run_id=run_id, hosts=_expected(config) if starter.hosts else None)
+    plans = make_plans(config, run_id=run_id, hosts=expected_hosts(config) if starter.hosts else None)
     started = wall_ns()
     directory = results_directory(config.results_dir, loaded.name, started)
     op_log = _op_log_path(config, directory)
     if op_log is not None:
         plans = [plan.logging_to(op_log) for plan in plans]
     course = course_of(config)
-    planner = _RunPlanner(config, run_id, logs=op_log is not None)
+    planner = _RunPlanner(config, run_id, logs=op_log is not None, look=preflight)
     coordinator = Coordinator(course, plans, starter, view(directory), for_hosts=planner, directory=directory)
     path = _local_path(config)
     about = About(name=loaded.name, command_line=command_line, target=_target(config), started_ns=started, path=path)
@@ -87,8 +86,8 @@ def execute(
         board.remove(run_id)
 
 
-def _expected(config: Config) -> list[Host]:
-    """Hosts as far as they are known before they start: what can't be carried out on any is found with these."""
+def expected_hosts(config: Config) -> list[Host]:
+    """The hosts as far as they are known before they start: what can't be carried out on any is found with these."""
     agents = config.distributed.agents
     names = [tuple(agent.names()) for agent in agents] or [()] * (config.distributed.hosts or 1)
     return [Host(names=each) for each in names]
@@ -97,11 +96,13 @@ def _expected(config: Config) -> list[Host]:
 class _RunPlanner:
     """Plans for the hosts that there are, once they are known."""
 
-    def __init__(self, config: Config, run_id: str, *, logs: bool) -> None:
-        """``logs``: every process writes a part of the op-log."""
+    def __init__(self, config: Config, run_id: str, *, logs: bool, look: bool = True) -> None:
+        """``logs``: every process writes a part of the op-log. ``look``: there are questions to hosts."""
         self._config = config
         self._run_id = run_id
         self._logs = logs
+        self._asks = asks
+        self._look = look
         self._hosts: Sequence[Host] = ()
         self._plans: Sequence[WorkerPlan] = ()
 
@@ -127,13 +128,14 @@ class _RunPlanner:
 
     def questions(self) -> Sequence[Mapping[str, Any]]:
         """What each host is to look at before anything is done."""
-        configs = [self._config.for_host(rank, agent) for rank, agent in enumerate(self._agents())]
-        return [preflight.ask(config, hosts=len(self._hosts)) for config in configs]
+        return questions(self._config, [host.names for host in self._hosts]) if self._look else ()
 
     def describe(self) -> dict[str, Any]:
         """What ``plan.json`` holds."""
         if not self._plans:
-            return describe(self._config, make_plans(self._config, run_id=self._run_id, hosts=_expected(self._config)))
+            return describe(
+                self._config, make_plans(self._config, run_id=self._run_id, hosts=expected_hosts(self._config))
+            )
         return describe(self._config, list(self._plans))
 
     def _agents(self) -> Sequence[int | None]:
