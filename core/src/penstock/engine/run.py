@@ -32,7 +32,7 @@ from penstock.engine.outcomes import (
 from penstock.engine.parts import HostPlan
 from penstock.engine.places import resolve
 from penstock.engine.plan import Host, WorkerPlan, describe, make_plans, private_schemes
-from penstock.engine.preflight import ask
+from penstock.engine.preflight import questions
 from penstock.engine.starting import open_launcher
 from penstock.launchers import WORKER, LaunchSpec
 from penstock.report import results_directory, write_job, write_results
@@ -52,8 +52,8 @@ def execute(
     """Carry out a configuration and write its results, also when it fails or is interrupted.
 
     ``preflight`` looks at every host before anything is done, where the launcher has hosts. ``view`` gets the result
-    directory once it exists. Raises what a configuration that can't be carried out raises (UsageError and its kin) before anything is
-    started, or before anything is done on the hosts that there are; after that failures are in the outcome.
+    directory once it exists. Raises what a configuration that can't be carried out raises (UsageError and its kin)
+    before anything is started, or done on the hosts that there are; after that failures are in the outcome.
     """
     config = loaded.config
     starter = open_launcher(config.launcher, config.distributed)
@@ -101,7 +101,6 @@ class _RunPlanner:
         self._config = config
         self._run_id = run_id
         self._logs = logs
-        self._asks = asks
         self._look = look
         self._hosts: Sequence[Host] = ()
         self._plans: Sequence[WorkerPlan] = ()
