@@ -71,6 +71,8 @@ class Agent:
         await server.start()
         await self._say_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("listening", address=f"{self._settings.address.host}:{port}", protection=self._settings.protection)
+        if self._settings.tls is not None and self._settings.tls.has_expired():
+            _log.warning("certificate_expired", file=self._settings.tls.cert, remedy="renew it, and start anew")
         ready(port)
         try:
             await self._told.wait()

@@ -7,26 +7,18 @@ import socket
 import ssl
 
 from penstock_grpc.addresses import Address
-from penstock_grpc.tls import Tls
+from penstock_grpc.tls import EXPIRED, Tls
 
 __all__ = ["diagnose"]
 
-_VERIFY_EXPIRED = 10
 _VERIFY_NOT_YET = 9
 _VERIFY_NAME = (62, 64)
 
 #: An HTTP/2 client's first words: the preface, and settings that change nothing.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _SETTINGS_FRAME = 4
-
-_ALERTS = {
-    "CERTIFICATE_REQUIRED": "it takes only controllers with a certificate; give yours by tls_cert and tls_key",
-    "CERTIFICATE_EXPIRED": "it finds your certificate (tls_cert) expired; renew it, and compare the two hosts' clocks",
-    "UNKNOWN_CA": "it does not know who signed your certificate (tls_cert); have it signed by its --tls-client-ca",
-    "CERTIFICATE_UNKNOWN": "it does not take your certificate (tls_cert); have it signed by its --tls-client-ca",
-    "BAD_CERTIFICATE": "it does not take your certificate (tls_cert); have it signed by its --tls-client-ca",
-    "UNSUPPORTED_CERTIFICATE": "your certificate (tls_cert) is not one for clients; have one made for clientAuth",
-}
+#: What OpenSSL says of an answer that is none in TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def diagnose(address: Address, tls: Tls | None, server_name: str | None, seconds: float) -> str | None:
@@ -78,22 +70,28 @@ def _diagnose_tls(connection: socket.socket, address: Address, tls: Tls, server_
     name = server_name or address.host
     try:
         with tls.context().wrap_socket(connection, server_hostname=name) as secure:
-            return _diagnose_plain_words(secure, address)
+            if _converse(secure)[3:4] == bytes([_SETTINGS_FRAME]):
+                return None
+            # With TLS 1.3 a certificate that is refused, or missing, shows only after the handshake.
+            return _of_own_certificate(tls) if secure.selected_alpn_protocol() == "h2" else _no_agent(address)
     except ssl.SSLCertVerificationError as error:
         return _of_certificate(error, name, tls)
-    except ssl.SSLError as error:
-        return _of_alert(error) or _if_plain(address, connection.gettimeout() or 1.0, error)
-    except OSError:
-        return _if_plain(address, connection.gettimeout() or 1.0, None)
+    except OSError as error:
+        return _if_plain(address, connection.gettimeout() or 1.0, error)
 
 
-def _diagnose_plain_words(secure: ssl.SSLSocket, address: Address) -> str | None:
-    # With TLS 1.3 an agent that refuses our certificate says so after the handshake.
-    return None if _converse(secure)[3:4] == bytes([_SETTINGS_FRAME]) else _no_agent(address)
+def _of_own_certificate(tls: Tls) -> str:
+    if tls.cert is None:
+        return "it takes only controllers with a certificate; give yours by tls_cert and tls_key"
+    if tls.has_expired():
+        return f"your certificate (tls_cert {tls.cert}) has expired; renew it"
+    return (
+        f"it does not take your certificate (tls_cert {tls.cert}); have one signed by its --tls-client-ca, for clients"
+    )
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError, name: str, tls: Tls) -> str:
-    if error.verify_code == _VERIFY_EXPIRED:
+    if error.verify_code == EXPIRED:
         return "its certificate has expired; renew it there, start the agent again, and compare the two hosts' clocks"
     if error.verify_code == _VERIFY_NOT_YET:
         return "its certificate is not valid yet; compare the two hosts' clocks"
@@ -107,12 +105,7 @@ def _of_certificate(error: ssl.SSLCertVerificationError, name: str, tls: Tls) ->
     )
 
 
-def _of_alert(error: ssl.SSLError) -> str | None:
-    reason = error.reason or ""
-    return next((text for alert, text in _ALERTS.items() if reason.endswith(f"ALERT_{alert}")), None)
-
-
-def _if_plain(address: Address, seconds: float, error: ssl.SSLError | None) -> str:
+def _if_plain(address: Address, seconds: float, error: OSError) -> str:
     with (
         contextlib.suppress(OSError),
         socket.create_connection((address.host, address.port), timeout=seconds) as connection,
@@ -122,8 +115,8 @@ def _if_plain(address: Address, seconds: float, error: ssl.SSLError | None) -> s
                 "it speaks without TLS, and you with it; start it with --tls-cert and --tls-key, or, on this host's "
                 "loopback, take tls_ca away"
             )
-    if error is not None and error.reason not in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING"):
-        return f"no TLS with it: {error.reason or error}; compare the certificates of both ends"
+    if isinstance(error, ssl.SSLError) and error.reason not in _NO_TLS:
+        return f"no TLS with it ({error.reason or error}); compare the certificates of both ends"
     return _no_agent(address)
 
 
@@ -134,8 +127,6 @@ def _converse(connection: socket.socket) -> bytes:
         connection.sendall(_PREFACE)
         while len(answer) < 9 and (part := connection.recv(9 - len(answer))):
             answer += part
-    except ssl.SSLError:
-        raise
     except OSError:
         pass
     return answer

@@ -59,17 +59,14 @@ class GrpcLauncher:
             raise UsageError(f"{VARIABLE} opens the agents; no worker needs it, so it is not sent to one")
         self._connections = [Connection(address, self._access) for address in agents]
         names = _names(self._agents)[: len(agents)]
-        links: list[FrameLink] = []
         try:
             infos = await _all(self._connections, Connection.info)
             _check(agents, infos)
             sessions = dict(zip(self._connections, names, strict=True))
-            links = await _all(self._connections, lambda each: each.session(sessions[each]), undo=FrameLink.kill)
+            links = await _all(self._connections, lambda each: each.session(sessions[each]), undo=FrameLink.close)
             self._crew = Crew(links, names)
             return await self._crew.start(spec)
         except BaseException:
-            for link in links:
-                link.kill()
             await self.stop()
             raise
 
@@ -100,7 +97,7 @@ async def _all(
     connections: Sequence[Connection],
     ask: Callable[[Connection], Awaitable[_T]],
     *,
-    undo: Callable[[_T], None] | None = None,
+    undo: Callable[[_T], Awaitable[None]] | None = None,
 ) -> list[_T]:
     """Ask all at once; the answers in the same order. Raises RunError that tells of each which refused; what others
     answered is undone then.
@@ -121,9 +118,11 @@ async def _all(
         if errors:
             raise RunError(_together([errors[number] for number in sorted(errors)], len(connections)))
     except BaseException:
-        if undo is not None:
-            for answer in answers.values():
-                undo(answer)
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                for answer in answers.values():
+                    if undo is not None:
+                        tasks.start_soon(undo, answer)
         raise
     return [answers[number] for number in range(len(connections))]
 

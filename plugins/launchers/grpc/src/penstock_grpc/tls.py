@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import attrs
@@ -9,7 +10,10 @@ import grpc
 
 from penstock.errors import UsageError
 
-__all__ = ["Tls", "read_tls"]
+__all__ = ["EXPIRED", "Tls", "read_tls"]
+
+#: OpenSSL's number for a certificate whose time is over.
+EXPIRED = 10
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -44,6 +48,26 @@ class Tls:
         if self.cert is not None:
             context.load_cert_chain(self.cert, self.key, password="")
         return context
+
+    def has_expired(self) -> bool:
+        """Whether its own certificate has: asked of OpenSSL, by a handshake within this process."""
+        assert self.cert is not None
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(self.cert, self.key, password="")
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        # Trusted as it is, so that nothing but its dates is judged.
+        client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        client.load_verify_locations(self.cert)
+        there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
+        try:
+            for end in (*ends, ends[0]):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_code == EXPIRED
+        return False
 
 
 def read_tls(*, ca: str | None, cert: str | None, key: str | None, ca_option: str = "tls_ca") -> Tls:
