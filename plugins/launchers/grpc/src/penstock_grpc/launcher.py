@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import anyio
 import structlog
@@ -97,7 +97,7 @@ async def _all(
     connections: Sequence[Connection],
     ask: Callable[[Connection], Awaitable[_T]],
     *,
-    undo: Callable[[_T], Awaitable[None]] | None = None,
+    undo: Callable[[_T], Coroutine[Any, Any, None]] | None = None,
 ) -> list[_T]:
     """Ask all at once; the answers in the same order. Raises RunError that tells of each which refused; what others
     answered is undone then.
