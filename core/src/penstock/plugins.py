@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import pluggy
@@ -22,7 +22,16 @@ from penstock import commands, formats, hookspecs, launchers, payload, store
 from penstock.errors import PenstockError, PluginError, UnknownSchemeError
 from penstock.options import nearest
 
-__all__ = ["FORMAT_PACKAGES", "GROUPS", "PACKAGES", "PluginHost", "PluginRecord", "default_host"]
+__all__ = [
+    "AGENT_LAUNCHER",
+    "FORMAT_PACKAGES",
+    "GROUPS",
+    "LAUNCHER_PACKAGES",
+    "PACKAGES",
+    "PluginHost",
+    "PluginRecord",
+    "default_host",
+]
 
 #: Which package serves which scheme, to tell a user what to install.
 PACKAGES: Mapping[str, str] = MappingProxyType(
@@ -49,6 +58,13 @@ FORMAT_PACKAGES: Mapping[str, str] = MappingProxyType(
         "tfrecord": "penstock-tfrecord",
     }
 )
+
+#: Which package brings which launcher, and the one that is meant where agents are named and no launcher is.
+LAUNCHER_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {"grpc": "penstock-grpc", "mpi": "penstock-mpi", "ray": "penstock-ray"}
+)
+AGENT_LAUNCHER: Final = "grpc"
+_PACKAGES_OF: Final = {"penstock.formats": FORMAT_PACKAGES, "penstock.launchers": LAUNCHER_PACKAGES}
 
 
 @attrs.frozen(slots=True)
@@ -166,8 +182,9 @@ class PluginHost:
         found = self._find(group, name)
         if not found:
             hint = "it is disabled by PENSTOCK_DISABLE_PLUGINS" if name in self._disabled else None
-            if hint is None and group == "penstock.formats" and name in FORMAT_PACKAGES:
-                hint = f"run: pip install {FORMAT_PACKAGES[name]}"
+            packages = _PACKAGES_OF.get(group, {})
+            if hint is None and name in packages:
+                hint = f"run: pip install {packages[name]}"
             raise PluginError(f"no {noun} named {name}; {hint or nearest(name, self.names(group))}")
         return self._load(group, name, found)
 

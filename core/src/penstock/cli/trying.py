@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from penstock.cli.elsewhere import begin
+from penstock.cli.launching import Launching, launching_options
 from penstock.cli.session import Duration
 from penstock.errors import UsageError
 from penstock.tuning.runner import Runner
@@ -31,7 +31,7 @@ class Trying:
     seconds: float
     warmup: float
     results_dir: str | None
-    launcher: str
+    launching: Launching
     quiet: bool
     as_json: bool
 
@@ -39,7 +39,8 @@ class Trying:
         """The workload with further assignments, as a run of one leg. Raises ConfigError, and UsageError where it has
         stages and none is named, or another one.
         """
-        loaded = load(self.workload, overrides=[*self.overrides, *assignments], environ=os.environ)
+        overrides = [*self.overrides, *assignments]
+        loaded = load(self.workload, overrides=overrides, environ=os.environ, edit=self.launching.edit)
         config = attrs.evolve(self._part(loaded.config), repeat=1, stop_when_stable=None, cooldown=0.0)
         if self.results_dir is not None:
             config = attrs.evolve(config, results_dir=self.results_dir)
@@ -54,11 +55,12 @@ class Trying:
 
     def runner(self, suffix: str) -> Runner:
         """What carries trials out, with a new directory for what they leave."""
+        loaded = self.load()
+        self.launching.ready(click.get_current_context(), loaded.config.launcher, loaded.config.distributed)
         return Runner.beside(
-            self.load(),
+            loaded,
             suffix=suffix,
             command_line=shlex.join(["penstock", *sys.argv[1:]]),
-            launcher=self.launcher,
             say=lambda text: None if self.quiet else click.echo(text, err=True),
         )
 
@@ -81,14 +83,7 @@ _LAST: Final = (
     click.option(
         "--results-dir", metavar="DIR", help="Where to make the directory of results; default: as the file says."
     ),
-    click.option(
-        "--launcher",
-        default="local",
-        show_default=True,
-        is_eager=True,
-        callback=begin,
-        help="Where worker processes start.",
-    ),
+    launching_options,
     click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs."),
     click.option(
         "--json", "as_json", is_flag=True, help="Print the result as JSON at the end, and nothing else, on stdout."
@@ -110,7 +105,7 @@ def trying(seconds: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             seconds: float,
             warmup: float,
             results_dir: str | None,
-            launcher: str,
+            launching: Launching,
             quiet: bool,
             as_json: bool,
             **further: Any,
@@ -124,7 +119,7 @@ def trying(seconds: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 seconds=seconds,
                 warmup=warmup,
                 results_dir=results_dir,
-                launcher=launcher,
+                launching=launching,
                 quiet=quiet,
                 as_json=as_json,
             )

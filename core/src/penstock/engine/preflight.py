@@ -26,7 +26,7 @@ from penstock.urls import parse_object
 from penstock.workload.config import Config, dump, restore
 from penstock.workload.operations import Put
 
-__all__ = ["Need", "answer", "ask", "inspect", "look_at_versions", "needs_of", "preflight"]
+__all__ = ["Need", "answer", "ask", "inspect", "look_at_plugins", "look_at_versions", "needs_of", "preflight", "questions"]
 
 #: A store that has said nothing for so long is taken for one that can't be reached.
 PATIENCE_SECONDS = 30.0
@@ -86,6 +86,14 @@ def ask(config: Config, *, hosts: int) -> dict[str, Any]:
         "needs": [attrs.asdict(need) for need in needs_of(config)],
         "controller": greet().to_message(),
     }
+
+
+def questions(config: Config, names: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """One for each host, by rank; ``names`` are those that it is known by. Raises UsageError where agents of the
+    configuration don't go with them.
+    """
+    agents = config.distributed.agents_of(names)
+    return [ask(config.for_host(rank, agent), hosts=len(names)) for rank, agent in enumerate(agents)]
 
 
 def answer(body: Body, *, scratch: str) -> dict[str, Any]:

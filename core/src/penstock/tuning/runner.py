@@ -38,17 +38,14 @@ class Runner:
     loaded: Loaded
     directory: Path
     command_line: str
-    launcher: str
     say: Callable[[str], None]
     made: int = 0
 
     @classmethod
-    def beside(
-        cls, loaded: Loaded, *, suffix: str, command_line: str, launcher: str, say: Callable[[str], None]
-    ) -> Runner:
+    def beside(cls, loaded: Loaded, *, suffix: str, command_line: str, say: Callable[[str], None]) -> Runner:
         """A runner with a new directory where the configuration puts its results."""
         directory = results_directory(loaded.config.results_dir, f"{loaded.name}-{suffix}", wall_ns())
-        return cls(loaded=loaded, directory=directory, command_line=command_line, launcher=launcher, say=say)
+        return cls(loaded=loaded, directory=directory, command_line=command_line, say=say)
 
     def run(self, config: Config) -> RunResult:
         """Carry one out, as a trial of the next number. Raises Interrupted, and what ``execute`` does."""
@@ -63,7 +60,8 @@ class Runner:
             def view(directory: Path) -> LiveView:
                 return views.enter_context(contextlib.closing(open_view(directory / "console.log", quiet=True)))
 
-            result = execute(loaded, command_line=self.command_line, launcher=self.launcher, view=view)
+            # Every host was looked at before the first trial.
+            result = execute(loaded, command_line=self.command_line, preflight=self.made == 1, view=view)
         if result.outcome.status == "interrupted":
             raise Interrupted
         return result

@@ -7,7 +7,7 @@ Times are in seconds and sizes in bytes. Keys of later releases are refused, nev
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -351,15 +351,22 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(path: str, *, overrides: Iterable[str] = (), environ: Mapping[str, str]) -> Loaded:
+def load(
+    path: str,
+    *,
+    overrides: Iterable[str] = (),
+    environ: Mapping[str, str],
+    edit: Callable[[Node], Node] | None = None,
+) -> Loaded:
     """Read a workload file; ``-`` is standard input.
 
-    ``overrides`` are ``a.b[0].c=value``, applied in order. Raises ConfigError with every problem that was found.
+    ``overrides`` are ``a.b[0].c=value``, applied in order, and ``edit`` makes the tree that is read of the one that
+    this comes to. Raises ConfigError with every problem that was found.
     """
     text = read_text(path)
     label = "standard input" if path == "-" else path
     problems, notes = Problems(), Problems()
-    config = _loads(text, label, overrides, environ, problems, notes)
+    config = _loads(text, label, overrides, environ, problems, notes, edit)
     stem = "run" if path == "-" else os.path.splitext(os.path.basename(path))[0]
     return Loaded(config, text, config.name or stem, tuple(problems.labels), notes.texts())
 
@@ -400,6 +407,7 @@ def _loads(
     environ: Mapping[str, str],
     problems: Problems,
     notes: Problems,
+    edit: Callable[[Node], Node] | None = None,
 ) -> Config:
     root = compose(text, label, CONFIG, problems, environ)
     if root is not None and root.kind == "mapping" and is_older(root, _OWN):
@@ -417,7 +425,7 @@ def _loads(
     if root.kind != "mapping":
         problems.add(root.mark, "", f"write a mapping of keys, not {root.describe()}")
         problems.raise_any()
-    return _read(root, problems)
+    return _read(root if edit is None else edit(root), problems)
 
 
 def dump(config: Config, *, secrets: bool = True) -> dict[str, Any]:

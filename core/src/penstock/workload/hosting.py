@@ -11,7 +11,8 @@ from penstock.errors import PenstockError, UsageError
 from penstock.options import check_value, describe
 from penstock.plugins import default_host
 from penstock.urls import join, parse_store
-from penstock.workload.distributed import Agent, Distributed, LauncherChoice
+from penstock.workload.distributed import DISTRIBUTED, LAUNCHER, Agent, Distributed, LauncherChoice
+from penstock.workload.documents import Node, Problems
 from penstock.workload.layering import MultiEndpoint
 from penstock.workload.operations import Copy, Operation
 from penstock.workload.prepare import Prepare
@@ -20,7 +21,7 @@ from penstock.workload.shapes import FAILED, Reader
 if TYPE_CHECKING:
     from penstock.workload.config import Config
 
-__all__ = ["MASK", "check_hosts", "for_host", "shown"]
+__all__ = ["MASK", "check_hosts", "for_host", "read_hosts", "shown"]
 
 #: Stands for what nobody is to read.
 MASK = "***"
@@ -141,13 +142,17 @@ def check_hosts(config: Config, reader: Reader) -> None:
     if "distributed" in reader.failed:
         return
     distributed = config.distributed
-    agents = [(number, agent) for number, agent in enumerate(distributed.agents) if agent is not FAILED]
+    agents = _known(distributed)
     _check_unique(agents, reader)
     for number, agent in agents:
         _check_agent(config, agent, f"distributed.agents[{number}]", reader)
     _check_prefixes(config, agents, reader)
     if distributed.partition_overlap != Distributed().partition_overlap and distributed.path_selection != "weighted":
         _doubtful(reader, "distributed.partition_overlap", "is for path_selection: weighted")
+
+
+def _known(distributed: Distributed) -> list[tuple[int, Agent]]:
+    return [(number, agent) for number, agent in enumerate(distributed.agents) if agent is not FAILED]
 
 
 def _doubtful(reader: Reader, path: str, text: str) -> None:
@@ -254,3 +259,20 @@ def _check_prefixes(config: Config, agents: list[tuple[int, Agent]], reader: Rea
         if seen.setdefault(prefix, number) != number:
             text = f"agents[{seen[prefix]}] has the prefix {prefix} too; each host has its own"
             reader.note(f"distributed.agents[{number}].path_template", text)
+
+
+def read_hosts(root: Node) -> tuple[LauncherChoice, Distributed]:
+    """The launcher, and what is said of hosts, of a job that has no more of a file. Raises ConfigError."""
+    problems = Problems()
+    reader = Reader(problems)
+    reader.marks[""] = root.mark
+    launcher, distributed = LauncherChoice(), Distributed()
+    if (node := root.entries.get("launcher")) is not None:
+        launcher = reader.read(LAUNCHER, node, "launcher")
+    if (node := root.entries.get("distributed")) is not None:
+        distributed = reader.read(DISTRIBUTED, node, "distributed")
+    _check_launcher(launcher, reader)
+    if distributed is not FAILED:
+        _check_unique(_known(distributed), reader)
+    problems.raise_any()
+    return launcher, distributed
