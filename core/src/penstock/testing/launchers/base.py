@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ import pytest
 from penstock.launchers import PROBE, LaunchSpec, WorkerHandle
 from penstock.options import resolve
 from penstock.plugins import default_host
-from penstock.testing.launchers.tools import Left, Opener, Running, ended, running
+from penstock.testing.launchers.tools import Left, Opener, Running, Stage, ended
 from penstock.testing.tools import broken
 
 __all__ = ["LauncherLaws"]
@@ -55,15 +54,16 @@ class LauncherLaws:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def crew(cls, launcher: Opener, spec: LaunchSpec) -> Iterator[Running]:
-        """Workers that all laws share which end none."""
-        with cls.started(launcher, spec) as crew:
-            yield crew
+    def stage(cls, launcher: Opener, spec: LaunchSpec) -> Iterator[Stage]:
+        """Where workers come on."""
+        stage = Stage(launcher, spec, workers=cls.workers, patience=cls.patience)
+        yield stage
+        stage.clear()
 
-    @classmethod
-    def started(cls, launcher: Opener, spec: LaunchSpec, workers: int | None = 0) -> AbstractContextManager[Running]:
-        """Workers of a test's own; as many as a class has, unless a number is given or None."""
-        return running(launcher, spec, workers=cls.workers if workers == 0 else workers, patience=cls.patience)
+    @pytest.fixture
+    def crew(self, stage: Stage) -> Running:
+        """Workers that all laws share which end none."""
+        return stage.shared()
 
     def strike(self, handle: WorkerHandle) -> None:
         """End a worker's process as ``kill -9`` does. Override it where workers are not of this machine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.testing.launchers.hosts import HostLaws
+from penstock.testing.launchers.hosts import HostLaws, HostStartLaws
 from penstock.testing.launchers.leaving import LeavingLaws
 from penstock.testing.launchers.losing import LosingLaws
 from penstock.testing.launchers.meeting import MeetingLaws
@@ -12,10 +12,10 @@ from penstock.testing.launchers.speaking import ErrorLaws, SpeakingLaws
 __all__ = ["LauncherContract", "ProcessLauncherContract"]
 
 
-# pytest takes the tests of the last base first: who meets before who speaks, and the starts of their own at the end.
+# pytest takes the tests of the last base first: those that share workers come before those that start their own.
 class ProcessLauncherContract(RefusingLaws, LeavingLaws, LosingLaws, ErrorLaws, SpeakingLaws, MeetingLaws):
     """What a launcher promises whose workers are processes of one host."""
 
 
-class LauncherContract(HostLaws, ProcessLauncherContract):
+class LauncherContract(HostStartLaws, ProcessLauncherContract, HostLaws):
     """Everything that a launcher of hosts promises. Inherit, and say which; see :mod:`penstock.testing.launchers`."""

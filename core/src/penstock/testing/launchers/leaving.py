@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 
 from penstock.errors import WorkerLostError
-from penstock.launchers import LaunchSpec, WorkerHandle
+from penstock.launchers import WorkerHandle
 from penstock.testing.launchers.base import LauncherLaws
-from penstock.testing.launchers.tools import Left, Opener
+from penstock.testing.launchers.tools import Left, Stage
 from penstock.testing.tools import broken
 
 __all__ = ["LeavingLaws"]
@@ -22,9 +22,10 @@ _NEVER = "law 5 (stop() without start() is harmless)"
 class LeavingLaws(LauncherLaws):
     """Laws of ``stop``."""
 
-    def test_stop_in_midstream(self, launcher: Opener, spec: LaunchSpec) -> None:
+    def test_stop_in_midstream(self, stage: Stage) -> None:
+        stage.clear()
         before = Left.now()
-        with self.started(launcher, spec) as crew:
+        with stage.alone() as crew:
             scratches = [crew.run(self._scratch, handle, law=_STOP) for handle in crew.handles]
             open_ones = [crew.portal.start_task_soon(self._until_told, handle) for handle in crew.handles]
             crew.run(self._ready, crew.handles, law=_STOP)
@@ -35,9 +36,9 @@ class LeavingLaws(LauncherLaws):
                 self._require_refused(crew.run(self._ask, handle, law=_AFTER))
         self.require_nothing_left(before, crew.handles, scratches, _STOP)
 
-    def test_stop_without_start(self, launcher: Opener) -> None:
+    def test_stop_without_start(self, stage: Stage) -> None:
         async def stop() -> None:
-            never = launcher()
+            never = stage.opener()
             with anyio.fail_after(self.patience):
                 await never.stop()
                 await never.stop()

@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 
-from penstock.launchers import LaunchSpec, WorkerHandle
+from penstock.launchers import WorkerHandle
 from penstock.testing.launchers.base import LauncherLaws
-from penstock.testing.launchers.tools import Left, Opener, lost
+from penstock.testing.launchers.tools import Left, Stage, lost
 from penstock.testing.tools import broken
 
 __all__ = ["LosingLaws"]
@@ -18,6 +18,7 @@ __all__ = ["LosingLaws"]
 _KILL = "law 4 (kill() ends a worker at once, and who waits for it is told)"
 _DEATH = "law 4 (a worker that dies is missed, and who waits for it is told)"
 _OTHERS = "law 4 (the others go on when one is lost)"
+_AGAIN = "law 1 (the same hosts get the same ranks again)"
 _STOP = "law 5 (stop() also with workers that are lost)"
 
 
@@ -32,9 +33,13 @@ async def _next(handle: WorkerHandle) -> Any:
 class LosingLaws(LauncherLaws):
     """Laws of workers that are gone. They cost a worker each, so several share a start."""
 
-    def test_workers_are_lost(self, launcher: Opener, spec: LaunchSpec) -> None:
+    def test_workers_are_lost(self, stage: Stage) -> None:
+        known = stage.hosts
+        stage.clear()
         before = Left.now()
-        with self.started(launcher, spec) as crew:
+        with stage.alone() as crew:
+            if stage.hosts != known:
+                raise broken(_AGAIN, f"the hosts were {known}, and {stage.hosts} later", "let the names alone decide")
             killed, struck, *others = crew.handles
             # What a worker leaves that was given up is kept, as it may hold what was measured.
             scratches = [crew.run(self._scratch, handle, law=_OTHERS) for handle in others]

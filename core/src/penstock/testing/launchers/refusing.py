@@ -11,7 +11,7 @@ from penstock.errors import RunError
 from penstock.launchers import LaunchSpec
 from penstock.launching import messages
 from penstock.testing.launchers.base import LauncherLaws
-from penstock.testing.launchers.tools import Left, Opener, Running
+from penstock.testing.launchers.tools import Left, Stage
 from penstock.testing.tools import broken
 
 __all__ = ["RefusingLaws"]
@@ -23,27 +23,24 @@ _PROTOCOL = "law 6 (a worker of other messages is refused, by its name)"
 class RefusingLaws(LauncherLaws):
     """Laws of a ``start`` that fails. One worker is enough for most."""
 
-    def test_other_protocols(
-        self, launcher: Opener, spec: LaunchSpec, crew: Running, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_other_protocols(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        hosts, of_hosts = stage.hosts, stage.opener().hosts
         other = messages.PROTOCOL + 96
         for module in ("penstock.launching.messages", "penstock.launching.workers", "penstock.launching.rules"):
             monkeypatch.setattr(f"{module}.PROTOCOL", other, raising=False)
-        with self.refusal(launcher, spec, _PROTOCOL) as refusal:
+        with self.refusal(stage, stage.spec, _PROTOCOL) as refusal:
             pass
         said = str(refusal[0])
-        hosts = [handle.host for handle in crew.handles]
-        if str(other) not in said or not any(name in said for name in (hosts if crew.launcher.hosts else ["worker 0"])):
+        if str(other) not in said or not any(name in said for name in (hosts if of_hosts else ["worker 0"])):
             raise broken(_PROTOCOL, f"it was said: {said}", "name the host, and the messages of both")
 
     @contextmanager
-    def refusal(
-        self, launcher: Opener, spec: LaunchSpec, law: str, workers: int | None = 1
-    ) -> Iterator[list[RunError]]:
+    def refusal(self, stage: Stage, spec: LaunchSpec, law: str, workers: int = 1) -> Iterator[list[RunError]]:
         """A start that has to be refused; gives the error, after the check of what it left."""
+        stage.clear()
         before = Left.now()
         try:
-            with self.started(launcher, spec, workers) as crew:
+            with stage.alone(spec, workers) as crew:
                 came = len(crew.handles)
         except RunError as error:
             found = [error]

@@ -7,7 +7,7 @@ import select
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ __all__ = [
     "Left",
     "Opener",
     "Running",
+    "Stage",
     "ended",
     "lost",
     "running",
@@ -105,6 +106,52 @@ def running(
         started = Running(portal, launcher, handles, patience, over, stopped)
         yield started
         started.stop(law)
+
+
+class Stage:
+    """Where workers come on: those that many tests share, or those of one test, never both, as not every launcher can
+    be there twice in a process.
+    """
+
+    def __init__(self, opener: Opener, spec: LaunchSpec, *, workers: int, patience: float) -> None:
+        self.opener = opener
+        self.spec = spec
+        self._workers = workers
+        self._patience = patience
+        self._shared: tuple[AbstractContextManager[Running], Running] | None = None
+        self._hosts: list[str] = []
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts' names, as all workers had them when they were started last."""
+        if not self._hosts:
+            self.shared()
+        return self._hosts
+
+    def shared(self) -> Running:
+        """The workers that tests share which end none."""
+        if self._shared is None:
+            coming = self._come(self.spec, self._workers)
+            self._shared = coming, coming.__enter__()
+        return self._shared[1]
+
+    def clear(self) -> None:
+        """End those that are shared."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared[0].__exit__(None, None, None)
+
+    def alone(self, spec: LaunchSpec | None = None, workers: int = 0) -> AbstractContextManager[Running]:
+        """Workers of a test's own; 0: as many as a class has."""
+        self.clear()
+        return self._come(spec or self.spec, workers or self._workers)
+
+    @contextmanager
+    def _come(self, spec: LaunchSpec, workers: int) -> Iterator[Running]:
+        with running(self.opener, spec, workers=workers, patience=self._patience) as crew:
+            if workers == self._workers:
+                self._hosts = [handle.host for handle in crew.handles]
+            yield crew
 
 
 def _first(group: BaseExceptionGroup[Any], law: str) -> BaseException:
