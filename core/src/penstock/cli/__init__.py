@@ -17,6 +17,7 @@ COMMANDS = {
     "run": Entry("penstock.cli.run:run", "Run a workload file and write a result directory.", _BENCH),
     "find": Entry("penstock.cli.find:find", "Search the highest rate that meets a service goal.", _BENCH),
     "autotune": Entry("penstock.cli.autotune:autotune", "Try settings and print the best.", _BENCH),
+    "preflight": Entry("penstock.cli.preflight:preflight", "Look at every host of a workload before it runs.", _BENCH),
     "config": Entry("penstock.cli.config:config", "Check workload files; print their schema.", _BENCH),
     "replay": Entry("penstock.cli.replay:replay", "Replay an operation log against any backend.", _BENCH),
     "capture": Entry("penstock.cli.capture:capture", "Run a program and record its calls in an operation log.", _BENCH),

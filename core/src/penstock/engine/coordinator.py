@@ -7,7 +7,6 @@ whose plans are made when they have greeted.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -28,11 +27,12 @@ from penstock.engine.phases import clean_up, finish, prepare
 from penstock.engine.plan import Host
 from penstock.engine.preflight import inspect
 from penstock.engine.probing import Clocks
-from penstock.engine.pulse import Pulse
+from penstock.engine.pulse import Pulse, Rhythm
 from penstock.engine.remote import Remote
+from penstock.engine.starting import forwarded, refuse_open
 from penstock.engine.team import Team
 from penstock.engine.watch import Watched
-from penstock.errors import PenstockError, RunError, UsageError
+from penstock.errors import PenstockError, UsageError
 from penstock.launchers import HOST_WORKER, Launcher, LaunchSpec, WorkerHandle
 from penstock.report.live import LiveView
 
@@ -62,6 +62,7 @@ class Coordinator:
         *,
         for_hosts: HostPlanner | None = None,
         directory: Path | None = None,
+        rhythm: Rhythm | None = None,
     ) -> None:
         """``plans`` are for processes of this host, ``for_hosts`` makes those of others, where ``launcher`` starts
         such. What hosts keep is fetched to ``directory``; None: nothing is.
@@ -69,6 +70,7 @@ class Coordinator:
         self._launcher = launcher
         self._for_hosts = for_hosts
         self._directory = directory
+        self._rhythm = rhythm if rhythm is not None else Rhythm()
         self._opened = False
         self._team = Team(course, view, observer)
         self._team.plans = plans
@@ -101,7 +103,7 @@ class Coordinator:
         try:
             await self._launch(spec)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(Pulse(self._team).run)
+                tasks.start_soon(Pulse(self._team, self._rhythm).run)
                 try:
                     await self._look()
                     await self._phases()
@@ -132,10 +134,12 @@ class Coordinator:
         spec = attrs.evolve(spec, worker=HOST_WORKER, lease=distributed.lease)
         handles = await self._launcher.start(distributed.hosts, spec)
         hosts = [_host(handle) for handle in handles]
-        forwarded = self._forwarded()
-        plans = self._for_hosts.plans(hosts)
-        self._refuse_open(plans, forwarded)
-        team.plans = [attrs.evolve(plan, environment={**forwarded, **plan.environment}) for plan in plans]
+        handed = forwarded(distributed)
+        plans = [
+            attrs.evolve(plan, environment={**handed, **plan.environment}) for plan in self._for_hosts.plans(hosts)
+        ]
+        refuse_open((name for plan in plans for name in plan.environment), self._launcher.channel)
+        team.plans = plans
         for handle, plan in zip(handles, plans, strict=True):
             remote = Remote(greeting=handle.greeting, processes=len(plan.parts), name=handle.host)
             team.found.workers.append(Watched(handle, plan.lanes, remote=remote))
@@ -147,31 +151,18 @@ class Coordinator:
         questions, workers = self._for_hosts.questions(), self._team.found.workers
         if not questions:
             return
+        environments = [dict(plan.environment) for plan in self._team.plans if isinstance(plan, HostPlan)]
         self._team.view.phase("preflight", None, None)
 
         async def call(rank: int, question: Mapping[str, Any]) -> Mapping[str, Any]:
-            return await self._team.call(workers[rank], "preflight", question)
+            own = {**question, "environment": environments[rank]}
+            return await self._team.call(workers[rank], "preflight", own)
 
         found = await inspect(questions, [worker.handle.host for worker in workers], call)
         if of_level(found, "error"):
             raise PreflightError(found)
         for finding in of_level(found, "warning"):
             self._team.note(str(finding))
-
-    def _forwarded(self) -> dict[str, str]:
-        """The variables of this process that the hosts are to have."""
-        names = self._team.course.distributed.forward_env
-        if missing := [name for name in names if name not in os.environ]:
-            raise UsageError(f"distributed.forward_env: {', '.join(missing)}: not set here; set it, or leave it out")
-        return {name: os.environ[name] for name in names}
-
-    def _refuse_open(self, plans: Sequence[HostPlan], forwarded: Mapping[str, str]) -> None:
-        names = sorted({*forwarded, *(name for plan in plans for name in plan.environment)})
-        if names and self._launcher.channel == "open":
-            raise RunError(
-                f"{', '.join(names)}: not handed on, because anybody on the way to the hosts could read it; use a "
-                "launcher's encryption or token, or set it on each host"
-            )
 
     async def _phases(self) -> None:
         team = self._team

@@ -144,6 +144,7 @@ class HostSession:
         """What there is to say against a run here (:mod:`penstock.engine.preflight`)."""
         from penstock.engine.preflight import answer
 
+        check_environment(body.get("environment", {}), host=self.name, allow=self._settings.allow)
         return answer(body, scratch=self._settings.scratch)
 
     def release(self, body: Body) -> Body:

@@ -39,7 +39,7 @@ _SAMPLES: Final = 32
 
 @attrs.frozen
 class _Volume:
-    """A file system by its device, with a path on it, and what a run writes there in bytes."""
+    """A file system by its device, with a path that is to be on it, and what a run writes there in bytes."""
 
     device: int
     path: str
@@ -50,7 +50,7 @@ def look_at_machine(config: Config, *, hosts: int, scratch: str) -> list[Finding
     """What this host, one of so many ``hosts``, lacks. A configuration that can't be resolved says nothing here."""
     found = list(_look_at_scratch(config, scratch))
     # Whoever opens the stores tells what is wrong with them.
-    with contextlib.suppress(PenstockError):
+    with contextlib.suppress(PenstockError, OSError):
         found += _look_at_space(config, hosts)
     return [*found, *_look_at_memory(config), *_look_at_files(config)]
 
@@ -78,13 +78,14 @@ def _look_at_space(config: Config, hosts: int) -> Iterator[Finding]:
     places = Places(config)
     sets = prepared_sets(config, places, lambda recipe: ZeroPayload(0))
     for volume in _volumes(config, places, sets, hosts):
-        free = _free(volume.path)
+        at = _there_now(volume.path)
+        free = _free(at)
         if volume.need > free:
             need = volume.need - _there(config, places, sets, volume)
             if need > free:
                 text = f"{format_bytes(free)} are free, and prepare is to write {format_bytes(need)}"
                 remedy = "make room, prepare less, or name another target"
-                yield Finding(level="error", subject=f"space at {volume.path}", cause=text, remedy=remedy)
+                yield Finding(level="error", subject=f"space at {at}", cause=text, remedy=remedy)
 
 
 def _volumes(config: Config, places: Places, sets: list[PreparedSet], hosts: int) -> list[_Volume]:
@@ -95,7 +96,7 @@ def _volumes(config: Config, places: Places, sets: list[PreparedSet], hosts: int
     for prepared in sets:
         path = _local_path(places, prepared)
         if path is not None:
-            device = os.stat(path).st_dev
+            device = _device(path)
             before = needs.get(device, (path, 0))
             needs[device] = before[0], before[1] + _nbytes(config, prepared) * _times(config, hosts)
     return [_Volume(device, path, need) for device, (path, need) in needs.items()]
@@ -108,15 +109,26 @@ def _times(config: Config, hosts: int) -> int:
 
 
 def _local_path(places: Places, prepared: PreparedSet) -> str | None:
-    """The nearest directory that is there, of a store that has real ones."""
+    """Where it lies, on a store that has real directories."""
     (target, *_) = places.targets(prepared.store)
     if prepared.payload is None or not target.kind.capabilities.directories:
         return None
     base = target.address.base + target.address.key + prepared.objects.names.base
-    path = os.path.abspath(strip_scheme(base))
+    return os.path.abspath(strip_scheme(base))
+
+
+def _there_now(path: str) -> str:
+    """The path itself, or the nearest directory above it that is there."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return path
+
+
+def _device(path: str) -> int:
+    while True:
+        # Another host may take away a directory that it has tried to write in.
+        with contextlib.suppress(FileNotFoundError):
+            return os.stat(_there_now(path)).st_dev
 
 
 def _nbytes(config: Config, prepared: PreparedSet) -> int:
@@ -135,7 +147,7 @@ def _there(config: Config, places: Places, sets: list[PreparedSet], volume: _Vol
         found = 0.0
         for prepared in sets:
             path = _local_path(places, prepared)
-            if path is not None and os.stat(path).st_dev == volume.device:
+            if path is not None and _device(path) == volume.device:
                 found += _share_there(places, prepared) * _nbytes(config, prepared)
         return int(found)
     finally:

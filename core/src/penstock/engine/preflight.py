@@ -7,6 +7,8 @@ object that is removed again, free space, memory and the limit of open files. :f
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -26,7 +28,17 @@ from penstock.urls import parse_object
 from penstock.workload.config import Config, dump, restore
 from penstock.workload.operations import Put
 
-__all__ = ["Need", "answer", "ask", "inspect", "look_at_plugins", "look_at_versions", "needs_of", "preflight", "questions"]
+__all__ = [
+    "Need",
+    "answer",
+    "ask",
+    "inspect",
+    "look_at_plugins",
+    "look_at_versions",
+    "needs_of",
+    "preflight",
+    "questions",
+]
 
 #: A store that has said nothing for so long is taken for one that can't be reached.
 PATIENCE_SECONDS = 30.0
@@ -78,9 +90,12 @@ def _contents(config: Config) -> Iterator[Any]:
         yield config.prepare.directory_structure
 
 
-def ask(config: Config, *, hosts: int) -> dict[str, Any]:
-    """The question to one host; ``config`` is as that host has it, ``hosts`` how many prepare what is shared."""
+def ask(config: Config, *, hosts: int, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The question to one host; ``config`` is as that host has it, ``hosts`` how many there are, and ``environment``
+    is what its processes get beside their own.
+    """
     return {
+        "environment": dict(environment or {}),
         "config": dump(config),
         "hosts": hosts,
         "needs": [attrs.asdict(need) for need in needs_of(config)],
@@ -88,16 +103,44 @@ def ask(config: Config, *, hosts: int) -> dict[str, Any]:
     }
 
 
-def questions(config: Config, names: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """One for each host, by rank; ``names`` are those that it is known by. Raises UsageError where agents of the
-    configuration don't go with them.
+def questions(
+    config: Config, names: Sequence[Sequence[str]], forwarded: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """One for each host, by rank; ``names`` are those that it is known by, ``forwarded`` variables for all of them.
+    Raises UsageError where agents of the configuration don't go with them.
     """
-    agents = config.distributed.agents_of(names)
-    return [ask(config.for_host(rank, agent), hosts=len(names)) for rank, agent in enumerate(agents)]
+    asked = []
+    for rank, number in enumerate(config.distributed.agents_of(names)):
+        own = {} if number is None else config.distributed.agents[number].env
+        environment = {**(forwarded or {}), **own}
+        asked.append(ask(config.for_host(rank, number), hosts=len(names), environment=environment))
+    return asked
 
 
 def answer(body: Body, *, scratch: str) -> dict[str, Any]:
-    """What a host says to :func:`ask`: ``{"findings": […]}``. ``scratch`` is where its workers keep their files."""
+    """What a host says to :func:`ask`: ``{"findings": […]}``. ``scratch`` is where its workers keep their files.
+
+    The variables of the question are set while it lasts; whoever calls this has seen to it that they may be.
+    """
+    with _environment(body.get("environment", {})):
+        return {"findings": [each.to_message() for each in _look(body, scratch)]}
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _look(body: Body, scratch: str) -> list[Finding]:
     own, controller = greet(), Greeting.from_message(body["controller"])
     found = look_at_versions(own, controller)
     missing = list(look_at_plugins([Need(**need) for need in body["needs"]], default_host()))
@@ -112,7 +155,7 @@ def answer(body: Body, *, scratch: str) -> dict[str, Any]:
             ]
         else:
             found += preflight(config, hosts=int(body["hosts"]), scratch=scratch)
-    return {"findings": [each.to_message() for each in found]}
+    return found
 
 
 def look_at_versions(own: Greeting, controller: Greeting) -> list[Finding]:

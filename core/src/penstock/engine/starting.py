@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
-from penstock.launchers import Launcher
+from penstock.errors import RunError, UsageError
+from penstock.launchers import Channel, Launcher
 from penstock.options import resolve
 from penstock.plugins import default_host
 from penstock.workload.config import Distributed, LauncherChoice
 
-__all__ = ["open_launcher"]
+__all__ = ["forwarded", "open_launcher", "refuse_open"]
 
 
 def open_launcher(choice: LauncherChoice, distributed: Distributed) -> Launcher:
@@ -28,3 +30,21 @@ def open_launcher(choice: LauncherChoice, distributed: Distributed) -> Launcher:
         given["agents"] = ",".join(addresses)
     options = resolve(kind.options, explicit=given, environ=os.environ, scheme=f"launcher {kind.name}").options
     return kind.open(options)
+
+
+def forwarded(distributed: Distributed) -> dict[str, str]:
+    """The variables of this process that the hosts are to have. Raises UsageError for one that is not set."""
+    names = distributed.forward_env
+    if missing := [name for name in names if name not in os.environ]:
+        raise UsageError(f"distributed.forward_env: {', '.join(missing)}: not set here; set it, or leave it out")
+    return {name: os.environ[name] for name in names}
+
+
+def refuse_open(names: Iterable[str], channel: Channel) -> None:
+    """Raise RunError where variables of these names would be handed on for anybody to read."""
+    handed = sorted(set(names))
+    if handed and channel == "open":
+        raise RunError(
+            f"{', '.join(handed)}: not handed on, because anybody on the way to the hosts could read it; use a "
+            "launcher's encryption or token, or set it on each host"
+        )

@@ -9,9 +9,9 @@ from typing import Final
 
 import attrs
 
-from penstock.engine.cleanup import missing_directories
 from penstock.engine.findings import Finding
 from penstock.engine.places import Places
+from penstock.engine.prepare import exists
 from penstock.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -87,16 +87,10 @@ class Trial:
         next(iter(store.list_pages(self.listed or "", page_size=1)), None)
 
     def _write(self, store: ObjectStore) -> None:
-        key = f"{self.written}{PROBE}{secrets.token_hex(8)}"
-        # The deepest first; one in which something else was made meanwhile stays.
-        new = sorted(missing_directories(store, [key]), key=lambda each: -each.count("/"))
-        try:
-            store.put(key, b"penstock preflight")
-            for error in store.delete([key]):
-                raise error
-        finally:
-            for directory in new:
-                store.delete([directory])
+        key = f"{_nearest(store, self.written or '')}{PROBE}{secrets.token_hex(8)}"
+        store.put(key, b"penstock preflight")
+        for error in store.delete([key]):
+            raise error
 
     def _try(self, what: str, action: Callable[[], None]) -> Finding | None:
         try:
@@ -110,6 +104,15 @@ class Trial:
         if not remedy:
             remedy = "look at the storage" if isinstance(error, StoreError) else "correct the configuration"
         return Finding(level="error", subject=self.subject, cause=redact(f"{what}: {error}"), remedy=remedy)
+
+
+def _nearest(store: ObjectStore, prefix: str) -> str:
+    """The prefix, or the nearest directory above it that is there: several hosts may look at the same time, and none
+    is to make directories, or take away those that another needs.
+    """
+    while prefix and store.capabilities.directories and not exists(store, prefix):
+        prefix = prefix[: prefix.rstrip("/").rfind("/") + 1]
+    return prefix
 
 
 def trials_of(config: Config) -> list[Trial]:
