@@ -189,3 +189,16 @@ def test_summary_says_how_it_ended(status, word):
     assert word in text
     assert ("because" in text) == (status != "done")
     assert "Nothing was measured." in text
+
+
+def test_the_summary_names_the_spread_of_hosts_and_the_lost(synth):
+    text = summary(synth.make_hosts(4, seconds=6, lost=(2,), slow=(3,)))
+    assert "workers: 4 with 16 processes" in text
+    assert "3 workers did 81 ops/s (worker 3 on node-003) to 120 ops/s (worker 0 on node-000)" in text
+    assert "worker 3 on node-003 did 81 ops/s, 70 % of the median" in text
+    assert "off the agreed instant" in text
+    assert "worker 2 on node-002 was lost after 3.00 s of the window: killed by SIGKILL" in text
+    assert "worker 1 on node-001 lost process 5 (pid 9): exit code 1" in text
+    many = summary(synth.make_hosts(64, seconds=2, lost=range(4, 44)))
+    assert many.count(" was lost ") == 9
+    assert "and 31 more, in workers.tsv" in many

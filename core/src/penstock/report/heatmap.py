@@ -19,7 +19,7 @@ from penstock.report.pieces import card
 from penstock.report.words import figure, many
 from penstock.stats.histogram import Histogram
 
-__all__ = ["heat_cards"]
+__all__ = ["heat_cards", "time_axis"]
 
 _MOST_COLUMNS: Final = 100
 _MOST_ROWS: Final = 44
@@ -64,7 +64,8 @@ def heat_cards(measured: Measured) -> list[str]:
 def _card(operation: str, total: Histogram, columns: Sequence[Interval], meaning: str) -> str:
     drawn = _map(operation, total, columns)
     title = f"Latency of {operation} over time"
-    picture = f"<div class='heat'>{_ticks(drawn)}{_plane(drawn, title)}{_times(drawn)}</div>{_legend(drawn)}"
+    axis = time_axis(drawn.edges[0][0], drawn.edges[-1][1])
+    picture = f"<div class='heat'>{_ticks(drawn)}{_plane(drawn, title)}{axis}</div>{_legend(drawn)}"
     return card(title, "latency by time, counts of calls", picture, meaning, _finding(operation, total, columns))
 
 
@@ -154,8 +155,8 @@ _STEPS: Final = (
 )
 
 
-def _times(drawn: _Map) -> str:
-    begin, end = drawn.edges[0][0], drawn.edges[-1][1]
+def time_axis(begin: float, end: float) -> str:
+    """Times below a picture that reaches from one second of the measured window to another, and what they are."""
     length = max(end - begin, 1e-9)
     step = next((step for step in _STEPS if length / step <= 6), length / 5)
     spans = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from penstock.report.charts import Chart, build_charts
+from penstock.report.crewpage import crew_charts, crew_section
 from penstock.report.findings import planned_finding
 from penstock.report.heatmap import heat_cards
 from penstock.report.outcome import Outcome
@@ -33,6 +34,7 @@ def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: st
     """The document. ``summary`` is what :func:`penstock.report.summary.summarise` made of the outcome."""
     charts = build_charts(outcome, processors_of(outcome))
     replay = replay_charts(outcome)
+    crew = crew_charts(outcome)
     body = "".join(
         (
             headline(outcome, summary),
@@ -46,14 +48,13 @@ def render_html(outcome: Outcome, summary: Mapping[str, Any], *, config_text: st
             errors_section(outcome.errors, outcome.totals.count, chart_grid(charts, ("errors",))),
             parties_section("By endpoint", "endpoint", outcome.endpoints, outcome.measured_seconds),
             balance_section(outcome.balance),
-            _clients(outcome),
-            workers_section(summary),
+            crew_section(outcome, crew) or _clients(outcome) + workers_section(summary),
             phases_section(outcome.phases),
             charts_section("The client", charts, _CLIENT_CHARTS),
             configuration_section(summary, config_text, plan),
         )
     )
-    return document(outcome.name, body, [*charts, *replay])
+    return document(outcome.name, body, [*charts, *replay, *crew])
 
 
 def processors_of(outcome: Outcome) -> float | None:

@@ -8,6 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
+from penstock.report.crewfindings import (
+    Reading,
+    clock_finding,
+    lost_sentences,
+    rate_finding,
+    read_workers,
+    skew_finding,
+    tail_finding,
+)
+from penstock.report.findings import Finding
 from penstock.report.job import Job
 from penstock.report.jobs import FIGURES, spreads_of
 from penstock.report.outcome import Outcome, PhaseOutcome
@@ -28,6 +38,7 @@ _COLUMNS: Final = ("operation", "count", "ops/s", "throughput", "mean", "p50", "
 _PERCENTS: Final = (50, 90, 99, 99.9)
 _STYLES: Final = {"good": "green", "warn": "yellow", "bad": "red"}
 _MOST_ERRORS: Final = 5
+_MOST_LOST: Final = 10
 _PLAIN_WIDTH: Final = 140
 
 
@@ -179,10 +190,27 @@ def _remarks(outcome: Outcome) -> list[str]:
         )
     if len(entries) > _MOST_ERRORS:
         remarks.append(f"and {len(entries) - _MOST_ERRORS} other errors, in result.json")
-    for worker in outcome.lost_workers:
-        remarks.append(f"worker {worker.rank} on {printable(worker.host)} was lost: {printable(worker.lost or '')}")
+    remarks.extend(printable(line) for line in _workers(outcome))
     remarks.extend(f"note: {printable(note)}" for note in outcome.notes)
     return [*remarks, *_op_log(outcome.op_log)]
+
+
+def _workers(outcome: Outcome) -> list[str]:
+    """Of hosts how they differ and whether they began together; of all who was lost."""
+    told = []
+    if outcome.hosts:
+        readings = read_workers(outcome)
+        processes = sum(worker.processes for worker in outcome.workers)
+        told.append(f"workers: {len(readings)} with {processes} processes")
+        told.extend(finding.text for finding in _apart(outcome, readings) if finding is not None)
+    return [*told, *lost_sentences(outcome, _MOST_LOST)]
+
+
+def _apart(outcome: Outcome, readings: Sequence[Reading]) -> list[Finding | None]:
+    """How they compare and how they began, and what else is worth a look."""
+    odd = (tail_finding(readings), clock_finding(outcome.workers))
+    worth = (finding for finding in odd if finding is not None and finding.mark == "warn")
+    return [rate_finding(readings), *worth, skew_finding(outcome.workers)]
 
 
 def _phases(phases: Sequence[PhaseOutcome]) -> list[str]:

@@ -9,7 +9,7 @@
   // An operation keeps its colour from chart to chart.
   const order = new Map();
   for (const chart of charts) {
-    if (chart.kind === "time" && !["client", "host", "lag", "first_byte"].includes(chart.id)) {
+    if (chart.kind === "time" && !["client", "host", "lag", "first_byte", "workers_rate", "workers_p99"].includes(chart.id)) {
       for (const line of chart.lines) if (!order.has(line.label)) order.set(line.label, order.size);
     }
   }
