@@ -71,7 +71,7 @@ class HostPlan:
     run_id: str
     worker: str
     parts: tuple[HostPart, ...]
-    environment: Mapping[str, str] = attrs.field(factory=dict)
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
     def lanes(self) -> int:

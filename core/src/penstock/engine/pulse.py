@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
+import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.engine.found import Measured
@@ -16,14 +17,21 @@ from penstock.engine.team import Team
 from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, WorkerLostError
 
-__all__ = ["LOST_SECONDS", "Pulse"]
+__all__ = ["Pulse", "Rhythm"]
 
-#: Seconds between two questions, and between two looks at who has answered.
-_PERIOD = 1.0
-_LOOK = 0.5
-#: For how long a worker may say nothing before it is warned of, and before it is given up.
-_WARN_SECONDS = 3.0
-LOST_SECONDS = 9.0
+
+@attrs.frozen(kw_only=True)
+class Rhythm:
+    """In seconds: between two questions, between two looks at who has answered; and for how long a worker may say
+    nothing before it is warned of, and before it is given up.
+    """
+
+    period: float = 1.0
+    look: float = 0.5
+    warn: float = 3.0
+    lost: float = 9.0
+
+
 #: Intervals, and seconds at least, that one at work may go without a word of its calls: a process, and a host, which
 #: has to do the same for processes of its own first.
 _INTERVALS = 10
@@ -35,10 +43,11 @@ _HOST_SECONDS = 25.0
 class Pulse:
     """See the module."""
 
-    def __init__(self, team: Team, *, look: Callable[[], None] | None = None) -> None:
-        """``look`` is called every second."""
+    def __init__(self, team: Team, rhythm: Rhythm, *, look: Callable[[], None] | None = None) -> None:
+        """``look`` is called once in a period."""
         self._team = team
-        self._each_second = look
+        self._rhythm = rhythm
+        self._each_period = look
         self._silent: dict[int, float] = {}
         self._last: dict[int, int] = {}
         self._warned: set[int] = set()
@@ -52,7 +61,7 @@ class Pulse:
 
     async def _ask(self, worker: Watched) -> None:
         while worker.lost is None:
-            await anyio.sleep(_PERIOD)
+            await anyio.sleep(self._rhythm.period)
             began = monotonic_ns()
             try:
                 await worker.handle.call("beat", {})
@@ -67,19 +76,19 @@ class Pulse:
                 worker.remote.round_trip_ns = worker.heard_ns - began
 
     async def _watch(self) -> None:
-        before, seconds = monotonic_ns(), 0.0
+        before, seconds, look = monotonic_ns(), 0.0, self._rhythm.look
         while True:
-            await anyio.sleep(_LOOK)
+            await anyio.sleep(look)
             now = monotonic_ns()
             # Time in which this process was stopped, too, says nothing of the others.
-            passed, before = min((now - before) / 1e9, 2 * _LOOK), now
+            passed, before = min((now - before) / 1e9, 2 * look), now
             for worker in self._team.live():
                 await self._look_at(worker, passed)
             await self._look_at_calls()
             seconds += passed
-            if seconds >= _PERIOD and self._each_second is not None:
+            if seconds >= self._rhythm.period and self._each_period is not None:
                 seconds = 0.0
-                self._each_second()
+                self._each_period()
 
     async def _look_at(self, worker: Watched, passed: float) -> None:
         rank = worker.handle.rank
@@ -89,9 +98,9 @@ class Pulse:
             self._warned.discard(rank)
             return
         self._silent[rank] = silent = self._silent.get(rank, 0.0) + passed
-        if silent > LOST_SECONDS:
+        if silent > self._rhythm.lost:
             await self._give_up(worker, silent)
-        elif silent > _WARN_SECONDS and rank not in self._warned:
+        elif silent > self._rhythm.warn and rank not in self._warned:
             self._warned.add(rank)
             self._team.note(f"{self._team.called(worker)} has said nothing for {silent:.0f} s")
 

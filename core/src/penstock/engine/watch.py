@@ -104,7 +104,8 @@ class Watched:
             start = float(snapshot["start_s"])
             self.pending[number] = Pending(tally, start, self.end_s, used, cpu)
             if self.series is not None:
-                self.series.add(start, self.end_s - start, tally, used)
+                busy = None if cpu is None else {name: getattr(cpu, name) for name in ("user", "system", "iowait")}
+                self.series.add(start, self.end_s - start, tally, used, busy)
         else:
             # What was used before the measured window does not count.
             self.first_cpu_ns = self.cpu_ns
