@@ -83,10 +83,8 @@ def test_a_host_that_is_lost_in_any_phase_is_named_and_nothing_hangs(simulate, h
         assert counts == [3, told, 3]
         assert leg.totals.operation("PUT").count == 6 + told
     assert bool(workers[0].seen("cleanup")) == (phase != "open")
-    assert any("what worker 1 on node1 made was not cleaned up" in note for note in done.notes) or phase in (
-        "files",
-        "release",
-    )
+    if phase not in ("open", "files", "release"):
+        assert any("what worker 1 on node1 made was not cleaned up" in note for note in done.notes)
 
 
 @pytest.mark.parametrize("how", ["dies", "silent"])
