@@ -94,31 +94,30 @@ class ScriptedWorker:
 
     async def stream(self, method, body):
         self.asked.append((method, dict(body)))
-        # What waits for ever does so until it is killed.
         items = self._script(self, method, body)
         while True:
-            found = []
+            found, failed = [], []
             async with anyio.create_task_group() as tasks:
-
-                async def ended():
-                    await self._killed.wait()
-                    tasks.cancel_scope.cancel()
-
-                tasks.start_soon(ended)
-                found.extend([item async for item in _one(items)])
+                # What waits for ever does so until it is killed.
+                tasks.start_soon(self._until_killed, tasks.cancel_scope)
+                try:
+                    found.append(await anext(items))
+                except StopAsyncIteration:
+                    pass
+                except Exception as error:  # noqa: BLE001 - raised below, not wrapped in a group
+                    failed.append(error)
                 tasks.cancel_scope.cancel()
             if self._killed.is_set():
                 raise WorkerLostError(self.rank, self.host, "it was given up")
+            if failed:
+                raise failed[0]
             if not found:
                 return
             yield found[0]
 
-
-async def _one(items):
-    try:
-        yield await anext(items)
-    except StopAsyncIteration:
-        return
+    async def _until_killed(self, scope):
+        await self._killed.wait()
+        scope.cancel()
 
 
 class ScriptedLauncher:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from penstock.clocks import monotonic_ns, sleep
@@ -100,7 +100,7 @@ class HostSession:
     def run(self, body: Body) -> Iterator[Body]:
         """Let them work; yields their snapshots as one, then the end."""
         _, crew, record = self._opened()
-        self._leg = leg = HostLeg(crew, record, self._working(body), body)
+        self._leg = leg = HostLeg(crew, record, self._working(body), body, self._nobody)
         leg.begin()
         yield from leg.items()
 
@@ -258,7 +258,7 @@ class HostSession:
             if not isinstance(error, WorkerLostError):
                 raise named(rank, error) if len(plan.parts) > 1 else error
             if not crew.live():
-                raise WorkerLostError(plan.rank, self.name, _all_lost(crew))
+                raise self._nobody()
             if needs_all:
                 raise RunError(
                     f"process {rank} on {self.name} was lost in {method}: {error.cause}; its share is missing"
@@ -270,15 +270,21 @@ class HostSession:
         share, live = int(body.get("share", 0)), crew.live()
         ranks = [part.rank for part in plan.parts if part.lanes[share] and part.rank in live]
         if not ranks:
-            raise WorkerLostError(plan.rank, self.name, _all_lost(crew))
+            raise self._nobody()
         return ranks
 
     def _live(self) -> list[int]:
         _, crew, _ = self._opened()
         live = crew.live()
         if not live:
-            raise WorkerLostError(self._opened()[0].rank, self.name, _all_lost(crew))
+            raise self._nobody()
         return live
+
+    def _nobody(self) -> WorkerLostError:
+        plan, crew, _ = self._opened()
+        causes = list(crew.lost.values())
+        text = f"every process of it was lost; the last: {causes[-1]}" if causes else "none of its processes has a part"
+        return WorkerLostError(plan.rank, self.name, text)
 
     def _lose(self, rank: int, cause: str) -> None:
         if self._record is not None:
@@ -301,11 +307,6 @@ def main() -> None:
     session = HostSession(HostSettings.from_environment())
     threading.Thread(target=session.watch, daemon=True).start()
     serve(session, session)
-
-
-def _all_lost(crew: HostCrew) -> str:
-    causes: Sequence[str] = list(crew.lost.values())
-    return f"every process of it was lost; the last: {causes[-1]}" if causes else "it has no process for this"
 
 
 def _within(seconds: float, crew: HostCrew, method: str, bodies: Mapping[int, Body]) -> None:

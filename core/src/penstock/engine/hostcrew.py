@@ -103,6 +103,8 @@ class HostCrew:
                     events.put(Event(rank, item))
             except PenstockError as error:
                 events.put(Event(rank, error=self._noted(rank, error)))
+            except Exception as error:  # noqa: BLE001 - whoever waits for its end must hear of it
+                events.put(Event(rank, error=RunError(f"{type(error).__name__}: {error}")))
             else:
                 events.put(Event(rank))
 

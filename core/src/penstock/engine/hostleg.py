@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -32,9 +32,16 @@ _SILENT_SECONDS: Final = 10.0
 
 
 class HostLeg:
-    """``ranks`` are the processes that have a part in it."""
+    """``ranks`` are the processes that have a part in it; ``nobody`` says that all are lost."""
 
-    def __init__(self, crew: HostCrew, record: HostRecord, ranks: list[int], body: Body) -> None:
+    def __init__(
+        self,
+        crew: HostCrew,
+        record: HostRecord,
+        ranks: list[int],
+        body: Body,
+        nobody: Callable[[], WorkerLostError],
+    ) -> None:
         pids = crew.pids
         self._crew = crew
         self._record = record
@@ -44,7 +51,8 @@ class HostLeg:
         self._several = len(ranks) > 1
         self._silent = dict.fromkeys(ranks, 0.0)
         self._failure: PenstockError | None = None
-        self._last_lost: WorkerLostError | None = None
+        self._left = len(ranks)
+        self._nobody = nobody
         self._items: queue.SimpleQueue[dict[str, Any] | PenstockError] = queue.SimpleQueue()
         self._meter = CpuMeter(monotonic_ns())
         self._machine: MachineMeter | None = None
@@ -89,8 +97,8 @@ class HostLeg:
             self._emit()
         self._emit()
         report = self._merge.end() | self._machine_use()
-        if self._failure is None and self._last_lost is not None and not self._crew.live():
-            self._failure = self._last_lost
+        if self._failure is None and not self._left:
+            self._failure = self._nobody()
         self._leg.end(report, str(self._failure or ""))
         self._record.write()
         return report if self._failure is None else self._failure
@@ -103,7 +111,7 @@ class HostLeg:
             return
         del self._silent[rank]
         if isinstance(event.error, WorkerLostError):
-            self._last_lost = event.error
+            self._left -= 1
             self._merge.leave(rank, event.error.cause)
             return
         self._merge.leave(rank)
