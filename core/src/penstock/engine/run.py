@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from penstock.clocks import wall_ns
-from penstock.engine import board
+from penstock.engine import board, starting
 from penstock.engine.arrivals import offered, rate_phases
 from penstock.engine.conduct import OP_LOG, RunResult, carry_out, join_log
 from penstock.engine.coordinator import Coordinator
@@ -88,9 +88,7 @@ def execute(
 
 def expected_hosts(config: Config) -> list[Host]:
     """The hosts as far as they are known before they start: what can't be carried out on any is found with these."""
-    agents = config.distributed.agents
-    names = [tuple(agent.names()) for agent in agents] or [()] * (config.distributed.hosts or 1)
-    return [Host(names=each) for each in names]
+    return starting.expected_hosts(config.distributed)
 
 
 class _RunPlanner:

@@ -8,13 +8,14 @@ from typing import Any
 
 import attrs
 
+from penstock.engine.plan import Host
 from penstock.errors import RunError, UsageError
 from penstock.launchers import Channel, Launcher
 from penstock.options import resolve
 from penstock.plugins import default_host
 from penstock.workload.config import Distributed, LauncherChoice
 
-__all__ = ["forwarded", "open_launcher", "refuse_open"]
+__all__ = ["expected_hosts", "forwarded", "open_launcher", "refuse_open"]
 
 
 def open_launcher(choice: LauncherChoice, distributed: Distributed) -> Launcher:
@@ -48,3 +49,11 @@ def refuse_open(names: Iterable[str], channel: Channel) -> None:
             f"{', '.join(handed)}: not handed on, because anybody on the way to the hosts could read it; use a "
             "launcher's encryption or token, or set it on each host"
         )
+
+
+def expected_hosts(distributed: Distributed) -> list[Host]:
+    """The hosts as far as they are known before they start, each with as many processors as this one: what can't be
+    carried out on any is found with these.
+    """
+    names = [tuple(agent.names()) for agent in distributed.agents] or [()] * (distributed.hosts or 1)
+    return [Host(names=each) for each in names]

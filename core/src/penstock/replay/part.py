@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
-from penstock.engine.plan import part_path, share
+from penstock.engine.plan import Host, part_path, share
 from penstock.errors import UsageError
 from penstock.replay.planning import Planner, Task
 from penstock.replay.roots import Roots
@@ -30,7 +29,8 @@ class ReplayPart:
     """One worker's part: its share of the lanes, and what it needs to plan its share of the log by itself.
 
     ``lanes`` is the most that it may have. ``first_ns`` is when the log begins. ``op_log`` is the part of the log that
-    it writes.
+    it writes. ``rank`` counts through the ``workers`` of all hosts, of which its own is the ``host``-th. ``inputs``
+    has the path of the log to replay, by the name ``log``, where that is another than the settings name.
     """
 
     rank: int
@@ -43,6 +43,8 @@ class ReplayPart:
     op_log: str | None
     client_id: str
     settings: Mapping[str, Any]
+    host: int = 0
+    inputs: Mapping[str, str] = attrs.field(factory=dict)
 
     def lanes_of(self, share: int) -> int:
         """Threads that drive operations, at most."""
@@ -106,33 +108,51 @@ def _second(task: Task) -> int:
     return task.due // 10**9
 
 
-def make_parts(settings: Settings, outlook: Outlook, *, first_ns: int, run_id: str) -> list[ReplayPart]:
-    """Split a replay over processes. Raises UsageError for several on a store that lives in one."""
-    workers = _processes(settings, outlook)
-    most = settings.backpressure.max_in_flight
-    message = settings.to_message()
-    cpus = len(os.sched_getaffinity(0))
-    parts = []
-    for rank in range(workers):
-        low, high = share(most, rank, workers)
-        parts.append(
-            ReplayPart(
-                rank=rank,
-                workers=workers,
-                first_lane=low + rank,
-                lanes=high - low,
-                cpu=rank if workers >= cpus else None,
-                run_id=run_id,
-                first_ns=first_ns,
-                op_log=None,
-                client_id=f"worker-{rank}" if workers > 1 else "",
-                settings=message,
-            )
+def make_parts(
+    settings: Settings, outlook: Outlook, *, first_ns: int, run_id: str, hosts: Sequence[Host] | None = None
+) -> list[ReplayPart]:
+    """Split a replay over the processes of all ``hosts``, without hosts over those of this one. ``max_in_flight`` is of
+    all of them together, ``processes`` of each host.
+
+    Raises UsageError for several on a store that lives in one process, and for more of them than operations may be
+    under way.
+    """
+    if hosts is not None and len(hosts) > 1 and outlook.private:
+        raise UsageError(
+            f"objects of {outlook.private[0]}:// live in one process, so several hosts can't share them; replay to "
+            "storage that all of them reach"
         )
+    cpus = [host.cpus for host in ([Host()] if hosts is None else hosts)]
+    counts = [_processes(settings, outlook, usable, len(cpus)) for usable in cpus]
+    workers, most = sum(counts), settings.backpressure.max_in_flight
+    if workers > most:
+        raise UsageError(f"{workers} processes on {len(cpus)} hosts; with --concurrency {most} there can be {most}")
+    message = settings.to_message()
+    parts: list[ReplayPart] = []
+    for host, (count, usable) in enumerate(zip(counts, cpus, strict=True)):
+        for place in range(count):
+            rank = len(parts)
+            low, high = share(most, rank, workers)
+            parts.append(
+                ReplayPart(
+                    rank=rank,
+                    workers=workers,
+                    first_lane=low + rank,
+                    lanes=high - low,
+                    cpu=place if count >= usable else None,
+                    run_id=run_id,
+                    first_ns=first_ns,
+                    op_log=None,
+                    client_id=f"worker-{rank}" if workers > 1 else "",
+                    settings=message,
+                    host=host,
+                )
+            )
     return parts
 
 
-def _processes(settings: Settings, outlook: Outlook) -> int:
+def _processes(settings: Settings, outlook: Outlook, cpus: int, hosts: int) -> int:
+    """How many of one of so many hosts."""
     most = settings.backpressure.max_in_flight
     if settings.processes is not None:
         if outlook.private and settings.processes > 1:
@@ -144,8 +164,8 @@ def _processes(settings: Settings, outlook: Outlook) -> int:
         return settings.processes
     if outlook.private:
         return 1
-    cpus = len(os.sched_getaffinity(0))
+    most = max(1, most // hosts)
     if settings.speed is None:
-        return max(1, min(cpus, outlook.threads, most))
-    wanted = max(-(-outlook.operations // _OPERATIONS), -(-outlook.nbytes // _BYTES))
+        return max(1, min(cpus, -(-outlook.threads // hosts), most))
+    wanted = max(-(-outlook.operations // (_OPERATIONS * hosts)), -(-outlook.nbytes // (_BYTES * hosts)))
     return max(1, min(cpus, int(wanted), most))

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,11 +43,12 @@ from penstock.engine.course import Course, LegCourse
 from penstock.engine.found import Found
 from penstock.engine.judging import judge_limit
 from penstock.engine.outcomes import EXIT_ERRORS, About, outcome_of, status_of
+from penstock.engine.parts import HostPlan
+from penstock.engine.plan import Host
+from penstock.engine.starting import expected_hosts, open_launcher
 from penstock.errors import UsageError, redact
 from penstock.launchers import LaunchSpec
 from penstock.opening import resolve_place
-from penstock.options import resolve as resolve_options
-from penstock.plugins import default_host
 from penstock.quantities import format_duration
 from penstock.replay.part import Outlook, ReplayPart, look_ahead, make_parts
 from penstock.replay.planning import APPROXIMATIONS, LEFT_OUT
@@ -61,9 +62,9 @@ from penstock.report.outcome import Outcome, Planned, Replayed
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL
 from penstock.urls import strip_scheme
-from penstock.workload.config import OnError
+from penstock.workload.config import Distributed, LauncherChoice, OnError
 
-__all__ = ["Prepared", "check", "execute_replay"]
+__all__ = ["Prepared", "ReplayPlanner", "check", "execute_replay"]
 
 _WORKER: Final = "penstock.replay.worker"
 #: A schedule was kept when 99 of 100 operations started no later than so many nanoseconds after they were due.
@@ -130,38 +131,109 @@ def execute_replay(
     *,
     config_text: str,
     command_line: str,
-    launcher: str = "local",
+    launcher: LauncherChoice | str = "local",
+    distributed: Distributed | None = None,
     view: Callable[[Path], LiveView],
 ) -> RunResult:
     """Replay and write the results, also when it fails or is interrupted.
 
-    ``view`` gets the result directory once it exists; ``config_text`` is kept as it was given. Raises UsageError for
-    what can't be carried out before anything is started; after that failures are in the outcome.
+    ``launcher`` says where workers start, ``distributed`` what is to be done about hosts. ``view`` gets the result
+    directory once it exists; ``config_text`` is kept as it was given. Raises UsageError for what can't be carried out
+    before anything is started, or done on the hosts that there are; after that failures are in the outcome.
     """
     settings = prepared.settings
-    kind = default_host().launcher_type(launcher)
-    run_id = secrets.token_hex(4)
-    parts = make_parts(settings, prepared.outlook, first_ns=prepared.extent.first_ns, run_id=run_id)
+    distributed = Distributed() if distributed is None else distributed
+    choice = LauncherChoice(launcher) if isinstance(launcher, str) else launcher
+    starter = open_launcher(choice, distributed)
+    planner = ReplayPlanner(prepared, distributed, secrets.token_hex(4), logs=bool(settings.op_log), local=choice.name)
+    parts = planner.parts(expected_hosts(distributed) if starter.hosts else None)
     started = wall_ns()
     name = f"replay-{os.path.basename(settings.log).partition('.')[0] or 'log'}"
     directory = results_directory(settings.results_dir, name, started)
     op_log = settings.op_log if isinstance(settings.op_log, str) else str(directory / OP_LOG)
     if settings.op_log:
         parts = [part.logging_to(op_log) for part in parts]
-    options = resolve_options(kind.options, scheme=kind.name).options
     watching = view(directory)
     observer = ReplayObserver(settings, watching)
-    coordinator = Coordinator(_course(prepared), parts, kind.open(options), watching, observer)
+    course = attrs.evolve(_course(prepared), distributed=distributed, inputs=planner.inputs if starter.hosts else {})
+    coordinator = Coordinator(course, parts, starter, watching, observer, for_hosts=planner, directory=directory)
 
     def write() -> RunResult:
         found = coordinator.found
-        log = join_log(op_log, parts, found) if settings.op_log else None
+        log = join_log(op_log, coordinator.plans, found) if settings.op_log else None
         found.notes.extend(_remarks(prepared, observer))
         outcome = _outcome(prepared, name, command_line, started, found, observer, log)
-        report = write_results(directory, outcome, config_text=config_text, plan=_plan(prepared, parts))
+        report = write_results(directory, outcome, config_text=config_text, plan=_plan(prepared, planner.made or parts))
         return RunResult(Job.of(outcome), directory, Path(report))
 
     return carry_out(coordinator, LaunchSpec(worker=_WORKER), directory, write)
+
+
+class ReplayPlanner:
+    """A :class:`~penstock.engine.coordinator.HostPlanner` of a replay. ``made`` are the parts that it made last."""
+
+    def __init__(self, prepared: Prepared, distributed: Distributed, run_id: str, *, logs: bool, local: str) -> None:
+        """``logs``: every process writes a part of the op-log. ``local`` is the launcher; the one of that name starts
+        its hosts here, where the log to replay is.
+        """
+        self._prepared = prepared
+        self._distributed = distributed
+        self._run_id = run_id
+        self._logs = logs
+        self._here = local == LauncherChoice().name
+        self.made: list[ReplayPart] = []
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What is sent to hosts: the log, by a name that tells its format."""
+        path = self._prepared.settings.log
+        return {} if self._here else {_log_name(path): path}
+
+    def parts(self, hosts: Sequence[Host] | None) -> list[ReplayPart]:
+        """The parts of all processes. Raises what :func:`~penstock.replay.part.make_parts` does."""
+        prepared = self._prepared
+        return make_parts(
+            prepared.settings,
+            prepared.outlook,
+            first_ns=prepared.extent.first_ns,
+            run_id=self._run_id,
+            hosts=hosts,
+        )
+
+    def plans(self, hosts: Sequence[Host]) -> Sequence[HostPlan]:
+        """The part of each host."""
+        agents = self._distributed.agents_of([host.names for host in hosts])
+        self.made = self.parts(hosts)
+        parts = [self._finding_log(part) for part in self.made]
+        parts = [part.logging_to(OP_LOG) for part in parts] if self._logs else parts
+        return [
+            HostPlan.of(
+                [part for part in parts if part.host == rank],
+                rank=rank,
+                hosts=len(hosts),
+                run_id=self._run_id,
+                worker=_WORKER,
+                first=next(part.rank for part in parts if part.host == rank),
+                shares=1,
+                environment={} if agent is None else self._distributed.agents[agent].env,
+            )
+            for rank, agent in enumerate(agents)
+        ]
+
+    def questions(self) -> Sequence[Mapping[str, Any]]:
+        """A replay has no configuration that a host could look at."""
+        return ()
+
+    def _finding_log(self, part: ReplayPart) -> ReplayPart:
+        path = self._prepared.settings.log
+        if self._here:
+            return attrs.evolve(part, settings={**part.settings, "log": os.path.abspath(path)})
+        return attrs.evolve(part, inputs={"log": _log_name(path)})
+
+
+def _log_name(path: str) -> str:
+    """A plain name that ends as the path does, for the endings tell the format."""
+    return f"input.{os.path.basename(path).partition('.')[2] or 'log'}"
 
 
 def _course(prepared: Prepared) -> Course:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any, Final
 
+import attrs
 import numpy as np
 
 from penstock.clocks import Anchor, monotonic_ns, sleep
@@ -63,7 +64,8 @@ class ReplaySession:
     def open(self, body: Body) -> Body:
         """Take the part, and open the target, so that what is wrong with it is known at once."""
         self.part = ReplayPart.from_message(body)
-        self.settings = Settings.from_message(self.part.settings)
+        settings = Settings.from_message(self.part.settings)
+        self.settings = attrs.evolve(settings, log=self.part.inputs.get("log", settings.log))
         if self.part.cpu is not None:
             bind(self.part.cpu)
         self._roots = Roots(self.settings.options, self.part.lanes)

@@ -51,9 +51,16 @@ class ReplayObserver:
         return 0.0 if self._from is None or self._to is None else (self._to - self._from) / 1e9
 
     def saw(self, worker: Watched, item: Mapping[str, Any]) -> str:
+        # A host passes on what each of its processes said, with the rank of that.
+        parts = item.get("more", ()) if worker.remote is not None else [{**item, "rank": worker.handle.rank}]
         if "done" in item:
-            self._take_end(item)
+            for part in parts:
+                self._take_end(part)
             return ""
+        reasons = [self._take(part) for part in parts]
+        return next(filter(None, reasons), "")
+
+    def _take(self, item: Mapping[str, Any]) -> str:
         self.recorded.merge(Tally.from_message(item["recorded"]))
         self.started += int(item["started"])
         if item["recorded_from"] is not None:
@@ -61,7 +68,7 @@ class ReplayObserver:
             self._to = item["recorded_to"] if self._to is None else max(self._to, item["recorded_to"])
         reason = ""
         for at, behind in item["changes"]:
-            reason = self._change(worker.handle.rank, int(at), bool(behind)) or reason
+            reason = self._change(int(item["rank"]), int(at), bool(behind)) or reason
         return reason
 
     def finished(self, name: str, report: Mapping[str, Any]) -> None:
