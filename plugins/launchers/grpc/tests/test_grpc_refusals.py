@@ -317,7 +317,7 @@ def test_a_token_on_the_command_line_is_refused(options_of):
         ({"tls_cert": "c", "tls_key": "k"}, "tls_ca is missing"),
         ({"server_name": "x"}, "tls_ca is missing"),
         ({"connect_timeout": "0"}, "connect_timeout: write a time above 0"),
-        ({"keepalive": "1m"}, "keepalive: 60 s; it is 0.1 to 5 s"),
+        ({"keepalive": "1m"}, "keepalive: 60 s; it is 1 to 5 s"),
         ({"tls_ca": "/no/such"}, "tls_ca /no/such: No such file"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_ca_that_is_none_is_refused(pki, token_file):
         ({"allow_env": ("LD_PRELOAD",)}, "--allow-env LD_PRELOAD: with it a controller could run code"),
         ({"scratch": "/no/such/place"}, "scratch /no/such/place: no directory that can be written"),
         ({"max_sessions": 0}, "max_sessions: 0"),
-        ({"keepalive": 30.0}, "keepalive: 30 s; it is 0.1 to 5 s"),
+        ({"keepalive": 30.0}, "keepalive: 30 s; it is 1 to 5 s"),
         ({"listen": "no.such.host.invalid:1"}, "listen: there is no host no.such.host.invalid"),
     ],
 )

@@ -26,6 +26,8 @@ from penstock_grpc.tokens import VARIABLE, Token, read_token
 __all__ = ["Access", "Connection", "ControllerPipe"]
 
 _DIAGNOSIS_SECONDS = 3.0
+#: What gRPC says of a connection on which a ping was not answered.
+_NO_ANSWER = ("ping timeout", "keepalive")
 _CANNOT_REACH = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -197,7 +199,7 @@ class ControllerPipe:
             return "its worker ended"
         if code is grpc.StatusCode.CANCELLED:
             return "its session was cancelled"
-        if code is grpc.StatusCode.UNAVAILABLE and "keepalive" in details.lower():
+        if code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in _NO_ANSWER):
             return "no sign of life any more; its host is down or cut off"
         if code is grpc.StatusCode.UNAVAILABLE and not details.startswith("the agent"):
             return f"the connection to its agent broke ({details})"

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessOptions", "GrpcOptions"]
 
-_SHORTEST_KEEPALIVE = 0.1
+#: Below this gRPC would take it for 1 s without a word.
+_SHORTEST_KEEPALIVE = 1.0
 _LONGEST_KEEPALIVE = 5.0
 
 
@@ -49,7 +50,7 @@ class AccessOptions:
     keepalive: float = option(
         4.0,
         help="ask a silent agent for a sign of life after so long, and give it as long to answer: a host that is cut "
-        "off is noticed after twice this; at most 5 s",
+        "off is noticed after twice this; 1 s to 5 s",
         unit="seconds",
     )
 

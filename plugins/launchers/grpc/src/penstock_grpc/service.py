@@ -41,7 +41,10 @@ def _options(keepalive: float) -> list[tuple[str, Any]]:
     milliseconds = max(1, int(keepalive * 1000))
     return [
         ("grpc.keepalive_time_ms", milliseconds),
+        # The first is for what the kernel was never acknowledged, the second for a process that hangs: a ping that it
+        # does not answer would otherwise be waited for a minute.
         ("grpc.keepalive_timeout_ms", milliseconds),
+        ("grpc.http2.ping_timeout_ms", milliseconds),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", 2 * PIECE_BYTES),
