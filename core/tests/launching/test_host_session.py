@@ -335,9 +335,10 @@ def test_a_host_whose_controller_is_gone_drains_and_keeps_what_it_has(host):
 
 
 def test_a_host_that_has_measured_nothing_leaves_nothing(host):
-    session = host(worker())
-    session.left()
-    assert not (session.scratch / "host.json").exists()
+    for opened in (True, False):
+        session = host(worker(), opened=opened)
+        session.left()
+        assert not session.scratch.exists()
 
 
 def test_a_released_host_leaves_nothing_but_what_is_to_be_kept(host):

@@ -191,17 +191,16 @@ class HostSession:
                 return
             self._over = True
             crew, record = self._crew, self._record
-            if crew is None or record is None:
-                return
-            if status == "abandoned":
+            if crew is not None and status == "abandoned":
                 self._abandon(crew, reason)
-            crew.stop()
-            assert self._plan is not None
-            board.remove(self._plan.run_id)
+            if crew is not None:
+                crew.stop()
+            if self._plan is not None:
+                board.remove(self._plan.run_id)
             if self._leg is None:
                 # Nothing was measured: there is nothing to keep.
-                record.forget()
-            else:
+                self.release({})
+            elif record is not None:
                 record.end(status, reason)
 
     def _abandon(self, crew: HostCrew, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import anyio
 import attrs
 
 from penstock.errors import RunError
@@ -43,8 +44,10 @@ class LocalLauncher:
             for rank, name in enumerate(names):
                 links.append(await self._spawn(rank, name, spec))
         except BaseException:
-            for link in links:
-                link.kill()
+            with anyio.CancelScope(shield=True):
+                for link in links:
+                    link.kill()
+                    await link.close()
             raise
         self._crew = Crew(links, names if self.hosts else ())
         return await self._crew.start(None)
