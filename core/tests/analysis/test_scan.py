@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from penstock.errors import OpLogError
 from penstock.oplog import COLUMNS, OPERATIONS, read
 from penstock.oplog import columnar as columnar_module
-from penstock.oplog.block import NEVER, Names, op_name
 from penstock.oplog.cells import TextTable, pad, parse_naturals, parse_stamps
 from penstock.oplog.columnar import ColumnLog
 from penstock.oplog.columns import COLUMNS_15, escape, format_time, parse_time
+from penstock.oplog.names import Names, op_name
+from penstock.oplog.usual import NEVER
 
 SECOND = 10**9
 BITS = 2**63

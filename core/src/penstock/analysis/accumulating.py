@@ -9,11 +9,13 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from penstock.analysis.grid import FAILED, NONE, Array, Grid, Rows, kind_name, kind_of
+from penstock.analysis.grid import FAILED, NONE, Array, Grid, Ordered, Rows, kind_name, kind_of
 from penstock.analysis.naming import Known, Named
 from penstock.analysis.slicing import Slicing
 from penstock.analysis.values import MOST_THREADS, Selection, Span
-from penstock.oplog.block import HEAD, NEVER, Columns
+from penstock.oplog.block import Columns
+from penstock.oplog.names import HEAD
+from penstock.oplog.usual import NEVER
 from penstock.records import Op
 from penstock.stats.buckets import bucket_of
 from penstock.stats.errors import ErrorTable
@@ -213,16 +215,14 @@ class Accumulator:
         rows = Rows(made["kinds"], made["nbytes"], made["objects"], made["durations"], made["firsts"])
         self.clients.add(made["clients"], rows, self.total)
         self.endpoints.add(made["endpoints"], rows, self.total)
-        self.slicing.add(made["starts"], made["ends"], rows)
-        self._note_spans(made["kinds"], made["starts"], made["ends"])
+        ordered = self.slicing.add(made["starts"], made["ends"], rows)
+        self._note_spans(ordered, made["starts"], made["ends"])
         self._note_threads(made["kinds"], made["clients"], made["threads"])
 
-    def _note_spans(self, kinds: Array, starts: Array, ends: Array) -> None:
-        order = np.argsort(kinds, kind="stable")
-        present = np.flatnonzero(np.bincount(kinds, minlength=_KINDS))
-        begins = np.searchsorted(kinds[order], present.astype(np.uint8))
-        self.first_starts[present] = np.minimum(self.first_starts[present], np.minimum.reduceat(starts[order], begins))
-        self.last_ends[present] = np.maximum(self.last_ends[present], np.maximum.reduceat(ends[order], begins))
+    def _note_spans(self, ordered: Ordered, starts: Array, ends: Array) -> None:
+        kinds = ordered.cells & _KINDS - 1
+        np.minimum.at(self.first_starts, kinds, np.minimum.reduceat(starts[ordered.order], ordered.begins))
+        np.maximum.at(self.last_ends, kinds, np.maximum.reduceat(ends[ordered.order], ordered.begins))
 
     def _note_threads(self, kinds: Array, clients: Array, threads: Array) -> None:
         for client, thread, kind in _combinations(clients, threads, kinds):
@@ -279,7 +279,11 @@ def _combinations(*columns: Array) -> list[tuple[int, ...]]:
     sizes = [int(column.max()) + 1 for column in columns]
     if math.prod(sizes) <= _TABLE:
         seen = np.zeros(math.prod(sizes), np.bool_)
-        seen[np.ravel_multi_index([column.astype(np.int64) for column in columns], sizes)] = True
+        code = columns[0].astype(np.int64)
+        for column, size in zip(columns[1:], sizes[1:], strict=True):
+            code *= size
+            code += column
+        seen[code] = True
         found = np.unravel_index(np.flatnonzero(seen), sizes)
     else:
         order = np.lexsort(columns)

@@ -17,7 +17,7 @@ from penstock.records import Op
 from penstock.stats.histogram import Histogram, buckets_of
 from penstock.stats.tally import Cell, Tally
 
-__all__ = ["FAILED", "NONE", "SLOTS", "Array", "Grid", "Rows", "kind_name", "kind_of"]
+__all__ = ["FAILED", "NONE", "SLOTS", "Array", "Grid", "Ordered", "Rows", "kind_name", "kind_of"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -64,6 +64,15 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.kinds)
+
+
+@attrs.frozen(slots=True, eq=False)
+class Ordered:
+    """Rows in the order of their cells: the place of each, where the rows of a cell begin, and the key of each cell."""
+
+    order: Array
+    begins: Array
+    cells: Array
 
 
 class _Pairs:
@@ -289,16 +298,24 @@ class Grid:
         self.service = _Latencies(coarse=coarse)
         self.first_byte = _Latencies(coarse=coarse)
 
-    def add(self, slots: Array, rows: Rows) -> None:
-        """Count rows, each in its slot."""
+    def add(self, slots: Array, rows: Rows) -> Ordered:
+        """Count rows, each in its slot; says how they were ordered for it."""
         keys = slots.astype(np.uint16) << np.uint16(8) | rows.kinds
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        failed = keys & np.uint16(_BUCKETS - 1) == FAILED
+        begins = _runs(keys)
+        ordered = Ordered(order, begins, keys[begins].astype(np.int64))
+        self._add(rows, keys, ordered)
+        return ordered
+
+    def _add(self, rows: Rows, keys: Array, ordered: Ordered) -> None:
+        order, cells = ordered.order, ordered.cells
+        failed = cells % _BUCKETS == FAILED
         if failed.any():
-            cells, counts = _counted(keys[failed])
-            self.errors[cells] += counts
-            order, keys = order[~failed], keys[~failed]
+            counts = np.diff(ordered.begins, append=len(keys))
+            self.errors[cells[failed]] += counts[failed]
+            good = np.repeat(~failed, counts)
+            order, keys = order[good], keys[good]
             if not len(keys):
                 return
         self._add_sums(keys, rows.nbytes[order], rows.objects[order])
@@ -388,10 +405,3 @@ def _runs(keys: Array) -> Array:
     if not len(keys):
         return np.zeros(0, np.int64)
     return np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1])
-
-
-def _counted(keys: Array) -> tuple[Array, Array]:
-    """The different keys, ascending, and how often each occurs."""
-    keys = np.sort(keys)
-    begins = _runs(keys)
-    return keys[begins], np.diff(begins, append=len(keys))

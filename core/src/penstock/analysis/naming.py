@@ -10,8 +10,8 @@ import numpy as np
 from penstock.analysis.grid import SLOTS, Array, Grid, Rows
 from penstock.analysis.values import MOST_NAMES, OTHERS
 from penstock.globs import compile_glob
-from penstock.oplog.block import Names
 from penstock.oplog.formatter import WARMING
+from penstock.oplog.names import Names
 from penstock.stats.tally import Tally
 
 __all__ = ["Known", "Named", "TooManyNamesError"]
@@ -93,7 +93,7 @@ class Known:
         self._named = named
         self._globs = [compile_glob(glob) for glob in globs]
         self._names: Names | None = None
-        self._slots: Array = np.zeros(0, np.int64)
+        self._slots: Array = np.zeros(0, np.int16)
         self.selected: Array = np.zeros(0, np.bool_)
         self.warming: Array = np.zeros(0, np.bool_)
 
@@ -108,10 +108,12 @@ class Known:
         warming = [text == WARMING or text.endswith(f"/{WARMING}") for text in new]
         self.selected = np.concatenate([self.selected[:known], np.array(selected, np.bool_)])
         self.warming = np.concatenate([self.warming[:known], np.array(warming, np.bool_)])
-        self._slots = np.concatenate([self._slots[:known], np.full(len(new), -1)])
+        self._slots = np.concatenate([self._slots[:known], np.full(len(new), -1, np.int16)])
 
     def slots(self, codes: Array) -> Array:
         """The slot of each number; names get one when they are asked for."""
+        if len(self._slots) == 1 and self._slots[0] >= 0:
+            return np.full(len(codes), self._slots[0])
         slots: Array = self._slots[codes]
         if (slots < 0).any():
             assert self._names is not None

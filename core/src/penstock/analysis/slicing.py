@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from penstock.analysis.grid import SLOTS, Array, Grid, Rows
+from penstock.analysis.grid import SLOTS, Array, Grid, Ordered, Rows
 from penstock.analysis.values import MOST_SLICES, Slice
 from penstock.stats.tally import Tally
 
@@ -31,13 +31,13 @@ class Slicing:
         self._shift = 0
         self._origin = 0  # the number of the slice in slot 0
 
-    def add(self, starts: Array, ends: Array, rows: Rows) -> None:
+    def add(self, starts: Array, ends: Array, rows: Rows) -> Ordered:
         """Count rows, each in the slice in which it ended."""
         earliest = min(int(starts.min()), int(ends.min())) // _NARROWEST
         latest = max(int(starts.max()), int(ends.max())) // _NARROWEST
         self._cover(earliest, latest)
         slots = (ends // _NARROWEST >> self._shift) - self._origin
-        self.grid.add(slots, rows)
+        return self.grid.add(slots, rows)
 
     def merge(self, other: Slicing) -> None:
         """Add what the other counts, which is used up."""

@@ -8,18 +8,12 @@ from typing import Final
 import attrs
 import numpy as np
 
-from penstock.oplog.cells import Array, Text, TextTable, pad, parse_naturals, parse_stamps
-from penstock.oplog.columns import OPERATIONS, unescape
-from penstock.oplog.parsing import decode
+from penstock.oplog.cells import Array, Text, pad, parse_naturals, parse_stamps
+from penstock.oplog.names import Names, Operations, op_code
 from penstock.oplog.rows import Row
-from penstock.records import Op
+from penstock.oplog.usual import NEVER, UsualLines, failure_of
 
-__all__ = ["HEAD", "NEVER", "Block", "Columns", "Names", "Operations", "op_code", "op_name"]
-
-#: The code of HEAD, which other programs write for STAT; the others have that of :class:`penstock.records.Op`.
-HEAD: Final = len(Op) + 1
-#: Stands for a first byte that a row does not have.
-NEVER: Final = -(2**63)
+__all__ = ["Block", "Columns"]
 
 _TAB: Final = 9
 _LINE_FEED: Final = 10
@@ -28,75 +22,6 @@ _MOST: Final = 2**63 - 1
 _NUMBERS: Final = {"thread": 0, "n_objects": 1, "bytes": 0}  # and what a row has that lacks the column
 _TIMES: Final = ("start", "first_byte", "end")
 _VALUES: Final = (*_NUMBERS, *_TIMES, "duration_ns")
-
-
-def op_code(name: str) -> int:
-    """The number of one of :data:`penstock.oplog.OPERATIONS`."""
-    return HEAD if name == "HEAD" else int(Op[name])
-
-
-def op_name(code: int) -> str:
-    """The operation of this number."""
-    return "HEAD" if code == HEAD else Op(code).name
-
-
-class Names:
-    """The texts of a column, numbered. Codes are places in ``texts``, which only grows."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._index: dict[str, int] = {}
-        self._table = TextTable()
-        self._codes: Array = np.zeros(0, np.int64)  # of the cells in the table
-
-    def code(self, text: str) -> int:
-        """The number of a text."""
-        code = self._index.get(text)
-        if code is None:
-            code = self._index[text] = len(self.texts)
-            self.texts.append(text)
-        return code
-
-    def codes(self, text: Text, begins: Array, ends: Array) -> Array:
-        """The number of each cell's text, -1 for one that is not in UTF-8."""
-        cells = self._table.codes(text, begins, ends)
-        known = len(self._codes)
-        if len(self._table.cells) > known:
-            new = [self._code_of(cell) for cell in self._table.cells[known:]]
-            self._codes = np.concatenate([self._codes, np.array(new, np.int64)])
-        codes: Array = self._codes[cells]
-        return codes
-
-    def _code_of(self, cell: bytes) -> int:
-        try:
-            return self.code(unescape(cell.decode()))
-        except UnicodeDecodeError:
-            return -1
-
-
-class Operations:
-    """The codes of operations' names, as they stand in a log."""
-
-    def __init__(self) -> None:
-        self._table = TextTable()
-        self._codes: Array = np.zeros(0, np.uint8)
-
-    def codes(self, text: Text, begins: Array, ends: Array) -> Array:
-        """The code of each cell, 0 for what is no operation."""
-        if len(self._table.cells) > 1000:
-            self.__init__()  # type: ignore[misc]
-        cells = self._table.codes(text, begins, ends)
-        known = len(self._codes)
-        if len(self._table.cells) > known:
-            new = [_op_code_of(cell) for cell in self._table.cells[known:]]
-            self._codes = np.concatenate([self._codes, np.array(new, np.uint8)])
-        codes: Array = self._codes[cells]
-        return codes
-
-
-def _op_code_of(cell: bytes) -> int:
-    name = cell.decode(errors="replace").upper()
-    return op_code(name) if name in OPERATIONS else 0
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -129,18 +54,35 @@ class Block:
     """Lines, and the columns that are made of them, one item for each line whether it holds a row or not."""
 
     def __init__(
-        self, text: Text, names: Sequence[str], operations: Operations, clients: Names, endpoints: Names
+        self,
+        text: Text,
+        names: Sequence[str],
+        operations: Operations,
+        clients: Names,
+        endpoints: Names,
+        usual: UsualLines | None = None,
     ) -> None:
-        """``names`` are those of the header. ``text`` is whole lines, one at least."""
+        """``names`` are those of the header. ``text`` is whole lines, one at least. ``usual`` is asked first."""
         self._text = text
-        self._at: Mapping[str, int] = {name: names.index(name) for name in names}
+        self._names = names
         self._clients, self._endpoints = clients, endpoints
+        self._values: dict[str, Array] = {}
         self._failed: dict[int, tuple[str, str]] = {}
-        self._begins, self._ends, places, which = _divide(text, len(names))
+        found = None if usual is None else usual.read(text, operations, clients, endpoints)
+        if found is None:
+            self._divide(operations)
+        else:
+            self._begins, self._ends = found.begins, found.ends
+            self._values, self._good, self._failed = found.values, found.good, found.failed
         self.lines = len(self._ends)
+
+    def _divide(self, operations: Operations) -> None:
+        """Find every separator, and read what is between them."""
+        text, names = self._text, self._names
+        self._at: Mapping[str, int] = {name: names.index(name) for name in names}
+        self._begins, self._ends, places, which = _divide(text, len(names))
         count = len(places)
         self._usual: Array = np.ones(count, np.bool_)
-        self._values: dict[str, Array] = {}
         if count:
             self._ends_of_cells = _ends_of_cells(text, places)
             self._first = self._begins if which is None else self._begins[which]
@@ -215,11 +157,12 @@ class Block:
 
     def _spread(self, which: Array, count: int) -> None:
         """Make room for the lines that have too few or too many cells."""
-        self._good = np.zeros(self.lines, np.bool_)
+        lines = len(self._ends)
+        self._good = np.zeros(lines, np.bool_)
         self._good[which] = self._usual
         for name in ("op", *_VALUES, "client_id", "endpoint"):
             kind = np.uint8 if name == "op" else np.int64
-            spread = np.zeros(self.lines, kind)
+            spread = np.zeros(lines, kind)
             if count:
                 spread[which] = self._values[name]
             self._values[name] = spread
@@ -292,11 +235,9 @@ class Block:
 
     def _read_errors(self) -> None:
         begins, ends = self._cells("error")
-        file, error = self._at["file"], self._at["error"]
         for at in np.flatnonzero(ends > begins).tolist():
             line = self._text.cell(int(self._first[at]), int(self._ends_of_cells[-1][at]))
-            fields = decode(line).split("\t")
-            self._failed[at] = (unescape(fields[file]), unescape(fields[error]))
+            self._failed[at] = failure_of(line, self._names)
 
 
 def _divide(text: Text, width: int) -> tuple[Array, Array, Array, Array | None]:

@@ -17,21 +17,36 @@ import numpy as np
 
 from penstock.oplog.columns import parse_time
 
-__all__ = ["ROOM", "Array", "Room", "Text", "TextTable", "fill", "pad", "parse_naturals", "parse_stamps"]
+__all__ = [
+    "ROOM",
+    "STAMP",
+    "Array",
+    "Room",
+    "Text",
+    "TextTable",
+    "fill",
+    "keep_memory",
+    "pad",
+    "parse_naturals",
+    "parse_stamps",
+    "parse_usual_stamps",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Bytes that must be there, whatever they hold, before and after what :class:`Text` is made of.
 ROOM: Final = 72
 
+# The largest that glibc learns from is 32 MiB. It is never touched.
+_LARGE: Final = 30 << 20
 _U = np.uint64
 _SECOND: Final = 1_000_000_000
-_STAMP: Final = len("2026-01-31T12:00:00.000000000Z")
-_MINUTE: Final = 16  # characters of a stamp up to its minute
+#: Characters of a stamp with nine digits and Z.
+STAMP: Final = len("2026-01-31T12:00:00.000000000Z")
 _SHORTEST: Final = len("2026-01-31T12:00:00Z")
 _LONGEST: Final = len("2026-01-31T12:00:00.000000000+00:00")
 _ZONE: Final = re.compile(r"[+-]\d\d:[0-5]\d", re.ASCII)
-# Minutes as far as this from 1970 may end beyond 64 bits with their seconds and their zone.
+# Minutes and hours as far as this from 1970 may end beyond 64 bits with what follows them and their zone.
 _FARTHEST: Final = 2**63 - 200_000 * _SECOND
 
 #: Cells beyond these are looked up one by one.
@@ -44,6 +59,10 @@ _PAIRS: Final = _U(0x00FF00FF00FF00FF)
 _FOURS: Final = _U(0x0000FFFF0000FFFF)
 _S8, _S16, _S32 = _U(8), _U(16), _U(32)
 _LOW32: Final = _U(0xFFFFFFFF)
+# Multiplied by one of these, two neighbours are added up in the upper one, the lower one times 10, 100 or 10,000.
+_TENS: Final = _U(10 << 8 | 1)
+_HUNDREDS: Final = _U(100 << 16 | 1)
+_TEN_THOUSANDS: Final = _U(10_000 << 32 | 1)
 #: The last and the first n bytes of a word, for n from 0 to 8.
 _LAST: Final = np.array([(2**64 - 1) & ~(2 ** (64 - 8 * n) - 1) for n in range(9)], np.uint64)
 _FIRST: Final = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
@@ -62,7 +81,17 @@ _REST_OVER: Final = _word(bytes([0x76] * 5 + [0x7F, 0, 0]))
 _SECONDS_KEPT: Final = np.array([_FIRST[min(8, 3 + n)] for n in range(11)], np.uint64)
 _REST_KEPT: Final = np.array([_FIRST[max(0, n - 5)] for n in range(11)], np.uint64)
 _S24: Final = _U(24)
-_SIX: Final = _FIRST[6]
+
+# The second half of a stamp with nine digits and Z, from its minute on, ``MM:SS.ff`` and ``fffffffZ``.
+_MINUTES: Final = _word(b"00:00.00")
+_MINUTES_OVER: Final = _word(bytes([0x7A, 0x76, 0x7F, 0x7A, 0x76, 0x7F, 0x76, 0x76]))
+_NANOSECONDS: Final = _word(b"0000000Z")
+_NANOSECONDS_OVER: Final = _word(bytes([0x76] * 7 + [0x7F]))
+# Minutes, tens of seconds, seconds and hundredths are two bytes each; these make hundredths of the first and the third,
+# which comes ten times too large, and of the second and the fourth.
+_MINUTES_AND_ONES: Final = _U(6000 << 32 | 10)
+_TENS_AND_HUNDREDTHS: Final = _U(1000 << 32 | 1)
+_HUNDREDTH: Final = _U(_SECOND // 100)
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -88,6 +117,15 @@ class Text:
     def cell(self, begin: int, end: int) -> bytes:
         """The bytes of one cell."""
         return self.codes[begin:end].tobytes()
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory of arrays that come and go, instead of getting it anew for every block.
+
+    The allocator of glibc gives blocks beyond 128 KiB, and what is free at the end of its memory, back to the system,
+    until it has seen a larger one come and go. Elsewhere this does nothing.
+    """
+    np.empty(_LARGE, np.uint8)
 
 
 def pad(data: bytes | bytearray) -> Text:
@@ -124,7 +162,7 @@ def parse_naturals(text: Text, begins: Array, ends: Array) -> tuple[Array, Array
     if longest == 1 == shortest:
         values = text.codes[begins] - np.uint8(ord("0"))
         return values.astype(np.int64), values < 10
-    digits = (text.words(ends - 8) ^ _ZEROS) & _LAST[np.minimum(lengths, 8) if longest > 8 else lengths]
+    digits = (text.words(ends - 8) ^ _ZEROS) & _LAST[np.clip(lengths, 0, 8) if longest > 8 or shortest < 0 else lengths]
     wrong = digits + _OVER_9 | digits
     values = _number(digits)
     if longest > 8:
@@ -139,23 +177,19 @@ def parse_naturals(text: Text, begins: Array, ends: Array) -> tuple[Array, Array
 
 def _number(digits: Array) -> Array:
     """Eight bytes of 0 to 9, the first one highest, as one number; they are used up."""
-    fours = _fours(digits)
-    number = fours >> _S32
-    fours &= _LOW32
-    fours *= _U(10_000)
-    fours += number
-    return fours
+    digits = _fours(digits)
+    digits *= _TEN_THOUSANDS
+    digits >>= _S32
+    return digits
 
 
 def _fours(digits: Array) -> Array:
     """The first four digits as a number in the lower half, the last four in the upper one; they are used up."""
-    right = digits >> _S8
-    digits *= _U(10)
-    digits += right
+    digits *= _TENS
+    digits >>= _S8
     digits &= _PAIRS
-    np.right_shift(digits, _S16, out=right)
-    digits *= _U(100)
-    digits += right
+    digits *= _HUNDREDS
+    digits >>= _S16
     digits &= _FOURS
     return digits
 
@@ -164,8 +198,8 @@ def parse_stamps(text: Text, begins: Array, ends: Array) -> tuple[Array, Array]:
     """Nanoseconds since 1970 of RFC 3339 stamps, and which cells are such, with nine digits and ``Z`` or otherwise."""
     lengths = ends - begins
     shortest, longest = int(lengths.min()), int(lengths.max())
-    if longest == _STAMP == shortest:
-        return _usual_stamps(text, begins)
+    if longest == STAMP == shortest:
+        return parse_usual_stamps(text, ends)
     values = np.zeros(len(lengths), np.int64)
     good = (lengths >= _SHORTEST) & (lengths <= _LONGEST)
     which = np.flatnonzero(good)
@@ -174,26 +208,47 @@ def parse_stamps(text: Text, begins: Array, ends: Array) -> tuple[Array, Array]:
     return values, good
 
 
-def _usual_stamps(text: Text, begins: Array) -> tuple[Array, Array]:
-    words = text.quads(begins)
-    values, good = _minutes(words)
-    seconds = words[:, 2] ^ _SECONDS
-    rest = words[:, 3] ^ _REST
-    rest &= _SIX
-    wrong = seconds + _SECONDS_OVER
-    wrong |= seconds
+def parse_usual_stamps(text: Text, ends: Array, *, after: int | None = None) -> tuple[Array, Array]:
+    """The same of cells that have STAMP characters each; those are good that stand after a certain byte, if one is."""
+    words = text.quads(ends - 32)  # two bytes before the stamp come first
+    if after is None:
+        hours, good = _each_pair(words[:, 0] >> _S16, words[:, 1], _hour_of)
+    else:
+        hours, good = _each_pair(words[:, 0] >> _S8 ^ _U(after), words[:, 1], _hour_after_of)
+    hundredths = words[:, 2] ^ _MINUTES
+    rest = words[:, 3] ^ _NANOSECONDS
+    wrong = hundredths + _MINUTES_OVER
+    wrong |= hundredths
     wrong |= rest
-    wrong |= rest + _REST_OVER
+    wrong |= rest + _NANOSECONDS_OVER
     wrong &= _HIGH
     good &= wrong == 0
-    rest <<= _S24
-    values += _fraction(seconds, rest)
-    return values, good
+    rest <<= _S8
+    values = _number(rest)
+    values += _hundredths(hundredths)
+    nanoseconds = values.view(np.int64)
+    nanoseconds += hours
+    return nanoseconds, good
+
+
+def _hundredths(digits: Array) -> Array:
+    """Nanoseconds of what ``MM:SS.ff`` says; its digits are used up."""
+    digits *= _TENS
+    digits >>= _S8
+    odd = digits >> _S16
+    digits &= _FOURS & _PAIRS
+    digits *= _MINUTES_AND_ONES
+    odd &= _FOURS & _PAIRS
+    odd *= _TENS_AND_HUNDREDTHS
+    digits += odd
+    digits >>= _S32
+    digits *= _HUNDREDTH
+    return digits
 
 
 def _other_stamps(text: Text, begins: Array, lengths: Array) -> tuple[Array, Array]:
     words = text.quads(begins)
-    values, good = _minutes(words)
+    values, good = _each_pair(words[:, 0], words[:, 1], _minute_of)
     ends = begins + lengths
     in_utc = text.codes[ends - 1] == ord("Z")
     digits = lengths - np.where(in_utc, 21, 26)  # of the fraction; -1 without a point
@@ -223,21 +278,20 @@ def _fraction(seconds: Array, rest: Array) -> Array:
     return nanoseconds.view(np.int64)
 
 
-def _minutes(words: Array) -> tuple[Array, Array]:
-    """The minutes in which stamps lie, and which of them are some."""
-    first, second = words[:, 0], words[:, 1]
+def _each_pair(first: Array, second: Array, value_of: Callable[[int, int], int | None]) -> tuple[Array, Array]:
+    """What ``value_of`` says of each pair of words, of which few are different; where it says None is not good."""
+
+    def pairs_with(head: int, words: Array) -> tuple[Array, Array]:
+        return _each(words, lambda word: value_of(head, word))
+
     if (first == first[0]).all():
-        return _minutes_after(int(first[0]).to_bytes(8, "little"), second)
-    values = np.zeros(len(words), np.int64)
-    good = np.zeros(len(words), np.bool_)
+        return pairs_with(int(first[0]), second)
+    values = np.zeros(len(first), np.int64)
+    good = np.zeros(len(first), np.bool_)
     for word in np.unique(first).tolist():
         which = np.flatnonzero(first == _U(word))
-        values[which], good[which] = _minutes_after(word.to_bytes(8, "little"), second[which])
+        values[which], good[which] = pairs_with(word, second[which])
     return values, good
-
-
-def _minutes_after(head: bytes, words: Array) -> tuple[Array, Array]:
-    return _each(words, lambda word: _minute_of(head + word.to_bytes(8, "little")))
 
 
 def _each(words: Array, value_of: Callable[[int], int | None]) -> tuple[Array, Array]:
@@ -258,12 +312,28 @@ def _each(words: Array, value_of: Callable[[int], int | None]) -> tuple[Array, A
 
 
 @lru_cache(maxsize=4096)
-def _minute_of(text: bytes) -> int | None:
+def _minute_of(first: int, second: int) -> int | None:
+    """Nanoseconds of ``YYYY-MM-DDTHH:MM``."""
+    return _moment_of(first.to_bytes(8, "little") + second.to_bytes(8, "little") + b":00Z")
+
+
+@lru_cache(maxsize=4096)
+def _hour_of(first: int, second: int) -> int | None:
+    """Nanoseconds of ``YYYY-MM-DDTHH:``, of which the first word has six characters."""
+    return _moment_of(first.to_bytes(6, "little") + second.to_bytes(8, "little") + b"00:00Z")
+
+
+def _hour_after_of(first: int, second: int) -> int | None:
+    """The same, where the first word begins with a zero byte."""
+    return None if first & 0xFF else _hour_of(first >> 8, second)
+
+
+def _moment_of(text: bytes) -> int | None:
     try:
-        minute = parse_time(f"{text.decode('ascii')}:00Z")
+        moment = parse_time(text.decode("ascii"))
     except ValueError:
         return None
-    return minute if abs(minute) < _FARTHEST else None
+    return moment if abs(moment) < _FARTHEST else None
 
 
 @lru_cache(maxsize=4096)

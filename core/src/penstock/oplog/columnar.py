@@ -14,13 +14,15 @@ from typing import Final
 import attrs
 
 from penstock.errors import OpLogError
-from penstock.oplog.block import Block, Columns, Names, Operations
-from penstock.oplog.cells import Room, Text, pad
+from penstock.oplog.block import Block, Columns
+from penstock.oplog.cells import Room, Text, keep_memory, pad
 from penstock.oplog.logtext import PEEK, tabbed_columns
+from penstock.oplog.names import Names, Operations
 from penstock.oplog.parsing import Table, decode
 from penstock.oplog.reader import Reader
 from penstock.oplog.rows import Layout, Row, is_header
 from penstock.oplog.source import Piece, Source, open_log
+from penstock.oplog.usual import UsualLines
 
 __all__ = ["BLOCK", "BadRow", "ColumnLog", "ColumnParser", "RowColumns"]
 
@@ -51,6 +53,8 @@ class ColumnParser:
         self._endpoints = Names()
         self._operations = Operations()
         self._table = Table(Layout(columns, escaped=True), "\t")
+        self._usual = UsualLines(self._table.columns)
+        keep_memory()
 
     def parse(self, text: Text) -> Iterator[Columns]:
         """The rows of whole lines. A header on the way that names other columns divides them."""
@@ -66,7 +70,8 @@ class ColumnParser:
                 yield made
 
     def _parse(self, text: Text) -> tuple[Columns, int]:
-        block = Block(text, self._table.columns, self._operations, self._clients, self._endpoints)
+        columns = self._table.columns
+        block = Block(text, columns, self._operations, self._clients, self._endpoints, self._usual)
         for at in block.unusual():
             data = block.line(at)
             if data and self._is_another_header(block, at, data):
@@ -97,6 +102,7 @@ class ColumnParser:
             raise OpLogError(f"{self.name}:{line}: {error}") from None
         if self._table.columns == before:
             return False
+        self._usual = UsualLines(self._table.columns)
         self.changed = True
         return True
 

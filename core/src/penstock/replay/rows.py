@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from penstock.errors import OpLogError
 from penstock.oplog import Row
-from penstock.oplog.block import op_name
 from penstock.oplog.columnar import ColumnLog
 from penstock.oplog.formatter import WARMING
+from penstock.oplog.names import op_name
 from penstock.oplog.reader import Reader, read
 from penstock.quantities import format_duration
 from penstock.records import Op

@@ -36,9 +36,20 @@ LABELS: Final = (
     ">2GiB",
 )
 
-_BOUNDS = np.array(BOUNDS, dtype=np.int64)
+
+def _make_table() -> npt.NDArray[np.int8]:
+    """Buckets by sign and exponent of a size, as a double, less a half: all bounds are powers of two."""
+    exponents = np.arange(1 << 11) - 1023
+    positive = np.searchsorted(np.array(BOUNDS, np.float64), 2.0 ** np.clip(exponents, -1, 62), side="right")
+    return np.concatenate([positive, np.zeros_like(positive)]).astype(np.int8)
+
+
+_TABLE = _make_table()
+_EXPONENT = np.uint64(52)
 
 
 def bucket_of(sizes: npt.ArrayLike) -> npt.NDArray[np.int8]:
     """The number of each size's bucket; upper bounds belong to their bucket, so 8192 bytes are in ``1B-8KiB``."""
-    return np.searchsorted(_BOUNDS, np.asarray(sizes, dtype=np.int64)).astype(np.int8)
+    values = np.asarray(np.asarray(sizes, dtype=np.int64), dtype=np.float64) - 0.5
+    buckets: npt.NDArray[np.int8] = _TABLE[values.view(np.uint64) >> _EXPONENT]
+    return buckets

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import OpLogError
-from penstock.oplog.block import op_code, op_name
 from penstock.oplog.columnar import ColumnLog
+from penstock.oplog.names import op_code, op_name
 from penstock.records import Op
 from penstock.workload import hashing
 from penstock.workload.fields import Record, key
