@@ -1,5 +1,5 @@
-"""Every broken store, and every broken format, is caught by the kit, in every run, and the healthy ones pass it in the
-same harness.
+"""Every broken store, format and launcher is caught by the kit, in every run, and the healthy ones pass it in the same
+harness.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ HEALTHY = ("TestPlain", "TestTree", "TestBare", "TestShared")
 LEAST = 175
 HEALTHY_FORMATS = ("TestFrames",)
 LEAST_FORMATS = 85
+HEALTHY_LAUNCHERS = ("TestStagehand",)
+LEAST_LAUNCHERS = 75
 _PROGRAM = "import sys; from mutants.harness import run; run(*sys.argv[1:])"
 
 
@@ -31,15 +33,16 @@ def environment():
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """For each class of stores, and for each of formats, the first failure (test, phase, text) or None."""
+    """For each class of stores, formats and launchers the first failure (test, phase, text) or None."""
     folder = tmp_path_factory.mktemp("mutants")
-    stores, formats = {}, {}
+    stores, formats, launchers = {}, {}, {}
     jobs = [*((stores, str(part), str(PARTS), "over_mutants.py") for part in range(PARTS))]
     jobs.append((formats, "0", "1", "over_formats.py"))
+    jobs.append((launchers, "0", "1", "over_launchers.py"))
     with ThreadPoolExecutor(PARTS) as pool:
         for (found, *_), answer in zip(jobs, pool.map(lambda job: run(folder, *job[1:]), jobs), strict=True):
             found |= {name: failure for name, (failure, _) in answer.items()}
-    return {"stores": stores, "formats": formats}
+    return {"stores": stores, "formats": formats, "launchers": launchers}
 
 
 def run(folder, part, parts, over):
@@ -52,7 +55,12 @@ def run(folder, part, parts, over):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("kind", "names", "least"), [("stores", HEALTHY, LEAST), ("formats", HEALTHY_FORMATS, LEAST_FORMATS)]
+    ("kind", "names", "least"),
+    [
+        ("stores", HEALTHY, LEAST),
+        ("formats", HEALTHY_FORMATS, LEAST_FORMATS),
+        ("launchers", HEALTHY_LAUNCHERS, LEAST_LAUNCHERS),
+    ],
 )
 def test_the_kit_kills_every_mutant_and_no_healthy_one(kind, names, least, answers):
     failures = dict(answers[kind])

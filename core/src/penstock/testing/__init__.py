@@ -27,8 +27,9 @@ What a class may choose besides:
 - ``keys`` and ``data``: hypothesis strategies for the histories; ``histories`` and ``calls``: how many and how long
 - ``awkward_keys`` and ``opaque_keys``: keys that must survive a round trip, less those that a service can't hold
 
-:class:`PayloadContract` does the same for a payload, by the fixture ``opened``, and :class:`FormatContract` for a data
-format; see :mod:`penstock.testing.formats`.
+:class:`PayloadContract` does the same for a payload, by the fixture ``opened``, :class:`FormatContract` for a data
+format (:mod:`penstock.testing.formats`), and :class:`LauncherContract` for a launcher
+(:mod:`penstock.testing.launchers`).
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"penstock.testing.{name}" for name in ("formats", "laws", "life", "model", "payload", "tools"))
+    *(f"penstock.testing.{name}" for name in ("formats", "launchers", "laws", "life", "model", "payload", "tools"))
 )
 
 # ruff: noqa: E402  (the rewriting comes before the import)
 from penstock.testing.contract import StoreContract
 from penstock.testing.formats import FormatContract
+from penstock.testing.launchers import LauncherContract, ProcessLauncherContract
 from penstock.testing.payload import PayloadContract
 
-__all__ = ["FormatContract", "PayloadContract", "StoreContract"]
+__all__ = ["FormatContract", "LauncherContract", "PayloadContract", "ProcessLauncherContract", "StoreContract"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from penstock.testing.launchers.erring import ErrorLaws
 from penstock.testing.launchers.hosts import HostLaws, HostStartLaws
 from penstock.testing.launchers.leaving import LeavingLaws
 from penstock.testing.launchers.losing import LosingLaws
 from penstock.testing.launchers.meeting import MeetingLaws
 from penstock.testing.launchers.refusing import RefusingLaws
-from penstock.testing.launchers.speaking import ErrorLaws, SpeakingLaws
+from penstock.testing.launchers.speaking import SpeakingLaws
 
 __all__ = ["LauncherContract", "ProcessLauncherContract"]
 

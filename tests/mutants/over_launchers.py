@@ -1,0 +1,45 @@
+"""The kit over every launcher of this package; see tests/test_kit_kills_mutants.py.
+
+It is no test module of its own: most of its tests have to fail.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import pytest
+
+from mutants import broken_launchers
+from mutants.puppets import PUPPETS, Stagehand
+from penstock.testing import LauncherContract
+
+
+class Contract(LauncherContract):
+    """The kit's test class over one launcher."""
+
+    broken = Stagehand
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def launcher(cls):
+        return cls.broken
+
+    def strike(self, handle):
+        PUPPETS[handle.pid].die("killed by SIGKILL")
+
+    def has_ended(self, handle):
+        return PUPPETS[handle.pid].ended.wait(self.grace)
+
+
+def contract_over(kind):
+    given = {name: getattr(kind, name) for name in ("law", "patience", "grace") if hasattr(kind, name)}
+    return type(f"Test{kind.__name__}", (Contract,), {"broken": kind, **given})
+
+
+if "MUTANTS_PART" in os.environ:
+    TestStagehand = contract_over(Stagehand)
+    for _name, _kind in vars(broken_launchers).items():
+        if inspect.isclass(_kind) and issubclass(_kind, Stagehand) and vars(_kind).get("whole", _kind is not Stagehand):
+            globals()[f"Test{_name}"] = contract_over(_kind)
+    del Contract, LauncherContract
