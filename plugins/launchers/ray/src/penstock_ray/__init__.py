@@ -1,0 +1,1 @@
+"""penstock's launcher for Ray clusters."""

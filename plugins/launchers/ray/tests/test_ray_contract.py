@@ -1,0 +1,16 @@
+"""The conformance kit over a Ray cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.testing.launchers import LauncherContract
+
+
+class TestRay(LauncherContract):
+    name = "ray"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, cluster, token):
+        return {"address": cluster.address, "token_file": str(token), "placement_timeout": "2s"}
