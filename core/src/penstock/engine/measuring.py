@@ -218,6 +218,7 @@ class Measuring:
             if shown and not measured.measuring and leg.warmup:
                 self._team.view.phase("run", leg.total, leg.duration)
             if shown and (not measured.measuring or interval.seconds > course.live_interval / 2):
+                self._team.show()
                 self._team.view.interval(interval, measured.totals)
             if not measured.measuring:
                 # From the first interval's end on, which is close enough: the meter counts from when it is made.

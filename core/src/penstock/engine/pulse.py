@@ -6,14 +6,12 @@ given up before ten seconds are over; so is one that drives operations and tells
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import anyio
 import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.engine.found import Measured
-from penstock.engine.team import Team
+from penstock.engine.team import SILENT_SECONDS, Team
 from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, WorkerLostError
 
@@ -28,7 +26,7 @@ class Rhythm:
 
     period: float = 1.0
     look: float = 0.5
-    warn: float = 3.0
+    warn: float = SILENT_SECONDS
     lost: float = 9.0
 
 
@@ -43,12 +41,9 @@ _HOST_SECONDS = 25.0
 class Pulse:
     """See the module."""
 
-    def __init__(self, team: Team, rhythm: Rhythm, *, look: Callable[[], None] | None = None) -> None:
-        """``look`` is called once in a period."""
+    def __init__(self, team: Team, rhythm: Rhythm) -> None:
         self._team = team
         self._rhythm = rhythm
-        self._each_period = look
-        self._silent: dict[int, float] = {}
         self._last: dict[int, int] = {}
         self._warned: set[int] = set()
 
@@ -86,18 +81,18 @@ class Pulse:
                 await self._look_at(worker, passed)
             await self._look_at_calls()
             seconds += passed
-            if seconds >= self._rhythm.period and self._each_period is not None:
+            if seconds >= self._rhythm.period:
                 seconds = 0.0
-                self._each_period()
+                self._show()
 
     async def _look_at(self, worker: Watched, passed: float) -> None:
         rank = worker.handle.rank
         heard = max([worker.heard_ns, *(each.heard_ns for each in self._at_work(rank))])
         if heard != self._last.get(rank):
-            self._last[rank], self._silent[rank] = heard, 0.0
+            self._last[rank], worker.silent_s = heard, 0.0
             self._warned.discard(rank)
             return
-        self._silent[rank] = silent = self._silent.get(rank, 0.0) + passed
+        worker.silent_s = silent = worker.silent_s + passed
         if silent > self._rhythm.lost:
             await self._give_up(worker, silent)
         elif silent > self._rhythm.warn and rank not in self._warned:
@@ -118,9 +113,10 @@ class Pulse:
         self._team.note(f"{self._team.called(worker)} has said nothing{what} for {silent:.0f} s: giving it up")
         await self._team.give_up(worker, f"it said nothing{what} for {silent:.0f} s")
 
-    def silence(self, worker: Watched) -> float:
-        """For how many seconds it has said nothing."""
-        return self._silent.get(worker.handle.rank, 0.0)
+    def _show(self) -> None:
+        """While operations are measured each interval shows how the hosts are doing."""
+        if not any(measured.running and measured.measuring for measured in self._team.found.legs):
+            self._team.show()
 
     def _begins(self, measured: Measured) -> int:
         return measured.began_ns

@@ -11,12 +11,15 @@ import anyio
 from penstock.clocks import monotonic_ns
 from penstock.engine.course import Course, Observer, WorkerPart
 from penstock.engine.found import Found, Measured
+from penstock.engine.roster import states_of
 from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, RunError, WorkerLostError
 from penstock.report.live import LiveView
 
-__all__ = ["Team"]
+__all__ = ["SILENT_SECONDS", "Team"]
 
+#: For how long a worker may say nothing before people are told.
+SILENT_SECONDS = 3.0
 #: How long a worker may take to hear that it is to stop.
 _DRAIN_SECONDS = 5.0
 #: One that others wait for may take so many times as long as the slowest of these, and so many seconds at least.
@@ -36,7 +39,6 @@ class Team:
         self.draining = ""
         #: What is to be done when a worker was lost in the middle of a leg.
         self.on_lost: Callable[[Measured], Awaitable[None]] | None = None
-        self._phase = ""
 
     @property
     def hosts(self) -> bool:
@@ -59,6 +61,11 @@ class Team:
     def called(self, worker: Watched) -> str:
         """What messages call it: by its rank alone where all are processes of this host."""
         return worker.called if worker.remote is not None else f"worker {worker.handle.rank}"
+
+    def show(self) -> None:
+        """Tell who watches how each host is doing."""
+        if self.hosts:
+            self.view.workers(states_of(self.found, warn=SILENT_SECONDS))
 
     async def call(self, worker: Watched, method: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask one, whose answer is a sign of life."""
@@ -83,7 +90,7 @@ class Team:
         chosen = self.live() if workers is None else list(workers)
 
         async def one(worker: Watched) -> None:
-            worker.progressed_ns = begun
+            worker.progressed_ns, worker.busy = begun, True
             try:
                 await work(worker)
             except WorkerLostError as error:
@@ -93,6 +100,7 @@ class Team:
             except PenstockError as error:
                 errors.append(self._told(worker, error))
             ended[worker.handle.rank] = monotonic_ns()
+            worker.busy = False
 
         async def wait() -> None:
             async with anyio.create_task_group() as tasks:

@@ -40,7 +40,8 @@ class Pending:
 class Watched:
     """One worker: what it has reported so far, when it was last heard of and when a call of it last ended, and whether
     it still works. ``snapshot_ns`` is when it last told of its calls. ``remote`` and ``seen`` are of a host with
-    processes of its own, ``series`` too; ``started_ns`` is the instant at which it was to begin.
+    processes of its own, ``series`` too; ``started_ns`` is the instant at which it was to begin. ``busy`` says that it
+    is at something that is not measured, ``last`` is its last interval, ``silent_s`` for how long it has said nothing.
     """
 
     handle: WorkerHandle
@@ -68,6 +69,9 @@ class Watched:
     reached: int = -1
     snapshot_ns: int = attrs.field(factory=monotonic_ns)
     started_ns: int = 0
+    silent_s: float = 0.0
+    busy: bool = False
+    last: Pending | None = None
     remote: Remote | None = None
     seen: Seen | None = None
     series: Series | None = None
@@ -102,7 +106,7 @@ class Watched:
             self.reached = number
             self.end_s = float(snapshot["end_s"])
             start = float(snapshot["start_s"])
-            self.pending[number] = Pending(tally, start, self.end_s, used, cpu)
+            self.pending[number] = self.last = Pending(tally, start, self.end_s, used, cpu)
             if self.series is not None:
                 busy = None if cpu is None else {name: getattr(cpu, name) for name in ("user", "system", "iowait")}
                 self.series.add(start, self.end_s - start, tally, used, busy)
