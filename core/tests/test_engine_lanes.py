@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from penstock.engine.build import lane_weights
 from penstock.engine.control import Control
+from penstock.engine.grid import share
 from penstock.engine.lanes import Exhausted, Idle, Lane
-from penstock.engine.plan import WorkerPlan, make_plans, part_path, share
+from penstock.engine.plan import WorkerPlan, make_plans, part_path
 from penstock.errors import ObjectNotFoundError, UsageError
 from penstock.records import BufferPool, Recorder
 from penstock.workload.config import loads

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from penstock.engine.choosing import LaneObjects
 from penstock.engine.cleanup import Cleanup, missing_directories
 from penstock.engine.found import Found
+from penstock.engine.grid import Turn
 from penstock.engine.lanes import Exhausted
 from penstock.engine.objects import ListedObjects, Member, NamedObjects, Pool, select
 from penstock.engine.offsets import FixedRanges, RandomRanges, SequentialRanges
@@ -78,7 +79,7 @@ def test_lanes_that_delete_take_every_object_once_and_read_no_deleted_one(policy
     for lane in range(lanes):
         objects = LaneObjects(lane, lanes, seed, deletes=True)
         pool = objects.part(whole)
-        reader = objects.chooser(pool, policy, 0, 0, lanes)
+        reader = objects.chooser(pool, policy, 0, 0, Turn(lane, lanes))
         taker = objects.owned(pool, Uniform(), 1, 0)
         gone = set()
         while True:
@@ -120,7 +121,8 @@ def test_each_once_covers_the_pool_by_the_lanes_that_run_it(count, lanes, among)
     among = min(among, lanes)
     seen = []
     for lane in range(among):
-        chooser = LaneObjects(lane, lanes, 1, deletes=False).chooser(listed(count), EachOnce(), 0, 0, among)
+        objects = LaneObjects(lane, lanes, 1, deletes=False)
+        chooser = objects.chooser(listed(count), EachOnce(), 0, 0, Turn(lane, among))
         while (position := next_or_none(chooser)) is not None:
             seen.append(position)
     assert sorted(seen) == list(range(count))

@@ -12,6 +12,7 @@ from penstock.buffers import aligned_buffer
 from penstock.engine import steps
 from penstock.engine.choosing import Chooser, LaneObjects, Owned
 from penstock.engine.contents import Recipe, put_number, put_recipe
+from penstock.engine.grid import ALONE, Grid, Turn, shares_of
 from penstock.engine.lanes import Step
 from penstock.engine.objects import Pool
 from penstock.engine.offsets import FixedRanges, RandomRanges, Ranges, SequentialRanges
@@ -39,7 +40,9 @@ _BATCH = 1024
 
 @attrs.define(kw_only=True)
 class LaneBuilder:
-    """Makes the steps of one lane. ``pools`` are what each operation chooses from, by its number."""
+    """Makes the steps of one lane. ``pools`` are what each operation chooses from, by its number; ``grid`` says which
+    of the lanes are those of other hosts.
+    """
 
     config: Config
     places: Places
@@ -49,6 +52,7 @@ class LaneBuilder:
     lane: int
     lanes: int
     meters: Sequence[Metered]
+    grid: Grid = ALONE
     created: list[tuple[int, steps.Created]] = attrs.field(factory=list)
     _standing: list[tuple[int, operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
     _sources: list[Source] = attrs.field(factory=list, init=False)
@@ -59,13 +63,29 @@ class LaneBuilder:
     def build(self) -> tuple[list[Step], list[float]]:
         """The steps, and how often each is drawn in this lane."""
         deletes = any(isinstance(item, operations.Delete) and item.weight for item in self.config.workload)
-        objects = LaneObjects(self.lane, self.lanes, self.config.seed, deletes)
+        own, distributed = self.grid.own(self.lane, self.lanes), self.config.distributed
+        together = own if self._apart else Turn(self.lane, self.lanes)
+        objects = LaneObjects(
+            together.number,
+            together.among,
+            self.config.seed,
+            deletes,
+            host=self.grid.host if self._apart else None,
+            overlap=distributed.partition_overlap,
+        )
         built: dict[int, Step] = {}
         # A directory can be removed only by a lane that knows who makes them, and what is put is reused the same way.
         order = {"put": 0, "rmdir": 2}
         for number, item in sorted(enumerate(self.config.workload), key=lambda pair: order.get(pair[1].op, 1)):
             built[number] = self._step(number, item, objects)
-        return [built[number] for number in range(len(built))], lane_weights(self.config, self.lane, self.lanes)
+        return [built[number] for number in range(len(built))], lane_weights(self.config, own.number, own.among)
+
+    @property
+    def _apart(self) -> bool:
+        """Whether other hosts choose from other objects."""
+        return self.grid.hosts > 1 and (
+            self.config.distributed.own_namespaces or shares_of(self.config.distributed, self.grid) > 1
+        )
 
     def _step(self, number: int, item: operations.Operation, objects: LaneObjects) -> Step:
         match item:
@@ -89,9 +109,9 @@ class LaneBuilder:
     ) -> Step:
         store = self.places.locate(item.path).store
         meter, whole = self.meters[store], self.pools[number]
-        among = min(item.concurrency or self.lanes, self.lanes)
+        turn = self.grid.turn(self.lane, self.lanes, item.concurrency, apart=self._apart)
         if isinstance(item, operations.List):
-            prefixes = objects.shared(whole, item.selection or self.config.selection, number, among)
+            prefixes = objects.shared(whole, item.selection or self.config.selection, number, turn)
             return steps.List(meter, whole, prefixes, "" if item.recursive else "/", item.page_size)
         pool = objects.part(whole)
         if isinstance(item, operations.Delete):
@@ -103,9 +123,9 @@ class LaneBuilder:
         policy = item.selection or self.config.selection
         reuse = self.config.reuse_puts
         # A lane may own nothing of a small pool: with nothing to reuse its chooser says so when it is asked.
-        chooser = objects.chooser(pool, policy, number, store, among) if pool.count or not reuse else None
+        chooser = objects.chooser(pool, policy, number, store, turn) if pool.count or not reuse else None
         if reuse:
-            pool, chooser = self._grown(number, item.path, pool, chooser, objects, 1 if objects.deletes else among)
+            pool, chooser = self._grown(number, item.path, pool, chooser, objects, 1 if objects.deletes else turn.among)
         assert chooser is not None
         match item:
             case operations.Get(range=None):

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.engine.grid import share
 from penstock.globs import Glob
 from penstock.workload.names import Names, matching
 
@@ -41,6 +42,9 @@ class ObjectSet(Protocol):
 
     def part(self, chosen: Indices, lane: int, lanes: int) -> Indices:
         """Of these objects those that one of ``lanes`` owns: each has one owner, by whichever glob it is found."""
+
+    def split(self, chosen: Indices, host: int, hosts: int) -> tuple[Indices, list[Indices]]:
+        """Of these objects those that are in a host's share of the set, and the others; by whichever glob."""
 
 
 @attrs.frozen
@@ -68,6 +72,17 @@ class NamedObjects:
         owned: NDArray[np.int64] = indices[indices % lanes == lane]
         return owned
 
+    def split(self, chosen: Indices, host: int, hosts: int) -> tuple[Indices, list[Indices]]:
+        # What a host has prepared is its share, where all hosts have as many processes.
+        low, high = share(self.count, host, hosts)
+        if isinstance(chosen, range) and chosen.step == 1:
+            first = min(max(chosen.start, low), chosen.stop)
+            last = max(min(chosen.stop, high), first)
+            return range(first, last), [range(chosen.start, first), range(last, chosen.stop)]
+        indices: NDArray[np.int64] = np.asarray(chosen, dtype=np.int64)
+        mine = (indices >= low) & (indices < high)
+        return indices[mine], [indices[~mine]]
+
 
 @attrs.frozen
 class ListedObjects:
@@ -91,6 +106,10 @@ class ListedObjects:
         owned = [index for index in chosen if zlib.crc32(self.keys[index].encode()) % lanes == lane]
         return np.array(owned, dtype=np.int64)
 
+    def split(self, chosen: Indices, host: int, hosts: int) -> tuple[Indices, list[Indices]]:
+        mine = self.part(chosen, host, hosts)
+        return mine, [np.setdiff1d(np.asarray(chosen, dtype=np.int64), mine)]
+
 
 @attrs.frozen
 class Member:
@@ -103,7 +122,11 @@ class Member:
 class Pool:
     """Objects of one or more sets as one sequence, for an operation to choose from."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], own: int | None = None) -> None:
+        """``own``: so many, the first, are the host's own, and the others are those of other hosts; None: all are of
+        one kind.
+        """
+        self.own = own
         #: Those that have any object.
         self.members = tuple(member for member in members if len(member.chosen))
         self._bounds = tuple(itertools.accumulate(len(member.chosen) for member in self.members))
@@ -119,6 +142,15 @@ class Pool:
     def part(self, lane: int, lanes: int) -> Pool:
         """The objects that one of ``lanes`` owns."""
         return Pool([attrs.evolve(each, chosen=each.objects.part(each.chosen, lane, lanes)) for each in self.members])
+
+    def split(self, host: int, hosts: int) -> tuple[Pool, Pool]:
+        """The objects of a host's share, and those of the others."""
+        own, others = [], []
+        for member in self.members:
+            mine, rest = member.objects.split(member.chosen, host, hosts)
+            own.append(attrs.evolve(member, chosen=mine))
+            others += [attrs.evolve(member, chosen=each) for each in rest]
+        return Pool(own), Pool(others)
 
     def _key(self, position: int) -> str:
         member, index = self._locate(position)

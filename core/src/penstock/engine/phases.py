@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -36,13 +37,17 @@ async def _prepare(team: Team, name: str) -> bool:
     began, before = monotonic_ns(), len(team.lost())
     team.view.phase(name, team.course.prepared, None)
 
-    async def one(worker: Watched) -> None:
-        await _follow(team, worker, reports, {})
-        if team.observer is not None and worker.handle.rank in reports:
-            team.observer.finished("prepare", reports[worker.handle.rank])
+    async def one(worker: Watched, body: Mapping[str, Any]) -> None:
+        key = worker.handle.rank, body.get("directories")
+        await _follow(team, worker, reports, key, body)
+        if team.observer is not None and key in reports:
+            team.observer.finished("prepare", reports[key])
 
+    # With a coordinator the whole tree is there before anybody puts a file into it.
+    trees_first = team.course.distributed.tree_creation_mode == "coordinator"
     try:
-        await team.each(one, spare=team.hosts)
+        for body in [{"directories": True}, {"directories": False}] if trees_first else [{}]:
+            await team.each(partial(one, body=body), spare=team.hosts)
     finally:
         team.found.phases.append(
             PhaseOutcome(
@@ -59,12 +64,12 @@ async def _prepare(team: Team, name: str) -> bool:
     return _sum(reports, "made") > 0
 
 
-async def _follow(team: Team, worker: Watched, reports: _Reports, body: Mapping[str, Any]) -> None:
+async def _follow(team: Team, worker: Watched, reports: _Reports, key: Any, body: Mapping[str, Any]) -> None:
     async for report in worker.handle.stream("prepare", body):
         worker.heard_ns = monotonic_ns()
-        if report != reports.get(worker.handle.rank):
+        if report != reports.get(key):
             worker.progressed_ns = worker.heard_ns
-        reports[worker.handle.rank] = report
+        reports[key] = report
         team.view.progress(_sum(reports, "made") + _sum(reports, "found"), _sum(reports, "nbytes"))
 
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 import attrs
 
 from penstock.engine.board import MOST_VERSIONS
+from penstock.engine.grid import runs_of, share
 from penstock.engine.knowing import count_versions
 from penstock.engine.places import paths_of, resolve
 from penstock.engine.turns import shared_turns
 from penstock.errors import UsageError
-from penstock.workload.config import Config, dump, restore
+from penstock.workload.config import Config, Distributed, dump, restore
 
 __all__ = [
     "Host",
@@ -24,7 +25,6 @@ __all__ = [
     "make_plans",
     "part_path",
     "private_schemes",
-    "share",
 ]
 
 #: What is told of a share.
@@ -44,7 +44,8 @@ class Share:
     """A worker's share of a stage. Lanes are numbered through all workers: it has ``first_lane`` to
     ``first_lane + lanes - 1`` of ``total_lanes``, none where there are fewer lanes than workers. ``budget`` is its
     share of ``total_operations``. ``turns``, one for each lane, say which planned arrivals are its own: those whose
-    number, counted from 0, leaves one of them when it is divided by ``total_lanes``.
+    number, counted from 0, leaves one of them when it is divided by ``total_lanes``. ``runs`` are the lanes of each of
+    several hosts, as :func:`penstock.engine.grid.runs_of` gives them.
     """
 
     first_lane: int
@@ -52,17 +53,20 @@ class Share:
     total_lanes: int
     budget: int | None
     turns: tuple[int, ...] = ()
+    runs: tuple[tuple[int, int], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Preparing:
     """A worker's share of the preparation: it is the ``rank``-th of ``workers``, and has none where its rank is not
-    below that. It uses so many ``threads``.
+    below that. It uses so many ``threads``. With ``trees`` None it has the same share of directories; else all of
+    them (True), or none.
     """
 
     rank: int
     workers: int
     threads: int
+    trees: bool | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +109,7 @@ class WorkerPlan:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> WorkerPlan:
         """What :meth:`to_message` was called on. Raises TypeError for a message of another version."""
-        shares = tuple(Share(**{**each, "turns": tuple(each["turns"])}) for each in message["shares"])
+        shares = tuple(_share_of(each) for each in message["shares"])
         return cls(**{**message, "shares": shares, "preparing": Preparing(**message["preparing"])})
 
     def logging_to(self, path: str) -> WorkerPlan:
@@ -115,6 +119,11 @@ class WorkerPlan:
     def load_config(self) -> Config:
         """The configuration, checked again."""
         return restore(self.config)
+
+
+def _share_of(message: Mapping[str, Any]) -> Share:
+    runs = tuple((int(hosts), int(lanes)) for hosts, lanes in message["runs"])
+    return Share(**{**message, "turns": tuple(message["turns"]), "runs": runs})
 
 
 def make_plans(config: Config, *, run_id: str, hosts: Sequence[Host] | None = None) -> list[WorkerPlan]:
@@ -167,7 +176,7 @@ class _Crew:
 
 def _split(config: Config, crews: Sequence[_Crew], run_id: str) -> list[WorkerPlan]:
     stages = [_shares(part, [crew.lanes(number) for crew in crews]) for number, part in enumerate(config.parts())]
-    preparing = _preparing([crew.threads() for crew in crews])
+    preparing = _preparing(config.distributed, [crew.threads() for crew in crews])
     workers = sum(crew.processes for crew in crews)
     plans: list[WorkerPlan] = []
     for crew in crews:
@@ -200,6 +209,7 @@ def _shares(part: Config, crews: Sequence[Sequence[int]]) -> list[Share]:
     """Those of one stage, by rank; ``crews`` has the lanes of each host's processes."""
     lanes = [count for crew in crews for count in crew]
     total, turns = sum(lanes), shared_turns(lanes)
+    runs = runs_of(sum(crew) for crew in crews) if len(crews) > 1 else ()
     shares, first = [], 0
     for rank, count in enumerate(lanes):
         budget = None
@@ -212,15 +222,28 @@ def _shares(part: Config, crews: Sequence[Sequence[int]]) -> list[Share]:
                 total_lanes=total,
                 budget=budget,
                 turns=turns[rank] if part.rate is not None else (),
+                runs=runs,
             )
         )
         first += count
     return shares
 
 
-def _preparing(crews: Sequence[Sequence[int]]) -> list[Preparing]:
-    """Each process's share by rank; those without a thread come after all others."""
-    threads = [count for crew in crews for count in crew]
+def _preparing(distributed: Distributed, crews: Sequence[Sequence[int]]) -> list[Preparing]:
+    """Each process's share by rank; ``crews`` has the threads of each host's. All hosts share the objects, unless each
+    has its own.
+    """
+    if distributed.own_namespaces:
+        shares = [each for crew in crews for each in _prepare_together(crew)]
+    else:
+        shares = _prepare_together([count for crew in crews for count in crew])
+    if distributed.tree_creation_mode != "coordinator":
+        return shares
+    return [attrs.evolve(each, trees=each.rank == 0) for each in shares]
+
+
+def _prepare_together(threads: Sequence[int]) -> list[Preparing]:
+    """Those without a thread come after all others."""
     working = sum(count > 0 for count in threads)
     found, next_rank, idle = [], 0, working
     for count in threads:
@@ -258,9 +281,7 @@ def _where(plan: WorkerPlan) -> dict[str, Any]:
 
 
 def _described(config: Config, plan: WorkerPlan) -> dict[str, Any]:
-    shares = [
-        attrs.asdict(each, filter=lambda field, _: field.name not in ("total_lanes", "turns")) for each in plan.shares
-    ]
+    shares = [attrs.asdict(each, filter=lambda field, _: field.name in _DESCRIBED) for each in plan.shares]
     if not config.stages:
         return shares[0]
     return {"stages": {stage.name: each for stage, each in zip(config.stages, shares, strict=True)}}
@@ -278,7 +299,7 @@ def private_schemes(config: Config) -> list[str]:
 def _check_private(config: Config) -> None:
     """Several hosts can't share what lives in one process, unless each is to have a namespace of its own."""
     private = private_schemes(config)
-    if private and config.distributed.shared_filesystem:
+    if private and not config.distributed.own_namespaces:
         raise UsageError(
             f"objects of {private[0]}:// live in one process, so several hosts can't share them; name storage that all "
             "of them reach, or write distributed: {shared_filesystem: false} where each is to have its own"
@@ -295,8 +316,3 @@ def _processes(config: Config, cpus: int) -> int:
         return config.processes
     most = max(part.concurrency for part in config.parts())
     return 1 if private else max(1, min(cpus, most))
-
-
-def share(total: int, rank: int, workers: int) -> tuple[int, int]:
-    """Which of ``total`` things one of ``workers`` has: from the first number up to, not including, the second."""
-    return total * rank // workers, total * (rank + 1) // workers

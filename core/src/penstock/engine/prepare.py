@@ -10,9 +10,10 @@ import attrs
 import numpy as np
 
 from penstock.buffers import aligned_buffer
+from penstock.engine.grid import share
 from penstock.engine.marks import Marks
-from penstock.engine.plan import share
 from penstock.engine.sets import PreparedSet
+from penstock.engine.sharing import found_between
 from penstock.engine.steps import write_object
 from penstock.engine.threads import work_through
 from penstock.errors import ObjectNotFoundError, RunError, StoreError
@@ -58,7 +59,8 @@ class Progress:
 class Preparation:
     """One worker's share of the preparation: of each set the indices from rank/workers to (rank+1)/workers.
 
-    A worker whose rank is not below ``workers`` has no share.
+    A worker whose rank is not below ``workers`` has no share. With ``trees`` None it has the same share of
+    directories, else all of them (True) or none.
     ``single`` and ``part_size`` are as for :class:`~penstock.engine.steps.Put`. More than ``max_errors`` failures
     (None: any number) end it at once; any failure ends it with RunError after everything was tried.
 
@@ -77,7 +79,8 @@ class Preparation:
     part_size: int
     stopping: Callable[[], bool]
     wrote: Callable[[int, str], None] | None = None
-    made: list[Made] = attrs.field(factory=list, init=False)
+    trees: bool | None = None
+    _made: dict[int, Made] = attrs.field(factory=dict, init=False)
     _standing: dict[int, Marks] = attrs.field(factory=dict, init=False)
     progress: Progress = attrs.field(factory=Progress, init=False)
     _again: bool = attrs.field(default=False, init=False)
@@ -97,15 +100,26 @@ class Preparation:
                     if exists(store, objects.key(index)):
                         standing.mark(index - begin)
 
-    def run(self) -> Iterator[Progress]:
-        """Make what is missing; yields progress. Raises RunError when objects could not be made."""
-        self._again = bool(self.made)
-        self.progress = Progress(total=sum(end - begin for begin, end in map(self._range, self.sets)))
-        for number, prepared in enumerate(self.sets):
-            if number == len(self.made):
-                begin, end = self._range(prepared)
-                self.made.append(Made(prepared, begin, Marks(end - begin)))
-            made = self.made[number]
+    @property
+    def made(self) -> list[Made]:
+        """What it made of each set that it has come to."""
+        return [self._made[number] for number in sorted(self._made)]
+
+    def run(self, directories: bool | None = None) -> Iterator[Progress]:
+        """Make what is missing, of ``directories`` alone (True), of objects alone, or of both; yields progress.
+
+        Raises RunError when objects could not be made.
+        """
+        chosen = [
+            number
+            for number, prepared in enumerate(self.sets)
+            if directories is None or directories == (prepared.payload is None)
+        ]
+        ranges = [self._range(self.sets[number]) for number in chosen]
+        self.progress = Progress(total=sum(end - begin for begin, end in ranges))
+        for number, (begin, end) in zip(chosen, ranges, strict=True):
+            self._again = number in self._made
+            made = self._made.setdefault(number, Made(self.sets[number], begin, Marks(end - begin)))
             for _ in self._present(number, made):
                 yield self.progress
             chunks = itertools.takewhile(lambda _: not self.stopping(), self._there.unmarked(_CHUNK))
@@ -131,24 +145,18 @@ class Preparation:
             yield from self._find(prepared, made.begin, self._there)
 
     def _range(self, prepared: PreparedSet) -> tuple[int, int]:
+        if prepared.payload is None and self.trees is not None:
+            return 0, prepared.objects.count if self.trees else 0
         count = prepared.objects.count if self.rank < self.workers else 0
         return share(count, self.rank, self.workers)
 
     def _find(self, prepared: PreparedSet, begin: int, present: Marks) -> Iterator[None]:
         """Note which objects are there with the right size."""
-        names, objects = prepared.objects.names, prepared.objects
-        for page in self.stores[prepared.store].list_pages(names.base):
-            places, sizes = [], []
-            for info in page.objects:
-                index = names.index(info.key[len(names.base) :])
-                if index is not None and begin <= index < begin + present.count:
-                    places.append(index - begin)
-                    sizes.append(info.size)
-            if places:
-                found = np.array(places, dtype=np.int64)
-                right = objects.sizes(found + begin) == np.array(sizes, dtype=np.int64)
-                present.mark_all(found[right])
-                self.progress.found += int(right.sum())
+        objects, end = prepared.objects, begin + present.count
+        for indices, sizes in found_between(self.stores[prepared.store], objects.names, begin, end):
+            right = objects.sizes(indices) == sizes
+            present.mark_all(indices[right] - begin)
+            self.progress.found += int(right.sum())
             yield
             if self.stopping():
                 return

@@ -16,6 +16,7 @@ from penstock.engine.collector import COOLING, Collector
 from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import ENDLESS, Control
 from penstock.engine.generating import Generating
+from penstock.engine.grid import Grid
 from penstock.engine.knowing import knowledge_of
 from penstock.engine.lanes import Lane
 from penstock.engine.legs import Leg, legs_of
@@ -98,15 +99,18 @@ class Session:
         return {"lanes": self.plan.lanes}
 
     def prepare(self, body: Body) -> Iterator[Body]:
-        """Make this worker's share of what is missing; yields progress. Also again, before a repeat."""
+        """Make this worker's share of what is missing; yields progress. Also again, before a repeat. With
+        ``directories`` only those (true), or only objects.
+        """
         assert self._preparation is not None
-        for progress in self._preparation.run():
+        for progress in self._preparation.run(body.get("directories")):
             yield progress.to_message()
 
     def resolve(self, body: Body) -> Body:
         """Find what each operation of a leg chooses from. Raises RunError for one that has nothing."""
         leg = self._legs[int(body.get("leg", 0))]
-        self._pools = resolve_pools(leg.config, self._opened(), self._sets, thinned=leg.thinned)
+        grid = self._grid(leg)
+        self._pools = resolve_pools(leg.config, self._opened(), self._sets, thinned=leg.thinned, grid=grid)
         return {"objects": {str(number): pool.count for number, pool in self._pools.items()}}
 
     def run(self, body: Body) -> Iterator[Body]:
@@ -177,6 +181,9 @@ class Session:
             control.stop("interrupted")
         return control
 
+    def _grid(self, leg: Leg) -> Grid:
+        return Grid(self.plan.host, self.plan.shares[leg.place].runs)
+
     def _plan_verifier(self) -> Verifier | None:
         if self.config.verify == "off":
             return None
@@ -206,6 +213,7 @@ class Session:
             single=SINGLE,
             part_size=PART_SIZE,
             stopping=lambda: self._stopping,
+            trees=part.trees,
             wrote=self._note_prepared if self._verifier is not None and self._verifier.board is not None else None,
         )
 
@@ -269,6 +277,7 @@ class Session:
             lane=number,
             lanes=part.total_lanes,
             meters=meters,
+            grid=self._grid(leg),
         )
         steps, weights = builder.build()
         self._created.extend(builder.created)
@@ -347,7 +356,7 @@ class Session:
         """Note what is there already and so is not this run's to delete: directories, and objects under masks."""
         for number, store in enumerate(self._stores()):
             prefixes = [prefix for owner, prefix, _ in making if owner == number]
-            if self.plan.rank == 0:
+            if self.plan.rank == 0 or (self.plan.place == 0 and self.config.distributed.own_namespaces):
                 self._new_directories.extend((number, key) for key in missing_directories(store, prefixes))
             for prefix in {prefix for owner, prefix, masked in making if masked and owner == number}:
                 pages = store.list_pages(prefix)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import attrs
 
-from penstock.engine.plan import Host, part_path, share
+from penstock.engine.grid import share
+from penstock.engine.plan import Host, part_path
 from penstock.errors import UsageError
 from penstock.replay.planning import Planner, Task
 from penstock.replay.roots import Roots

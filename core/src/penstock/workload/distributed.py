@@ -306,6 +306,11 @@ class Distributed:
         """How many hosts the file asks for; None: as many as the launcher knows."""
         return self.workers if self.workers is not None else len(self.agents) or None
 
+    @property
+    def own_namespaces(self) -> bool:
+        """Whether each host has objects of its own: prepares all of them, and chooses from no others."""
+        return not self.shared_filesystem or self.tree_creation_mode == "isolated"
+
     def agents_of(self, hosts: Sequence[Sequence[str]]) -> tuple[int | None, ...]:
         """For each host, by rank, the number of its agent; None where there are no agents.
 

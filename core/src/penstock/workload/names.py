@@ -32,6 +32,7 @@ __all__ = [
     "matching",
     "new_names",
     "numbered",
+    "spans_of",
 ]
 
 _FIELD = re.compile(r"%%|\{\{|\}\}|%(\d*)d|\{(?::(\d*)d?)?\}|[{}]")
@@ -130,6 +131,23 @@ class Numbered:
 
     def symbolic(self) -> list[str]:
         return [self.mask.symbolic]
+
+
+def spans_of(names: Names, begin: int, end: int) -> list[tuple[str, str, str]] | None:
+    """Where the names of ``begin`` up to, not including, ``end`` lie in a listing by name: ``(prefix, after, last)``
+    for each prefix, all below ``base``. They come after ``after`` (empty: from the start on), and none beyond ``last``.
+
+    None where the order of the names is not that of the numbers.
+    """
+    if not isinstance(names, Numbered | Sharded) or begin >= end:
+        return None
+    # Names of one length are in the order of their numbers; those with more digits come in between.
+    if names.count > 10 ** max(names.mask.widths[0], 1):
+        return None
+    prefixes = names.shards.all() if isinstance(names, Sharded) else [""]
+    before = names.mask.name(begin - 1) if begin else ""
+    last = names.mask.name(end - 1)
+    return [(prefix, prefix + before if before else "", prefix + last) for prefix in prefixes]
 
 
 @attrs.frozen
