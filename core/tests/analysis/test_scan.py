@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from penstock.oplog import columnar as columnar_module
 from penstock.oplog.cells import TextTable, pad, parse_naturals, parse_stamps
 from penstock.oplog.columnar import ColumnLog
 from penstock.oplog.columns import COLUMNS_15, escape, format_time, parse_time
-from penstock.oplog.names import Names, op_name
-from penstock.oplog.usual import NEVER
+from penstock.oplog.names import Names, Operations, op_name
+from penstock.oplog.usual import NEVER, UsualLines
 
 SECOND = 10**9
 BITS = 2**63
@@ -198,6 +199,83 @@ def test_it_is_what_the_row_reader_says(tmp_path_factory, data, size):
         assert strictly.startswith(expected.partition(": ")[0])
     else:
         assert strictly == expected
+
+
+def usual_line(rng, names, number):
+    """A line as programs write them."""
+    start = 1_769_860_790 * SECOND + number * 700_000_000 + rng.randrange(SECOND)
+    took = rng.randrange(10**6, 10 ** rng.randint(7, 10))
+    body = rng.random() < 0.5
+    cells = {
+        "idx": number,
+        "thread": rng.choice([0, 7, 12]),
+        "op": rng.choice(sorted(OPERATIONS)),
+        "client_id": rng.choice(["", "", "host-1/7"]),
+        "n_objects": rng.choice([1, 1, 1000]),
+        "bytes": rng.randrange(10 ** rng.randint(1, 12)),
+        "endpoint": rng.choice(["s3://", "https://s3.example.com:9000"]),
+        "file": "k" * rng.choice([0, 5, 30, 90]),
+        "error": rng.choice(["", "", "", "", "no answer"]),
+        "start": format_time(start),
+        "first_byte": format_time(start + took // 2) if body else "",
+        "last_byte": "" if body else format_time(start + took // 3),
+        "end": format_time(start + took),
+        "duration_ns": took,
+        "cat": rng.choice(["", "mine"]),
+    }
+    return "\t".join(str(cells[name]) for name in names)
+
+
+#: What may be wrong with a line, by where it is cut in two.
+DAMAGE = {
+    "a tab more": lambda left, right: f"{left}\t{right}",
+    "a tab less": lambda left, right: left + right.replace("\t", "", 1),
+    "a character more": lambda left, right: f"{left}\x01{right}",
+    "a character less": lambda left, right: left + right[1:],
+    "an end": lambda left, right: f"{left}\n{right}",
+    "a return": lambda left, right: f"{left}{right}\r",
+    "a digit": lambda left, right: f"{left}8{right[1:]}",
+}
+
+
+@st.composite
+def usual_logs(draw):
+    """Logs of lines as programs write them, a few of them damaged."""
+    names = draw(st.sampled_from([COLUMNS, COLUMNS_15, OLD]))
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    lines = [usual_line(rng, names, number) for number in range(draw(st.integers(1, 60)))]
+    for damage in draw(st.lists(st.sampled_from(sorted(DAMAGE)), max_size=3)):
+        at = rng.randrange(len(lines))
+        cut = rng.randrange(len(lines[at]) + 1)
+        lines[at] = DAMAGE[damage](lines[at][:cut], lines[at][cut:])
+    return "\n".join(["\t".join(names), *lines, ""]).encode()
+
+
+@given(usual_logs())
+def test_usual_lines_are_what_the_row_reader_says(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("usual") / "log.tsv"
+    path.write_bytes(data)
+    assert rows_by_columns(path, skip_bad_rows=True) == rows_one_by_one(path, skip_bad_rows=True)
+
+
+@pytest.mark.parametrize("names", [COLUMNS, COLUMNS_15, OLD])
+def test_usual_lines_are_read_the_quick_way(names):
+    rng = random.Random(1)
+    lines = [usual_line(rng, names, number) for number in range(100)]
+    lines[7] = lines[7].replace("Z", "+00:00")
+    found = UsualLines(names).read(pad("\n".join([*lines, ""]).encode()), Operations(), Names(), Names())
+    assert np.flatnonzero(~found.good).tolist() == [7]
+
+
+def test_other_lines_are_left_and_tried_again_later():
+    usual, tables = UsualLines(COLUMNS), (Operations(), Names(), Names())
+    rng = random.Random(1)
+    lines = [usual_line(rng, COLUMNS, number) for number in range(10)]
+    good = pad("\n".join([*lines, ""]).encode())
+    other = pad("\r\n".join([*lines, ""]).encode())
+    assert usual.read(other, *tables) is None
+    assert usual.read(good, *tables) is None
+    assert usual.read(good, *tables) is not None
 
 
 def test_bad_rows_are_named_by_their_line(tmp_path):

@@ -113,11 +113,14 @@ class UsualLines:
         width = len(self._columns)
         if self._bits.count != (width - 1) * len(lines.feeds):
             return False
-        # The separators that were found in the sure ones are all that these have, if the others have as many.
-        doubtful = np.flatnonzero(~lines.sure)
-        if len(doubtful) > _few_of(len(lines.feeds)):
+        # The separators that were found in most lines are all that these have, if the others have as many.
+        doubtful = ~lines.sure
+        if np.count_nonzero(doubtful) > _few_of(len(doubtful)):
             return False
-        return all(lines.line(at).count(b"\t") == width - 1 for at in doubtful.tolist())
+        if lines.given is not None:
+            # Where the file ends before an error was not looked for.
+            doubtful |= lines.given
+        return all(lines.line(at).count(b"\t") == width - 1 for at in np.flatnonzero(doubtful).tolist())
 
 
 def _few_of(lines: int) -> int:
@@ -206,7 +209,8 @@ class _Lines:
         self.sure: Array = np.ones(len(feeds), np.bool_)
         #: And which of them hold what is usual.
         self.good: Array = self.sure.copy()
-        self._given: Array | None = None  # which have an error
+        #: Which have an error.
+        self.given: Array | None = None
         self._least: Array = self.begins
         self._numbers: dict[str, tuple[Array, Array]] = {}
         self._stamps: dict[str, tuple[Array, Array | None]] = {}
@@ -248,8 +252,8 @@ class _Lines:
                 self._stamps[name] = at, None
                 at = at - (STAMP + 1)
             elif name == "error":
-                self._given = self._text.codes[at - 1] != _TAB
-                at = np.where(self._given, self._least, at - 1)
+                self.given = self._text.codes[at - 1] != _TAB
+                at = np.where(self.given, self._least, at - 1)
             else:
                 at = self._find_cell(name, at)
             self.sure &= at >= self._least
@@ -297,9 +301,6 @@ class _Lines:
             if name not in self.values:
                 self.values[name] = np.full(len(self.feeds), NEVER, np.int64)
         self.good &= self.sure
-        if self._given is not None:
-            # Where the file ends before an error was not looked for.
-            self.sure &= ~self._given
 
     def read_front(self, places: Sequence[Array], columns: Sequence[str], tables: Tables) -> None:
         """Read the columns before the file, of which these are the ends; and all numbers."""
@@ -340,9 +341,9 @@ class _Lines:
 
     def failures(self, columns: Sequence[str]) -> dict[int, tuple[str, str]]:
         """The file and the error of rows that have one."""
-        if self._given is None:
+        if self.given is None:
             return {}
-        return {at: failure_of(self.line(at), columns) for at in np.flatnonzero(self._given).tolist()}
+        return {at: failure_of(self.line(at), columns) for at in np.flatnonzero(self.given).tolist()}
 
 
 def failure_of(line: bytes, columns: Sequence[str]) -> tuple[str, str]:
