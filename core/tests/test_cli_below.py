@@ -85,3 +85,14 @@ def test_a_broken_one_is_named_and_harms_nobody_else():
     assert done.exit_code == 1
     assert "no_such_module" in done.stderr
     assert run("generate", "things").exit_code == 0
+
+
+def test_plugins_lists_it_as_it_is_typed():
+    from penstock.cli import plugins
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "default_host", importlib.import_module("penstock.plugins").default_host)
+        listed = run("plugins").stdout
+        shown = run("plugins", "show", "generate things")
+    assert "generate things" in listed and "generate+things" not in listed
+    assert (shown.exit_code, "Does generate.things." in shown.stdout) == (0, True), shown.output

@@ -61,7 +61,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _find(host: PluginHost, name: str) -> PluginRecord:
-    wanted = name.replace("+", ".")
+    wanted = name.replace("+", ".").replace(" ", ".")
     records = host.records()
     found = [record for record in records if record.name == wanted]
     if not found:
@@ -86,7 +86,8 @@ def _instead(name: str, records: Sequence[PluginRecord]) -> str:
 
 
 def _typed(record: PluginRecord) -> str:
-    return record.name.replace(".", "+")
+    """The name as a user types it: a scheme has a plus where its entry has a dot, a command below another a space."""
+    return record.name.replace(".", " " if record.group == "penstock.commands" else "+")
 
 
 def _group(record: PluginRecord) -> str:
