@@ -24,6 +24,7 @@ COMMANDS = {
     "oplog": Entry("penstock.cli.oplog:oplog", "Read, sort, merge, convert and check operation logs.", _BENCH),
     "analyze": Entry("penstock.cli.analyze:analyze", "Say what operation logs hold: rates, latencies, errors.", _BENCH),
     "compare": Entry("penstock.cli.compare:compare", "Compare two runs or logs, or several of each.", _BENCH),
+    "collect": Entry("penstock.cli.collect:collect", "Make a result of what hosts kept of a lost run.", _BENCH),
     "report": Entry("penstock.cli.report:report", "Draw the report of results, or of operation logs.", _BENCH),
     "ls": Entry("penstock.cli.listing:ls", "List objects and common prefixes, or the buckets of a service.", _DATA),
     "stat": Entry("penstock.cli.listing:stat", "Show what a store knows of an object.", _DATA),

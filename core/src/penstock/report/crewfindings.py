@@ -152,13 +152,16 @@ def skew_finding(workers: Sequence[WorkerOutcome]) -> Finding | None:
     if not skews:
         return None
     unsure = _unsure(workers)
+    known = any(each.clock is not None and each.clock.readings for each in workers)
     middle = median(abs(value) for value in skews.values())
     first, last = min(skews, key=lambda rank: skews[rank]), max(skews, key=lambda rank: skews[rank])
     words = (
         f"first operations began from {_signed(skews[first])} (worker {first}) to {_signed(skews[last])} (worker "
-        f"{last}) off the agreed instant, {_time(middle)} in the median, as told by clocks to "
-        f"\N{PLUS-MINUS SIGN}{_time(unsure)}"
+        f"{last}) off the agreed instant, {_time(middle)} in the median"
     )
+    if not known:
+        return Finding("plain", f"{words}, each by its own clock: how far these were off is not known.")
+    words += f", as told by clocks to \N{PLUS-MINUS SIGN}{_time(unsure)}"
     if unsure > _UNSURE_NS:
         return Finding("warn", f"{words}: clocks are told too roughly to speak of a common start.")
     if middle > _TOGETHER_NS:

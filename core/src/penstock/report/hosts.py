@@ -13,6 +13,8 @@ longer than those of the whole, and percentiles there are those of coarser bucke
 ``facts.json``::
 
     schema              "penstock.worker/1"
+    run                 name, target, command_line, started, ended and measured_from (RFC 3339, UTC) of the whole run,
+                        and how many workers it had
     rank, host, pid, lanes, lost, cpu_seconds, processes, processes_lost, address, cpus, seconds, clock, op_log
                         as in ``workers`` of result.json
     facts               of host and software

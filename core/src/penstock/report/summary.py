@@ -225,6 +225,13 @@ def summarise_worker(worker: WorkerOutcome, outcome: Outcome) -> dict[str, Any]:
     seconds = seconds_of(worker, outcome)
     return {
         "schema": WORKER_SCHEMA,
+        "run": {
+            **{name: getattr(outcome, name) for name in ("name", "target", "command_line")},
+            "started": format_wall(outcome.started_ns),
+            "ended": format_wall(outcome.ended_ns),
+            "measured_from": format_wall(outcome.measured_from_ns) if outcome.measured_from_ns else None,
+            "workers": len(outcome.workers),
+        },
         **{name: getattr(worker, name) for name in ("rank", "host", "pid", "lanes", "lost", "cpu_seconds")},
         **host_fields(worker),
         "facts": dict(worker.facts),
