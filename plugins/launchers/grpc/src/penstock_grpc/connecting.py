@@ -72,8 +72,11 @@ class Connection:
             self._channel = grpc.aio.secure_channel(address.target, access.tls.for_controller(), options=options)
 
     async def close(self) -> None:
-        """Cut it, also where a call runs."""
-        await self._channel.close()
+        """Cut it, also where a call runs. It can't be used again."""
+        # Whoever keeps the connection, such as a traceback, must not keep gRPC's threads alive with it.
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
 
     async def info(self) -> pb.InfoReply:
         """Ask what it is. Raises RunError that names it and the remedy."""

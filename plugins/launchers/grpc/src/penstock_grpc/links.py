@@ -43,6 +43,25 @@ class Pipe(Protocol):
         """Why the call is over."""
 
 
+class _Over:
+    """The pipe of a link that is closed."""
+
+    async def read(self) -> pb.Piece | None:
+        return None
+
+    async def write(self, piece: pb.Piece, /) -> None:
+        raise ConnectionError("the link is closed")
+
+    async def finish(self) -> bool:
+        return False
+
+    def cancel(self) -> None:
+        """It is."""
+
+    async def cause(self) -> str:
+        return "the link is closed"
+
+
 class _Slot:
     """Room for one frame between one task that puts and one that gets."""
 
@@ -83,7 +102,7 @@ class FrameLink:
     """A :class:`penstock.launching.Link`. Made in the event loop that it is used in."""
 
     def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
+        self._pipe: Pipe = pipe
         self._inbox = _Slot()
         self._outbox = _Slot()
         self._discarding = False
@@ -109,6 +128,9 @@ class FrameLink:
                         pass
             self.kill()
             await asyncio.wait({self._reading, self._writing})
+            # Whoever keeps the link must not keep gRPC's threads alive with it.
+            self._broken = await self.cause()
+            self._pipe = _Over()
 
     def kill(self) -> None:
         self._pipe.cancel()
