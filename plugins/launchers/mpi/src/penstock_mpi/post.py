@@ -23,7 +23,7 @@ __all__ = ["Done", "Post"]
 #: The tag of every message: an application that shares the communicator is unlikely to use it.
 _TAG = 7167
 #: Seconds between two looks, and for how long after something came or went: less often the longer nothing does.
-_PACES = ((0.0004, 20_000_000), (0.008, 500_000_000))
+_PACES = ((0.0002, 20_000_000), (0.008, 500_000_000))
 _IDLE = 0.025
 #: How often the library is asked who died.
 _ASK_NS = 200_000_000
