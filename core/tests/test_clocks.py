@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,3 +38,36 @@ def test_durations_are_kept(offset, one, two):
 def test_a_real_anchor_maps_now_to_now():
     anchor, before = Anchor.now(), clocks.wall_ns()
     assert abs(anchor.wall(clocks.monotonic_ns()) - before) < 60 * 10**9
+
+
+def shifted(text):
+    """How wrong the clock of a process is that was told so, in nanoseconds, and what it printed where it ended."""
+    script = (
+        "from penstock.clocks import Anchor, monotonic_ns, wall_ns; print(wall_ns(), Anchor.now().wall(monotonic_ns()))"
+    )
+    begun = time.time_ns()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PENSTOCK_CLOCK_SHIFT": text},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done, begun, time.time_ns()
+
+
+@pytest.mark.parametrize(
+    ("text", "by"), [("+3600s", 3600 * 10**9), ("-7200s", -7200 * 10**9), ("900000ms", 900 * 10**9)]
+)
+def test_a_process_can_be_told_to_have_another_time(text, by):
+    done, begun, ended = shifted(text)
+    assert all(begun <= int(shown) - by <= ended for shown in done.stdout.split())
+    assert len(done.stdout.split()) == 2
+
+
+@pytest.mark.parametrize("text", ["5", "soon", "1h", "+-1s"])
+def test_a_shift_that_can_not_be_read_is_refused(text):
+    done, _, _ = shifted(text)
+    assert done.returncode == 2
+    assert done.stderr == f"penstock: PENSTOCK_CLOCK_SHIFT={text}: write seconds or milliseconds, +5s or -250ms\n"

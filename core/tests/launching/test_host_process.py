@@ -161,6 +161,7 @@ def test_a_host_without_its_controller_ends_by_itself_and_keeps_what_it_measured
         kept = host.record()
         assert kept["status"] == "abandoned"
         assert ("gone" if how == "gone" else "nothing was heard") in kept["reason"]
+        assert (host.scratch / "host.log").read_text() == ""
         assert kept["legs"][0]["ended"]
         assert Tally.from_message(kept["legs"][0]["tally"]).count > 0
 

@@ -10,7 +10,11 @@ from typing import Any
 
 from penstock.launching import messages
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "ClosedChannelError"]
+
+
+class ClosedChannelError(Exception):
+    """The coordinator is gone: nobody is left to take what a worker says."""
 
 
 class Channel:
@@ -27,12 +31,15 @@ class Channel:
         self._lock = threading.Lock()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Write one frame; any thread may. Waits while the coordinator is behind."""
+        """Write one frame; any thread may. Waits while the coordinator is behind. Raises ClosedChannelError."""
         body = messages.encode(message)
         frame = memoryview(messages.header_of(body) + body)
         with self._lock:
-            while frame:
-                frame = frame[self._output.write(frame) :]
+            try:
+                while frame:
+                    frame = frame[self._output.write(frame) :]
+            except OSError as error:
+                raise ClosedChannelError from error
 
     def receive(self) -> dict[str, Any] | None:
         """The next message, or None when the coordinator is gone."""

@@ -40,8 +40,7 @@ _PROGRESS_NS: Final = 250_000_000
 class HostSession:
     """One run on one host: a :class:`~penstock.engine.worker.Job` and :class:`~penstock.engine.serving.Attendant`.
 
-    ``launcher`` starts its processes; without one they are this host's. With one for other hosts it is a relay, which
-    drives host workers as if they were its processes.
+    ``launcher`` starts its processes; without one they are those of the local launcher.
     """
 
     def __init__(self, settings: HostSettings, launcher: Launcher | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from penstock.clocks import wall_ns
-from penstock.engine.channel import Channel
+from penstock.engine.channel import Channel, ClosedChannelError
 from penstock.launchers import Body
 from penstock.launching import messages
 from penstock.launching.greeting import greet
@@ -70,12 +70,17 @@ def _answered_at_once(channel: Channel, request: dict[str, Any], attendant: Atte
     else:
         return False
     # Nobody may be left to take it, which the next reading finds out.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(ClosedChannelError):
         channel.send({"id": request["id"], "body": body})
     return True
 
 
 def _serve(channel: Channel, calls: Calls, streams: Streams, request: dict[str, Any]) -> None:
+    with contextlib.suppress(ClosedChannelError):
+        _answer(channel, calls, streams, request)
+
+
+def _answer(channel: Channel, calls: Calls, streams: Streams, request: dict[str, Any]) -> None:
     number, method, body = request["id"], request["method"], request["body"]
     try:
         if method in streams:
@@ -86,6 +91,8 @@ def _serve(channel: Channel, calls: Calls, streams: Streams, request: dict[str, 
             channel.send({"id": number, "body": calls[method](body)})
         else:
             raise ValueError(f"unknown method {method}")
+    except ClosedChannelError:
+        raise
     except Exception as error:  # noqa: BLE001 - the coordinator is told, whatever it is
         traceback.print_exc()
         channel.send({"id": number, "error": messages.from_error(error)})
