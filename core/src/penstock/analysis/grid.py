@@ -124,14 +124,16 @@ class _Pairs:
         self.settle()
         if not len(self._pairs):
             return
-        keys = self._pairs >> np.uint64(48)
+        places, counts = self._pairs >> _UPPER, (self._pairs & _LOWER).astype(np.int64)
+        firsts = _runs(places)
+        if len(firsts) < len(places):
+            places, counts = places[firsts], np.add.reduceat(counts, firsts)
+        keys = places >> np.uint64(16)
         begins = _runs(keys)
         ends = np.append(begins[1:], len(keys)).tolist()
+        buckets = places.astype(np.uint16)
         for key, begin, end in zip(keys[begins].tolist(), begins.tolist(), ends, strict=True):
-            pairs = self._pairs[begin:end]
-            places = (pairs >> _UPPER).astype(np.uint16)
-            firsts = _runs(places)
-            yield key, places[firsts], np.add.reduceat((pairs & _LOWER).astype(np.int64), firsts)
+            yield key, buckets[begin:end], counts[begin:end]
 
 
 def _summed(pairs: Array) -> Array:
