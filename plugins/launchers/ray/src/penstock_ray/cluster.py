@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import platform
 import re
-import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ from ray.util.placement_group import (
 )
 
 from penstock.errors import RunError
+from penstock_ray.entrance import HOW_TO_GET_IN
 from penstock_ray.plugin import RayOptions
 
 __all__ = ["Cluster", "Node"]
@@ -34,15 +33,11 @@ __all__ = ["Cluster", "Node"]
 _OBJECT_STORE = 80 * 1024 * 1024
 #: A node that is cut off is given up after about ten seconds, not after a minute.
 _HEALTH = {"health_check_period_ms": 1000, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 3}
+_LOGGER = logging.getLogger("ray")
 _DIAL_SECONDS = 10.0
 _CONNECT_SECONDS = 60.0
 _LEAVE_SECONDS = 10.0
 _POLL_SECONDS = 0.1
-
-_HOW_TO_GET_IN = (
-    "give the cluster's token by the option token_file, by RAY_AUTH_TOKEN_PATH, RAY_AUTH_TOKEN or ~/.ray/auth_token "
-    "(ray get-auth-token prints it on a node that has it)"
-)
 
 
 @attrs.frozen
@@ -58,9 +53,7 @@ class Cluster:
 
     def __init__(self, options: RayOptions) -> None:
         self._options = options
-        self._before: dict[str, str | None] = {}
         self._level: int | None = None
-        self._directory: str | None = None
         self._connected = False
         self._group: PlacementGroup | None = None
         self._bundles: dict[str, int] = {}
@@ -74,9 +67,10 @@ class Cluster:
         """Raises RunError that says what the user can do."""
         if ray.is_initialized():
             raise RunError("this process is connected to a Ray cluster already; disconnect it (ray.shutdown()) before")
-        self._prepare_environment()
-        self._level, logger = logging.getLogger("ray").level, logging.getLogger("ray")
-        logger.setLevel(logging.CRITICAL)
+        _read_environment()
+        # What it says of itself is for its own programs; what goes wrong is raised.
+        self._level = _LOGGER.level
+        _LOGGER.setLevel(logging.CRITICAL)
         address = self._options.address
         if address not in ("auto", "local"):
             await _dial(address)
@@ -135,7 +129,9 @@ class Cluster:
                 await _bounded(remove_placement_group, group)
             if connected:
                 await _bounded(ray.shutdown)
-        self._restore()
+        level, self._level = self._level, None
+        if level is not None:
+            _LOGGER.setLevel(level)
 
     async def _enough(self, wanted: int | None) -> list[Node]:
         """The nodes, once there are as many as are wanted."""
@@ -161,68 +157,6 @@ class Cluster:
         names = [name for name, _, _ in known]
         return [Node(node, name if names.count(name) == 1 else f"{name}-{node[:8]}") for name, _, node in sorted(known)]
 
-    def _prepare_environment(self) -> None:
-        """What Ray reads of the environment; it is as before once we left."""
-        options = self._options
-        self._set("RAY_USAGE_STATS_ENABLED", "0")
-        if options.insecure:
-            return
-        self._set("RAY_AUTH_MODE", "token")
-        if options.token_file:
-            self._set("RAY_AUTH_TOKEN", None)
-            self._set("RAY_AUTH_TOKEN_PATH", _readable(options.token_file))
-        elif not _token_is_there():
-            if options.address != "local":
-                raise RunError(f"there is no token for the Ray cluster at {options.address}; {_HOW_TO_GET_IN}")
-            self._directory = tempfile.mkdtemp(prefix="penstock-ray-")
-            path = os.path.join(self._directory, "token")
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(32))
-            self._set("RAY_AUTH_TOKEN_PATH", path)
-
-    def _set(self, name: str, value: str | None) -> None:
-        self._before.setdefault(name, os.environ.get(name))
-        _put(name, value)
-
-    def _restore(self) -> None:
-        while self._before:
-            _put(*self._before.popitem())
-        if self._level is not None:
-            logging.getLogger("ray").setLevel(self._level)
-            self._level = None
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
-
-
-def _put(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
-
-
-def _readable(path: str) -> str:
-    whole = os.path.abspath(os.path.expanduser(path))
-    try:
-        with open(whole, encoding="ascii") as file:
-            empty = not file.read().strip()
-    except (OSError, ValueError) as error:
-        raise RunError(f"token_file {path} can't be read: {error}") from error
-    if empty:
-        raise RunError(f"token_file {path} is empty; {_HOW_TO_GET_IN}")
-    return whole
-
-
-def _token_is_there() -> bool:
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if path:
-        _readable(path)
-        return True
-    return os.path.exists(os.path.expanduser("~/.ray/auth_token"))
-
 
 async def _dial(address: str) -> None:
     """Ray tries an address at which nobody listens for minutes."""
@@ -240,12 +174,27 @@ async def _dial(address: str) -> None:
         ) from error
 
 
+def _read_environment() -> None:
+    """Ray reads some of it once, when it is imported, which somebody may have done before us."""
+    try:
+        raylet = importlib.import_module("ray._raylet")
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
+    except (ImportError, AttributeError):
+        # Another version of Ray; then what it read first holds.
+        return
+
+
 def _why_not(error: Exception, address: str) -> str:
     """Why there is no connection, with what helps."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    whole = " ".join(" ".join(str(each) for each in chain).split())
     said = " ".join(str(error).split())[:600]
-    if "token" in said.lower() or "unauthenticated" in said.lower():
-        return f"the Ray cluster at {address} refused our token, or we have none that can be read; {_HOW_TO_GET_IN}"
-    if "ersion" in said and "mismatch" in said.lower():
+    if "token" in whole.lower() or "unauthenticated" in whole.lower():
+        return f"the Ray cluster at {address} refused our token, or we have none that can be read; {HOW_TO_GET_IN}"
+    if "version mismatch" in whole.lower():
         return (
             f"the Ray cluster at {address} has another version of Ray or Python than this host (Ray {ray.__version__}, "
             f"Python {platform.python_version()}): install the same on all: {said}"

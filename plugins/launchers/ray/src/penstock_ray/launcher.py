@@ -5,18 +5,21 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from ray.exceptions import RayError
 
 from penstock.errors import RunError
 from penstock.launchers import Channel, LaunchSpec, WorkerHandle
 from penstock.launching import Crew
-from penstock_ray.cluster import Cluster, Node
+from penstock_ray.entrance import Entrance
 from penstock_ray.host import RayHost
-from penstock_ray.link import RayLink, why
 from penstock_ray.plugin import RayOptions
+
+if TYPE_CHECKING:
+    from ray.exceptions import RayError
+
+    from penstock_ray.cluster import Cluster, Node
 
 __all__ = ["RayLauncher"]
 
@@ -29,6 +32,7 @@ class RayLauncher:
 
     def __init__(self, options: RayOptions) -> None:
         self._options = options
+        self._entrance = Entrance(options)
         self._cluster: Cluster | None = None
         self._crew: Crew | None = None
 
@@ -41,8 +45,13 @@ class RayLauncher:
         return "protected" if self._cluster is not None and self._cluster.protected else "open"
 
     async def start(self, workers: int | None, spec: LaunchSpec, /) -> list[WorkerHandle]:
-        self._cluster = cluster = Cluster(self._options)
         try:
+            self._entrance.open()
+            # Only now: Ray reads the environment when it is imported, which takes half a second.
+            from penstock_ray.cluster import Cluster
+            from penstock_ray.link import RayLink
+
+            self._cluster = cluster = Cluster(self._options)
             await cluster.connect()
             nodes = await cluster.place(workers)
             actors = [cluster.start(RayHost, node) for node in nodes]
@@ -62,9 +71,12 @@ class RayLauncher:
         finally:
             if cluster is not None:
                 await cluster.leave()
+            self._entrance.close()
 
     async def _check(self, nodes: Sequence[Node], actors: Sequence[Any]) -> None:
         """Raises RunError that names every node that can't be used, before any of them is told anything."""
+        from ray.exceptions import RayError
+
         late = f"Ray started nothing there within {_START_SECONDS:g} s; is the node overloaded, or cut off?"
         found: list[dict[str, str] | str] = [late] * len(nodes)
 
@@ -103,6 +115,8 @@ class RayLauncher:
 
 def _cannot(error: RayError) -> str:
     """Why an actor did not start."""
+    from penstock_ray.link import why
+
     text = " ".join(str(error).split())
     if "ModuleNotFoundError" in text or "ImportError" in text:
         return (
