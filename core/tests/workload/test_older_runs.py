@@ -22,10 +22,17 @@ SHORT = {
         "cleanup=true",
     ],
     "03-sizes": ["backend={}"],
-    "reference-c": ["prepare.ensure_objects[0].count=30", "concurrency=4", "processes=1", "duration=60s"],
+    "reference-c": [
+        "prepare.ensure_objects[0].count=30",
+        "concurrency=4",
+        "processes=1",
+        "duration=60s",
+        "distributed.agents[2].concurrency=2",
+    ],
+    "10-agents": ["processes=1", "distributed.agents[1].target=file://{directory}/other"],
 }
-#: They name agents, so that they are rewritten before they run.
-ON_MANY_HOSTS = {"reference-c", "10-agents"}
+#: How many agents they name: so many hosts are pretended.
+ON_MANY_HOSTS = {"reference-c": 3, "10-agents": 2}
 OPERATIONS = {
     "01-bucket-and-prefix": {"GET", "PUT"},
     "02-paced": {"GET", "STAT"},
@@ -49,20 +56,13 @@ def penstock(directory, *arguments):
 
 
 def carry_out(path, directory):
-    """Run one file on a local directory, rewritten first where it has to be; the process, and its result."""
+    """Run one file on a local directory; the process, and its result."""
     directory.mkdir()
-    if path.stem in ON_MANY_HOSTS:
-        refused = penstock(directory, "run", str(path))
-        assert refused.returncode == 2
-        assert "penstock config convert writes the file without it" in refused.stderr
-        converted = penstock(directory, "config", "convert", str(path), "-o", "new.yaml")
-        assert converted.returncode == 0, converted.stderr
-        path = directory / "new.yaml"
     scheme = "direct" if "direct:" in path.read_text() else "file"
     sets = [f"target={scheme}://{directory}/data", "total_operations=200", *SHORT.get(path.stem, ())]
-    if path.stem == "new":
-        sets += SHORT.get(directory.name, ())
-    overrides = [word for one in sets for word in ("--set", one)]
+    overrides = [word for one in sets for word in ("--set", one.replace("{directory}", str(directory)))]
+    if path.stem in ON_MANY_HOSTS:
+        overrides += ["--launcher", "local", "--launcher-option", f"hosts={ON_MANY_HOSTS[path.stem]}"]
     finished = penstock(directory, "run", str(path), *overrides, "--json")
     return finished, json.loads(finished.stdout) if finished.stdout else None
 
@@ -84,6 +84,19 @@ def test_an_older_file_runs_on_a_local_directory(tmp_path, stem):
     if stem == "02-paced":
         assert "io_rate.iops: became rate.ops_per_second" in finished.stderr
     assert not list((tmp_path / stem).glob("data/**/*")), "all of them ask for a cleanup"
+    if stem in ON_MANY_HOSTS:
+        assert [worker["rank"] for worker in result["workers"]] == list(range(ON_MANY_HOSTS[stem]))
+        assert not list((tmp_path / stem).glob("other/**/*")), "of each host's own place, too"
+
+
+def test_an_older_file_with_agents_runs_on_no_launcher_that_has_no_hosts(tmp_path):
+    (path,) = (path for path in FILES if path.stem == "reference-c")
+    target = ("--set", f"target=file://{tmp_path}/data")
+    refused = penstock(tmp_path, "run", str(path), *target, "--launcher", "local")
+    assert refused.returncode == 2
+    assert "distributed.agents names 3 hosts, and the launcher local starts processes of this host" in refused.stderr
+    assert "--launcher-option hosts=N" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_two_forms_of_the_oldest_tool_run_as_they_are(tmp_path):

@@ -34,7 +34,8 @@ class Launching:
         """A file's tree with this in it."""
         from penstock.workload.documents import Mark
 
-        if (written := self._launcher(root.entries.get("launcher"), Mark)) is not None:
+        named = bool(self.agents) or _names_agents(root)
+        if (written := self._launcher(root.entries.get("launcher"), named, Mark)) is not None:
             root = _with(root, "launcher", written)
         if self.agents:
             given = self._agents(_inner(root, "distributed", "agents"), Mark("--agents"))
@@ -44,9 +45,10 @@ class Launching:
             root = _with(root, "distributed", _with(_mapping(root, "distributed", count.mark), "workers", count))
         return root
 
-    def _launcher(self, written: Node | None, mark: type[Mark]) -> Node | None:
+    def _launcher(self, written: Node | None, agents: bool, mark: type[Mark]) -> Node | None:
+        """``agents``: some are named, by their addresses."""
         name = self.launcher
-        if name is None and self.agents and written is None:
+        if name is None and agents and written is None:
             name = AGENT_LAUNCHER
         if name is None and not self.options:
             return None
@@ -155,11 +157,17 @@ def launching_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             is_eager=True,
             callback=begin,
-            help="Where workers start: local, or a launcher of a plugin; default: as the file says.",
+            help="Where workers start: local, or a launcher of a plugin; default: as the file says, else local, or "
+            "where addresses of agents are named the launcher that connects to them.",
         ),
     ):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def _names_agents(root: Node) -> bool:
+    agents = _inner(root, "distributed", "agents")
+    return agents is not None and any("address" in agent.entries for agent in agents.items)
 
 
 def _scalar(text: str, mark: Mark) -> Node:

@@ -390,9 +390,8 @@ def convert(path: str, *, environ: Mapping[str, str]) -> Converted:
         raise ConfigError([f"{label}: write a mapping of keys"])
     if not older_keys(root):
         return Converted(text, (), older=False)
-    new, notes, doubts = rewrite(root, _OWN, problems)
+    new, notes = rewrite(root, _OWN, problems)
     problems.raise_any()
-    notes.extend(doubts)
     told = notes.texts()
     if "${" not in text:
         _read(new, Problems())
@@ -411,11 +410,8 @@ def _loads(
 ) -> Config:
     root = compose(text, label, CONFIG, problems, environ)
     if root is not None and root.kind == "mapping" and is_older(root, _OWN):
-        root, told, doubts = rewrite(root, _OWN, problems)
+        root, told = rewrite(root, _OWN, problems)
         notes.extend(told)
-        for doubt in doubts:
-            why = doubt.what.removeprefix("left out: ")
-            problems.add(doubt.mark, doubt.path, f"{why}; penstock config convert writes the file without it")
         problems.raise_any()
     if root is None:
         problems.raise_any()

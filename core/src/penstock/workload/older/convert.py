@@ -14,7 +14,9 @@ from penstock.workload.older.hosts import (
     DISTRIBUTED_TABLE,
     ENDPOINT_TABLE,
     finish_endpoints,
+    finish_hosts,
     finish_stages,
+    in_flight,
 )
 from penstock.workload.older.items import ITEM_KEYS, OLD_ITEM_KEYS, convert_workload, names_of
 from penstock.workload.older.prepared import ENSURE_KEYS, OLD_ENSURE_KEYS, PREPARE_TABLE, finish_tree
@@ -103,7 +105,7 @@ TOP_TABLE: dict[str, Handler] = {
     "enable_metadata_cache": leave("there is no cache of what exists; preparation lists"),
     "cache_checkpoint_interval_secs": leave("there is no cache of what exists; preparation lists"),
     "dynamic_put_pool": keep("reuse_puts"),
-    "distributed": section(DISTRIBUTED_TABLE),
+    "distributed": section(DISTRIBUTED_TABLE, tuple(fields_of(Distributed))),
     "use_multi_endpoint": DEAD,
     **dict.fromkeys(REPLAY_KEYS, stop("belongs to the replay of a log, not to a workload: see penstock replay --help")),
 }
@@ -174,8 +176,8 @@ def _items(node: Node | None, path: str) -> list[tuple[str, Node]]:
     return [(f"{path}[{number}]", item) for number, item in enumerate(node.items)] if node is not None else []
 
 
-def convert(root: Node, own: frozenset[str], problems: Problems) -> tuple[Node, Problems, Problems]:
-    """The same file in penstock's keys; what became of the old ones; and what somebody has to agree to.
+def convert(root: Node, own: frozenset[str], problems: Problems) -> tuple[Node, Problems]:
+    """The same file in penstock's keys, and what became of the old ones.
 
     Keys of penstock (``own``, at the top) may stand among the old ones. What can't be taken over goes to ``problems``.
     """
@@ -187,9 +189,10 @@ def convert(root: Node, own: frozenset[str], problems: Problems) -> tuple[Node, 
     finish_tree(draft)
     finish_endpoints(draft)
     if "distributed" in root.entries:
+        finish_hosts(draft, root.entries["distributed"])
         finish_stages(draft, root.entries["distributed"])
     _in_flight(draft, root)
-    return draft.root.node(), draft.notes, draft.doubts
+    return draft.root.node(), draft.notes
 
 
 def _in_flight(draft: Draft, root: Node) -> None:
@@ -205,5 +208,6 @@ def _in_flight(draft: Draft, root: Node) -> None:
     count = number(draft, many, "processes")
     if each is None or count is None:
         return
+    in_flight(draft, count)
     draft.root.put("concurrency", scalar(f"{each * count:.0f}", many.mark if lanes is None else lanes.mark))
     draft.note(many.mark, "processes", f"concurrency became {each * count:.0f}: {each:.0f} for each of {count:.0f}")

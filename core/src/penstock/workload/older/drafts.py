@@ -11,7 +11,7 @@ from penstock.options import nearest
 from penstock.quantities import parse_count, parse_duration, parse_size
 from penstock.workload.documents import Mark, Node, Problems
 
-__all__ = ["Draft", "Handler", "Section", "keep", "leave", "mapping", "number", "refuse", "scalar", "section", "stop"]
+__all__ = ["Draft", "Handler", "Section", "keep", "leave", "mapping", "number", "scalar", "section", "stop"]
 
 
 def scalar(text: str, mark: Mark, *, plain: bool = True) -> Node:
@@ -76,21 +76,16 @@ class Section:
 
 @attrs.define
 class Draft:
-    """One conversion. ``notes`` say what became of keys; ``doubts`` too, and such a file is not run unread."""
+    """One conversion. ``notes`` say what became of keys."""
 
     root: Section
     problems: Problems
     notes: Problems = attrs.field(factory=Problems)
-    doubts: Problems = attrs.field(factory=Problems)
     target: str = ""
 
     def note(self, mark: Mark, path: str, text: str) -> None:
         """Say what a key became."""
         self.notes.add(mark, path, text)
-
-    def doubt(self, mark: Mark, path: str, text: str) -> None:
-        """Say what a key became, where somebody has to agree."""
-        self.doubts.add(mark, path, text)
 
     def problem(self, mark: Mark, path: str, text: str) -> None:
         """Say why a key can't be taken over."""
@@ -134,15 +129,6 @@ def leave(why: str) -> Handler:
 
     def handle(draft: Draft, node: Node, mark: Mark, path: str) -> None:
         draft.note(mark, path, f"left out: {why}")
-
-    return handle
-
-
-def refuse(why: str) -> Handler:
-    """The key is left out when a person asks for it; the file is not run as it is."""
-
-    def handle(draft: Draft, node: Node, mark: Mark, path: str) -> None:
-        draft.doubt(mark, path, f"left out: {why}")
 
     return handle
 
