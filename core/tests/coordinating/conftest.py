@@ -17,7 +17,7 @@ from penstock.engine.outcomes import status_of
 from penstock.engine.parts import HostPlan
 from penstock.engine.plan import make_plans
 from penstock.engine.pulse import Rhythm
-from penstock.errors import WorkerLostError
+from penstock.errors import RunError, WorkerLostError
 from penstock.launchers import Greeting, LaunchSpec
 from penstock.launching import messages
 from penstock.records import Op, record_dtype
@@ -40,9 +40,9 @@ RHYTHM = Rhythm(period=0.05, look=0.02, warn=0.2, lost=0.6)
 
 @attrs.define(eq=False)
 class SimulatedHost:
-    """A worker on a host. ``does`` says by method what is to go wrong: ``dies`` or ``silent``, or seconds that it
-    takes. ``shift`` is how far its clock is ahead in nanoseconds; ``out`` and ``back`` are how long a message takes
-    each way, in seconds.
+    """A worker on a host. ``does`` says by method what is to go wrong: ``dies``, ``silent`` or ``fails``, or seconds
+    that it takes. ``lost`` says which of its processes were lost. ``shift`` is how far its clock is ahead in
+    nanoseconds; ``out`` and ``back`` are how long a message takes each way, in seconds.
     """
 
     rank: int
@@ -52,6 +52,7 @@ class SimulatedHost:
     back: float = 0.0
     intervals: int = 3
     files: dict[str, bytes] = attrs.Factory(dict)
+    lost: dict[int, str] = attrs.Factory(dict)
     calls: list[tuple[str, dict]] = attrs.Factory(list)
     received: dict[str, bytes] = attrs.Factory(dict)
     gone: anyio.Event | None = None
@@ -99,6 +100,8 @@ class SimulatedHost:
             await self._lost().wait()
         if self._lost().is_set():
             raise WorkerLostError(self.rank, self.host, "the link is down" if not self.killed else "it was given up")
+        if does == "fails":
+            raise RunError("no room left")
         if isinstance(does, float):
             await anyio.sleep(does)
 
@@ -142,7 +145,9 @@ class SimulatedHost:
 
     def _processes(self, used):
         ranks = [2 * self.rank, 2 * self.rank + 1]
-        return [{"rank": each, "pid": 1000 + each, "cpu_ns": used * 10**6, "lost": None} for each in ranks]
+        return [
+            {"rank": each, "pid": 1000 + each, "cpu_ns": used * 10**6, "lost": self.lost.get(each)} for each in ranks
+        ]
 
     def _snapshot(self, number):
         tally = Tally()

@@ -209,3 +209,18 @@ def test_offsets_between_two_readings_are_on_the_line_through_them():
     assert offset_at([], 5) == 0
     assert [offset_at(readings, at) for at in (0, 1100, 1700, 2300, 9999)] == [100, 100, 200, 300, 300]
     assert Anchor.now().offset_ns > 0
+
+
+def test_a_host_that_lost_a_process_goes_on_and_is_told_of(simulate, host):
+    done = simulate([host(0, lost={1: "killed by SIGKILL"}), host(1)])
+    assert done.end == ("degraded", 1, "1 process of worker 0 on node0 lost")
+    (leg,) = done.found.legs
+    assert leg.totals.operation("PUT").count == 6
+    assert [worker.outcome().processes_lost for worker in leg.workers] == [("process 1: killed by SIGKILL",), ()]
+
+
+def test_a_host_that_fails_is_named_and_the_others_end_early(simulate, host):
+    done = simulate([host(0, does={"middle": "fails"}), host(1, does={"middle": 0.2})])
+    assert done.end == ("failed", 1, "worker 0 on node0: no room left")
+    assert done.workers[1].seen("drain")
+    assert done.found.legs[0].workers[1].tally.operation("PUT").count == 3

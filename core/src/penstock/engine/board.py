@@ -3,8 +3,8 @@
 It is a hash table of fixed size in a file that is mapped and then unlinked, so nothing is left of it whatever happens.
 An entry is two words: the hash of the object's name; and bits of the versions that are complete, with those that had
 been replaced before a later one began. Words are written whole. Two workers that write the same object at the same
-moment may lose a bit, and a full table forgets: both only make a check miss that a version was old, never the other
-way round.
+moment may lose a bit, a full table forgets, and what another host replaced is not known here: all of that only makes a
+check miss that a version was old, never the other way round.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ class Board:
             word = int(self._words[place + 1])
             past = ((word >> MOST_VERSIONS) | before) & ~(1 << version)
             self._words[place + 1] = past << MOST_VERSIONS | word & _LOW | 1 << version | 1
+
+    def forget(self) -> None:
+        """Begin anew: nothing is known to have been replaced."""
+        self._words[:] = 0
 
     def _find(self, key: int, *, make: bool) -> int | None:
         for probe in range(_PROBES):

@@ -197,7 +197,9 @@ class Coordinator:
         await team.each(one, spare=True)
 
     async def _open(self, worker: Watched) -> None:
-        await self._team.call(worker, "open", self._team.plans[worker.handle.rank].to_message())
+        answer = await self._team.call(worker, "open", self._team.plans[worker.handle.rank].to_message())
+        if worker.remote is not None:
+            worker.remote.directory = str(answer.get("directory", ""))
 
     async def _measure(self) -> None:
         """One group of legs after the other, as far as it comes."""

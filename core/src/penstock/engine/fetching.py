@@ -44,9 +44,18 @@ async def fetch_all(team: Team, directory: Path) -> None:
         await team.each(one, spare=True)
     for worker in team.lost():
         plan = team.plans[worker.handle.rank]
-        if worker.remote is not None and isinstance(plan, HostPlan) and plan.logs and not worker.remote.op_log:
-            worker.remote.op_log = {"path": None, "host": worker.handle.host}
-            team.note(f"the part of the op-log of {worker.called} was left there, because it was lost")
+        remote = worker.remote
+        if remote is None or not isinstance(plan, HostPlan):
+            continue
+        # Its worker ends by its lease and keeps what it has.
+        remote.kept = remote.kept or remote.directory
+        if plan.logs and not remote.op_log:
+            remote.op_log = {
+                "path": [os.path.join(remote.kept, name) for name in plan.logs],
+                "host": worker.handle.host,
+            }
+            where = f" in {remote.kept}" if remote.kept else ""
+            team.note(f"the part of the op-log of {worker.called} was left there{where}, because it was lost")
 
 
 async def _fetch_from(team: Team, worker: Watched, place: Path) -> None:

@@ -20,7 +20,8 @@ class Remote:
     """A host through the whole run.
 
     ``readings`` compare its clock with the coordinator's, in order of time. ``round_trip_ns`` is how long it last took
-    to answer. ``op_log`` tells what became of its part of the log, ``kept`` where it keeps what was not fetched.
+    to answer. ``op_log`` tells what became of its part of the log, ``kept`` where it keeps what was not fetched;
+    ``directory`` is where it keeps everything until then, empty: not known.
     ``fetched`` are the files of it that were, by name.
     """
 
@@ -32,6 +33,7 @@ class Remote:
     round_trip_ns: int = 0
     op_log: Mapping[str, Any] | None = None
     kept: str = ""
+    directory: str = ""
     fetched: dict[str, str] = attrs.field(factory=dict)
 
     @property

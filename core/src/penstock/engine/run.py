@@ -19,6 +19,7 @@ from penstock.engine.coordinator import Coordinator
 from penstock.engine.course import Course, course_of
 from penstock.engine.found import Found, Measured
 from penstock.engine.judging import judge_limit
+from penstock.engine.knowing import count_versions
 from penstock.engine.legs import Leg, legs_of
 from penstock.engine.outcomes import (
     EXIT_ERRORS,
@@ -150,7 +151,7 @@ def _target(config: Config) -> str:
 
 
 def _job(config: Config, about: About, course: Course, found: Found, log: dict[str, Any] | None) -> Job:
-    found.notes.extend(_doubts(found))
+    found.notes.extend([*_doubts(found), *_blind_spots(config, found)])
     legs = legs_of(config)
     if len(legs) == 1:
         measured = found.only(course.legs[0])
@@ -218,6 +219,18 @@ def _doubts(found: Found) -> Sequence[str]:
         f"{there:,} prepared objects were there before this run and were taken for its own; if a run of another seed "
         "or configuration made them, or replaced some since, they don't hold what this one expects: prepare them anew "
         "(prepare.force_overwrite: true)"
+    )
+    return [text]
+
+
+def _blind_spots(config: Config, found: Found) -> Sequence[str]:
+    """What reads on several hosts can't be checked for."""
+    hosts = sum(worker.remote is not None for worker in found.workers)
+    if config.verify == "off" or hosts < 2 or not any(map(count_versions, config.parts())):
+        return []
+    text = (
+        "verify: each host knows which objects it has replaced itself, by puts with a mask; a read of what another "
+        "host had replaced is not told as stale. Torn and corrupt reads, and wrong sizes, are found all the same"
     )
     return [text]
 

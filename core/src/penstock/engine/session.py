@@ -109,6 +109,9 @@ class Session:
     def resolve(self, body: Body) -> Body:
         """Find what each operation of a leg chooses from. Raises RunError for one that has nothing."""
         leg = self._legs[int(body.get("leg", 0))]
+        if leg.again and self.plan.hosts > 1 and self._verifier is not None and self._verifier.board is not None:
+            # Other hosts have made again, as they were prepared, objects that this one knows to be replaced.
+            self._verifier.board.forget()
         grid = self._grid(leg)
         self._pools = resolve_pools(leg.config, self._opened(), self._sets, thinned=leg.thinned, grid=grid)
         return {"objects": {str(number): pool.count for number, pool in self._pools.items()}}
