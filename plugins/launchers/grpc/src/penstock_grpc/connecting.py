@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 
 import anyio
 import anyio.to_thread
@@ -26,6 +27,7 @@ from penstock_grpc.tokens import VARIABLE, Token, read_token
 __all__ = ["Access", "Connection", "ControllerPipe"]
 
 _DIAGNOSIS_SECONDS = 3.0
+_INNER = re.compile(r"Stream removed \((.*)\)\Z", re.DOTALL)
 #: What gRPC says of a connection on which a ping was not answered.
 _NO_ANSWER = ("ping timeout", "keepalive")
 _CANNOT_REACH = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -205,5 +207,6 @@ class ControllerPipe:
         if code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in _NO_ANSWER):
             return "no sign of life any more; its host is down or cut off"
         if code is grpc.StatusCode.UNAVAILABLE and not details.startswith("the agent"):
-            return f"the connection to its agent broke ({details})"
+            inner = _INNER.match(details)
+            return f"the connection to its agent broke ({inner[1] if inner else details})"
         return details or code.name
