@@ -81,6 +81,22 @@ def describe_run(loaded: Loaded) -> list[tuple[str, str]]:
         rows.append(("repeat", f"{config.repeat} times"))
     rows += [("prepare", text) for text in _prepared(config)]
     rows.append(("cleanup", "what the run created" if config.cleanup else "nothing"))
+    return rows + _hosts(config)
+
+
+def _hosts(config: Config) -> list[tuple[str, str]]:
+    """The launcher where it is not the usual one, and what is special of each host that is named."""
+    distributed = config.distributed
+    rows = [("launcher", config.launcher.name)] if config.launcher.name != "local" or config.launcher.options else []
+    if distributed.hosts is not None:
+        shared = "each with objects of its own" if distributed.own_namespaces else "which share the objects"
+        rows.append(("hosts", f"{distributed.hosts}, {shared}; path_selection: {distributed.path_selection}"))
+    for number, agent in enumerate(distributed.agents):
+        own = [agent.address or agent.host or "the host in this place"]
+        own += [f"target {agent.target}"] if agent.target is not None else []
+        own += [f"{agent.concurrency} in flight"] if agent.concurrency is not None else []
+        own += [f"sets {', '.join(agent.env)}"] if agent.env else []
+        rows.append((f"agent {agent.label(number)}", ", ".join(own)))
     return rows
 
 

@@ -13,7 +13,7 @@ import click
 from penstock.cli.analyze_options import moment
 from penstock.cli.common import env_file_option, key_values, print_json, verbose_option
 from penstock.cli.conducting import conduct, prometheus_option
-from penstock.cli.elsewhere import begin
+from penstock.cli.launching import Launching, launching_options
 from penstock.cli.replay_text import config_text, facts, say_dry_run
 from penstock.cli.session import Duration, Size
 from penstock.engine.contents import Contents, Recipe
@@ -172,14 +172,7 @@ _OUT = (
         "--live-interval", type=Duration(), default="1s", show_default=True, help="Length of the series' intervals."
     ),
     click.option("--op-log", metavar="FILE", help="Log what is replayed to FILE (.tsv.zst or .tsv)."),
-    click.option(
-        "--launcher",
-        default="local",
-        show_default=True,
-        is_eager=True,
-        callback=begin,
-        help="Where worker processes start.",
-    ),
+    launching_options,
     prometheus_option,
     click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs."),
     click.option("--json", "as_json", is_flag=True, help="Print result.json, or the dry run, on stdout; nothing else."),
@@ -205,7 +198,7 @@ def _replay(
     context: click.Context,
     /,
     dry_run: bool,
-    launcher: str,
+    launching: Launching,
     prometheus: str | None,
     quiet: bool,
     as_json: bool,
@@ -240,6 +233,8 @@ def _replay(
     Exit status: 0 done, 1 failed or a worker was lost, 2 the log, the rules or the options can't be used, 3 more
     errors than allowed or a schedule that could not be kept, 130 interrupted.
     """
+    launcher, distributed = launching.settings()
+    launching.ready(context, launcher, distributed)
     prepared = check(_settings(given))
     if dry_run:
         found = run_dry(prepared)
@@ -254,6 +249,7 @@ def _replay(
             config_text=config_text(prepared, given["remap"]),
             command_line=shlex.join(["penstock", *sys.argv[1:]]),
             launcher=launcher,
+            distributed=distributed,
             view=view,
         ),
         prometheus=prometheus,

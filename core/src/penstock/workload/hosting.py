@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from penstock.urls import join, parse_store
 from penstock.workload.distributed import DISTRIBUTED, LAUNCHER, Agent, Distributed, LauncherChoice
 from penstock.workload.documents import Node, Problems
 from penstock.workload.layering import MultiEndpoint
-from penstock.workload.operations import Copy, Operation
+from penstock.workload.operations import Copy, Delete, Operation
 from penstock.workload.prepare import Prepare
+from penstock.workload.selection import EachOnce
 from penstock.workload.shapes import FAILED, Reader
 
 if TYPE_CHECKING:
@@ -147,8 +149,25 @@ def check_hosts(config: Config, reader: Reader) -> None:
     for number, agent in agents:
         _check_agent(config, agent, f"distributed.agents[{number}]", reader)
     _check_prefixes(config, agents, reader)
-    if distributed.partition_overlap != Distributed().partition_overlap and distributed.path_selection != "weighted":
+    if distributed.path_selection == "weighted":
+        _check_lent(config, reader)
+    elif distributed.partition_overlap != Distributed().partition_overlap:
         _doubtful(reader, "distributed.partition_overlap", "is for path_selection: weighted")
+
+
+def _check_lent(config: Config, reader: Reader) -> None:
+    """Note operations that no host can lend objects for."""
+    path, remedy = "distributed.path_selection", "write partitioned, exclusive or random"
+    stages = (stage.workload for stage in config.stages if stage is not FAILED)
+    for item in itertools.chain(config.workload, *stages):
+        if item is FAILED or not item.weight:
+            continue
+        if isinstance(item, Delete):
+            reader.note(path, f"weighted lends objects that other hosts delete; {remedy}")
+            return
+        if isinstance(getattr(item, "selection", None) or config.selection, EachOnce):
+            reader.note(path, f"weighted lends objects, and each_once takes each of them once; {remedy}")
+            return
 
 
 def _known(distributed: Distributed) -> list[tuple[int, Agent]]:

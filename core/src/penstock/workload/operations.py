@@ -57,7 +57,8 @@ def _cap() -> Any:
     return key(
         Optional(Quantity("count", minimum=1)),
         None,
-        help="most operations of this entry in flight at once, over all processes; none: the run's concurrency alone",
+        help="most operations of this entry in flight at once, over all processes of the host; none: the run's "
+        "concurrency alone",
     )
 
 
