@@ -279,7 +279,7 @@ def test_a_worker_that_can_not_open_fails_the_host(host):
 
 
 def test_the_record_tells_what_was_measured_and_how_it_ended(host):
-    session = host(worker(), worker())
+    session = host(worker(), worker(), about={"name": "w", "target": "mem:///", "command_line": "penstock run w"})
     session.beat({"clock": [{"at_ns": 1, "offset_ns": 2, "uncertainty_ns": 3, "probes": 15}]})
     list(session.run(RUN))
     list(session.run(RUN | {"leg": 1, "start_ns": 9}))
@@ -288,6 +288,7 @@ def test_the_record_tells_what_was_measured_and_how_it_ended(host):
     kept = record(session)
     assert (kept["schema"], kept["status"], kept["rank"], kept["hosts"], kept["run_id"]) == (SCHEMA, "ended", 3, 4, "r")
     assert kept["clock"] == [{"at_ns": 1, "offset_ns": 2, "uncertainty_ns": 3}]
+    assert kept["about"] == {"name": "w", "target": "mem:///", "command_line": "penstock run w"}
     assert [leg["start_ns"] for leg in kept["legs"]] == [5, 9]
     for leg in kept["legs"]:
         assert leg["ended"]

@@ -136,7 +136,8 @@ class Coordinator:
         hosts = [_host(handle) for handle in handles]
         handed = forwarded(distributed)
         plans = [
-            attrs.evolve(plan, environment={**handed, **plan.environment}) for plan in self._for_hosts.plans(hosts)
+            attrs.evolve(plan, environment={**handed, **plan.environment}, about=team.course.about)
+            for plan in self._for_hosts.plans(hosts)
         ]
         refuse_open((name for plan in plans for name in plan.environment), self._launcher.channel)
         team.plans = plans
@@ -199,7 +200,7 @@ class Coordinator:
     async def _open(self, worker: Watched) -> None:
         answer = await self._team.call(worker, "open", self._team.plans[worker.handle.rank].to_message())
         if worker.remote is not None:
-            worker.remote.directory = str(answer.get("directory", ""))
+            worker.remote.directory = str(answer.get("scratch", ""))
 
     async def _measure(self) -> None:
         """One group of legs after the other, as far as it comes."""

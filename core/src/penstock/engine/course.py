@@ -45,7 +45,8 @@ class Course:
 
     ``prepared`` is how many objects the preparation is about, None: not known. ``prepares`` says whether there is one.
     ``legs`` is what is measured, one after the other. ``distributed`` says what is to be done about hosts, and
-    ``inputs`` which files of this host they need, by the names that they get there.
+    ``inputs`` which files of this host they need, by the names that they get there. ``about`` is what hosts keep of the
+    job beside what they measure: its ``name``, ``target`` and ``command_line``, nothing secret.
     """
 
     on_error: OnError
@@ -57,6 +58,7 @@ class Course:
     cleanup: bool = False
     distributed: Distributed = attrs.field(factory=Distributed)
     inputs: Mapping[str, str] = attrs.field(factory=dict)
+    about: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class WorkerPart(Protocol):

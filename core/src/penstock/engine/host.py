@@ -85,6 +85,7 @@ class HostSession:
         return {
             "lanes": sum(int(answer["lanes"]) for answer in answers.values()),
             "processes": [{"rank": rank, "pid": pid} for rank, pid in crew.pids.items()],
+            "scratch": self._settings.scratch,
         }
 
     def prepare(self, body: Body) -> Iterator[Body]:

@@ -126,7 +126,7 @@ class HostRecord:
             "reason": "",
             "started_ns": wall_ns(),
             "clock": [],
-            "about": {},
+            "about": dict(plan.about),
             "op_log": list(plan.logs),
         }
         self.write()

@@ -3,7 +3,8 @@
 A host's worker is one process that drives processes of its own: it speaks as they do, and makes one stream of what
 they say. Beside the methods of :class:`penstock.engine.worker.Job` it answers others; all bodies are what JSON holds::
 
-    open      HostPlan.to_message() -> {"lanes": n, "processes": [{"rank", "pid"}, …]}; starts its processes
+    open      HostPlan.to_message() -> {"lanes": n, "processes": [{"rank", "pid"}, …],
+                "scratch": its directory}; starts its processes
     resolve   {"leg", "share"} -> {}                        the share is that of HostPart.lanes: 0 lanes, no part in it
     run       {"leg", "share", "start_ns", "origin_ns"}     wall clock of that host; items as of a process, with
                 "processes"  at least in the last snapshot and the end: [{"rank", "pid", "cpu_ns", "lost"}, …]
@@ -14,7 +15,8 @@ they say. Beside the methods of :class:`penstock.engine.worker.Job` it answers o
                 "disks", "links"   list of {"name", "share", "bytes_per_second"} of the measured window
     prepare, cleanup   reports as of a process, summed; "more" as above
     finish    {} -> {"log": counts or null}                 closes the log's parts
-    beat      {} -> {}                                      keeps the lease, as every request does
+    beat      {"clock": […]} -> {"processes": […]}          keeps the lease, as every request does; the body tells the
+                readings of its clock, which it keeps, and the answer the processes that were lost
     clock     {} -> {"wall_ns"}
     preflight {…} -> {"findings": […]}
     receive   {"name", "offset", "data", "end"} -> {}       a file that the job needs; data in base64
@@ -63,7 +65,8 @@ class HostPlan:
     """One host's part: a :class:`~penstock.engine.course.WorkerPart`.
 
     ``rank`` is the host's among ``hosts``. ``worker`` is the module that its processes run, ``environment`` what to set
-    for them, of the names that the host allows.
+    for them, of the names that the host allows. ``about`` is what may be known of the job there, as in
+    :attr:`penstock.engine.course.Course.about`.
     """
 
     rank: int
@@ -72,6 +75,7 @@ class HostPlan:
     worker: str
     parts: tuple[HostPart, ...]
     environment: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    about: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def lanes(self) -> int:

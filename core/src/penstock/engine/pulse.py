@@ -6,6 +6,8 @@ given up before ten seconds are over; so is one that drives operations and tells
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import attrs
 
@@ -59,7 +61,7 @@ class Pulse:
             await anyio.sleep(self._rhythm.period)
             began = monotonic_ns()
             try:
-                await worker.handle.call("beat", {})
+                await worker.handle.call("beat", _known_clock(worker))
             except WorkerLostError as error:
                 await self._team.lose(worker, error.cause)
                 return
@@ -129,3 +131,10 @@ class Pulse:
             for worker in measured.workers
             if worker.handle.rank == rank
         ]
+
+
+def _known_clock(worker: Watched) -> dict[str, Any]:
+    """What is known of a host's clock, for it to keep."""
+    readings = worker.remote.readings if worker.remote is not None else []
+    names = ("at_ns", "offset_ns", "uncertainty_ns")
+    return {"clock": [{name: getattr(each, name) for name in names} for each in readings]} if readings else {}

@@ -35,6 +35,7 @@ from penstock.engine.places import resolve
 from penstock.engine.plan import Host, WorkerPlan, describe, make_plans, private_schemes
 from penstock.engine.preflight import questions
 from penstock.engine.starting import open_launcher
+from penstock.errors import redact
 from penstock.launchers import WORKER, LaunchSpec
 from penstock.report import results_directory, write_job, write_results
 from penstock.report.job import Job, LegOutcome
@@ -65,7 +66,8 @@ def execute(
     op_log = _op_log_path(config, directory)
     if op_log is not None:
         plans = [plan.logging_to(op_log) for plan in plans]
-    course = course_of(config)
+    shown = {"name": loaded.name, "target": redact(_target(config)), "command_line": redact(command_line)}
+    course = attrs.evolve(course_of(config), about=shown)
     planner = _RunPlanner(config, run_id, logs=op_log is not None, look=preflight)
     coordinator = Coordinator(course, plans, starter, view(directory), for_hosts=planner, directory=directory)
     path = _local_path(config)

@@ -155,7 +155,12 @@ def execute_replay(
         parts = [part.logging_to(op_log) for part in parts]
     watching = view(directory)
     observer = ReplayObserver(settings, watching)
-    course = attrs.evolve(_course(prepared), distributed=distributed, inputs=planner.inputs if starter.hosts else {})
+    course = attrs.evolve(
+        _course(prepared),
+        distributed=distributed,
+        inputs=planner.inputs if starter.hosts else {},
+        about={"name": name, "target": redact(_target(settings)), "command_line": redact(command_line)},
+    )
     coordinator = Coordinator(course, parts, starter, watching, observer, for_hosts=planner, directory=directory)
 
     def write() -> RunResult:
@@ -273,7 +278,7 @@ def _outcome(
     about = About(
         name=name,
         command_line=redact(command_line),
-        target=settings.target or ("as recorded" if settings.in_place else "by rules"),
+        target=_target(settings),
         started_ns=started,
         path=path,
     )
@@ -394,6 +399,10 @@ def _plan(prepared: Prepared, parts: list[ReplayPart]) -> dict[str, Any]:
         "log": attrs.asdict(prepared.extent) | {"operations": dict(prepared.extent.operations)},
         "workers": split,
     }
+
+
+def _target(settings: Settings) -> str:
+    return settings.target or ("as recorded" if settings.in_place else "by rules")
 
 
 def _local_path(settings: Settings) -> str | None:
