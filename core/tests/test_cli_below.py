@@ -94,5 +94,6 @@ def test_plugins_lists_it_as_it_is_typed():
         patch.setattr(plugins, "default_host", importlib.import_module("penstock.plugins").default_host)
         listed = run("plugins").stdout
         shown = run("plugins", "show", "generate things")
-    assert "generate things" in listed and "generate+things" not in listed
+    assert "generate things" in listed
+    assert "generate+things" not in listed
     assert (shown.exit_code, "Does generate.things." in shown.stdout) == (0, True), shown.output
