@@ -12,11 +12,12 @@ import pytest
 
 from mutants import broken_launchers
 from mutants.puppets import PUPPETS, Stagehand
-from penstock.testing import LauncherContract
+from penstock.testing import ProcessLauncherContract
+from penstock.testing.launchers.hosts import HostLaws, HostStartLaws
 
 
-class Contract(LauncherContract):
-    """The kit's test class over one launcher."""
+class Contract(HostStartLaws, ProcessLauncherContract, HostLaws):
+    """The kit's test class over one launcher: all but whole runs, as these launchers have no processes."""
 
     broken = Stagehand
 
@@ -42,4 +43,4 @@ if "MUTANTS_PART" in os.environ:
     for _name, _kind in vars(broken_launchers).items():
         if inspect.isclass(_kind) and issubclass(_kind, Stagehand) and vars(_kind).get("whole", _kind is not Stagehand):
             globals()[f"Test{_name}"] = contract_over(_kind)
-    del Contract, LauncherContract
+    del Contract, ProcessLauncherContract, HostLaws, HostStartLaws

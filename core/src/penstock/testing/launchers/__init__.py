@@ -26,11 +26,15 @@ Workers are started for real: the kit takes it that their processes are on this 
 6. A start that can't be is a RunError that names the host and the reason, and leaves nothing.
 7. A host starts the worker in a directory of its own, which is empty and private. It takes only variables of allowed
    names, never one that carries code, and runs no module but those of penstock's workers.
+8. A whole run counts what one host with as many processes would have counted, for the same seed; merged percentiles
+   are those of all operations. A run that loses a worker is degraded and has what the others measured. An interrupted
+   one reports and leaves nothing. What is forwarded is not shown and not kept.
 
 What a class may choose besides:
 
 - ``workers``: how many are started; ``patience``: after how many seconds a call hangs; ``grace``: within how many
   seconds a death has to be noticed and what was stopped has to be gone
+- ``target``: storage that all hosts reach, for whole runs; by default a directory, which takes penstock-file
 - ``strike`` and ``has_ended``: how a worker's process is killed, and how one sees that it has ended, where it is not
   on this machine
 

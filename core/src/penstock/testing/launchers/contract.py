@@ -8,6 +8,7 @@ from penstock.testing.launchers.leaving import LeavingLaws
 from penstock.testing.launchers.losing import LosingLaws
 from penstock.testing.launchers.meeting import MeetingLaws
 from penstock.testing.launchers.refusing import RefusingLaws
+from penstock.testing.launchers.running import RunLaws
 from penstock.testing.launchers.speaking import SpeakingLaws
 
 __all__ = ["LauncherContract", "ProcessLauncherContract"]
@@ -18,5 +19,5 @@ class ProcessLauncherContract(RefusingLaws, LeavingLaws, LosingLaws, ErrorLaws, 
     """What a launcher promises whose workers are processes of one host."""
 
 
-class LauncherContract(HostStartLaws, ProcessLauncherContract, HostLaws):
+class LauncherContract(RunLaws, HostStartLaws, ProcessLauncherContract, HostLaws):
     """Everything that a launcher of hosts promises. Inherit, and say which; see :mod:`penstock.testing.launchers`."""
