@@ -219,9 +219,10 @@ def live(session: nox.Session, plugin: Path) -> None:
 
 @nox.session(default=False)
 def kit(session: nox.Session) -> None:
-    """The kit must catch every broken store."""
+    """The kit must catch every broken store, format and launcher."""
     install_wheels(session)
-    pytest(session, *QUICK, "-n", "auto", *KIT)
+    # It divides its work by itself; processes of pytest would each do all of it.
+    pytest(session, *QUICK, *KIT)
 
 
 @nox.session(default=False)
