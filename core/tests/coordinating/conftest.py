@@ -123,6 +123,10 @@ class SimulatedHost:
         if method == "receive":
             assert len(self.received.get(body["name"], b"")) == body["offset"]
             self.received[body["name"]] = self.received.get(body["name"], b"") + base64.b64decode(body["data"])
+        if method == "beat":
+            return {
+                "processes": [{"rank": rank, "pid": 0, "cpu_ns": 0, "lost": why} for rank, why in self.lost.items()]
+            }
         return {"log": {"accepted": 7, "written": 7}} if method == "finish" else {}
 
     async def stream(self, method, body):

@@ -87,6 +87,14 @@ def test_a_host_that_is_lost_in_any_phase_is_named_and_nothing_hangs(simulate, h
         assert any("what worker 1 on node1 made was not cleaned up" in note for note in done.notes)
 
 
+@pytest.mark.parametrize("phase", ["open", "prepare"])
+@pytest.mark.parametrize("own", ["shared_filesystem: false", "tree_creation_mode: isolated"])
+def test_where_each_host_prepares_its_own_the_others_go_on(simulate, host, phase, own):
+    done = simulate([host(0), host(1, does={phase: "dies"})], f"{PREPARES}distributed: {{{own}}}\n")
+    assert done.end[:2] == ("degraded", 1)
+    assert done.found.legs[0].totals.operation("PUT").count == 3
+
+
 @pytest.mark.parametrize("how", ["dies", "silent"])
 def test_without_a_preparation_a_host_that_never_opens_is_done_without(simulate, host, how):
     done = simulate([host(0, does={"open": how}), host(1)])
@@ -212,7 +220,8 @@ def test_offsets_between_two_readings_are_on_the_line_through_them():
 
 
 def test_a_host_that_lost_a_process_goes_on_and_is_told_of(simulate, host):
-    done = simulate([host(0, lost={1: "killed by SIGKILL"}), host(1)])
+    done = simulate([host(0, lost={1: "killed by SIGKILL"}, does={"finish": 0.2}), host(1)])
+    assert done.notes == ["worker 0 on node0 lost its process 1: killed by SIGKILL"]
     assert done.end == ("degraded", 1, "1 process of worker 0 on node0 lost")
     (leg,) = done.found.legs
     assert leg.totals.operation("PUT").count == 6

@@ -23,7 +23,7 @@ from penstock.engine.findings import PreflightError, of_level
 from penstock.engine.found import Found
 from penstock.engine.measuring import Measuring, groups_of
 from penstock.engine.parts import HostPlan
-from penstock.engine.phases import clean_up, finish, prepare
+from penstock.engine.phases import clean_up, finish, needs_all, prepare
 from penstock.engine.plan import Host
 from penstock.engine.preflight import inspect
 from penstock.engine.probing import Clocks
@@ -171,7 +171,7 @@ class Coordinator:
         self._opened = not team.hosts
         await team.each(
             lambda worker: self._open(worker),
-            spare=team.hosts and not team.course.prepares,
+            spare=team.hosts and not needs_all(team),
         )
         self._opened = True
         try:

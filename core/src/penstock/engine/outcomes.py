@@ -100,11 +100,18 @@ def _gone(workers: Sequence[Watched]) -> str:
     lost = [worker for worker in workers if worker.lost is not None]
     if lost:
         return f"{len(lost)} of {len(workers)} workers were lost"
-    hurt = [worker for worker in workers if worker.seen is not None and worker.seen.lost]
+    hurt = {worker.called: count for worker in workers if (count := len(_lost_processes(worker)))}
     if not hurt:
         return ""
-    count = sum(len(worker.seen.lost) for worker in hurt if worker.seen is not None)
-    return f"{count} {'process' if count == 1 else 'processes'} of {', '.join(worker.called for worker in hurt)} lost"
+    count = sum(hurt.values())
+    return f"{count} {'process' if count == 1 else 'processes'} of {', '.join(hurt)} lost"
+
+
+def _lost_processes(worker: Watched) -> Mapping[int, str]:
+    """Of a host, in the leg that the worker stands for, or in the whole run."""
+    if worker.seen is not None:
+        return worker.seen.lost
+    return worker.remote.lost if worker.remote is not None else {}
 
 
 def status_of(on_error: OnError, found: Found) -> End:

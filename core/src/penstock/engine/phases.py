@@ -15,7 +15,7 @@ from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, RunError, WorkerLostError
 from penstock.report.outcome import PhaseOutcome
 
-__all__ = ["clean_up", "finish", "prepare"]
+__all__ = ["clean_up", "finish", "needs_all", "prepare"]
 
 #: How long workers may take to close their log.
 _FINISH_SECONDS = 60.0
@@ -59,8 +59,8 @@ async def _prepare(team: Team, name: str) -> bool:
                 failed=_sum(reports, "failed"),
             )
         )
-    if len(team.lost()) > before:
-        await _take_over(team, reports)
+    if len(team.lost()) > before and needs_all(team):
+        raise RunError(_missing(team))
     return _sum(reports, "made") > 0
 
 
@@ -73,12 +73,18 @@ async def _follow(team: Team, worker: Watched, reports: _Reports, key: Any, body
         team.view.progress(_sum(reports, "made") + _sum(reports, "found"), _sum(reports, "nbytes"))
 
 
-async def _take_over(team: Team, reports: _Reports) -> None:
-    """Without what a lost host was to make, others would read what is not there."""
+def needs_all(team: Team) -> bool:
+    """Whether what each worker prepares is needed by all: without the share of one, others read what is not there."""
+    distributed = team.course.distributed
+    own = not distributed.shared_filesystem or distributed.tree_creation_mode == "isolated"
+    return team.course.prepares and not (team.hosts and own)
+
+
+def _missing(team: Team) -> str:
     lost = team.lost()[-1]
-    raise RunError(
-        f"{lost.called} was lost while it prepared objects, so its share of them is missing; run again: what the "
-        "others made is found then"
+    return (
+        f"{team.called(lost)} was lost while it prepared objects ({lost.lost}), so its share of them is missing; run "
+        "again: what the others made is found then"
     )
 
 

@@ -6,6 +6,7 @@ given up before ten seconds are over; so is one that drives operations and tells
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.engine.found import Measured
+from penstock.engine.remote import Remote
 from penstock.engine.team import SILENT_SECONDS, Team
 from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, WorkerLostError
@@ -61,7 +63,7 @@ class Pulse:
             await anyio.sleep(self._rhythm.period)
             began = monotonic_ns()
             try:
-                await worker.handle.call("beat", _known_clock(worker))
+                answer = await worker.handle.call("beat", _known_clock(worker))
             except WorkerLostError as error:
                 await self._team.lose(worker, error.cause)
                 return
@@ -71,6 +73,15 @@ class Pulse:
             worker.heard_ns = monotonic_ns()
             if worker.remote is not None:
                 worker.remote.round_trip_ns = worker.heard_ns - began
+                self._hear_of(worker, worker.remote, answer.get("processes", ()))
+
+    def _hear_of(self, worker: Watched, remote: Remote, lost: Sequence[Mapping[str, Any]]) -> None:
+        """Processes of a host that were lost, which goes on without them."""
+        for each in lost:
+            rank, cause = int(each["rank"]), str(each["lost"])
+            if rank not in remote.lost:
+                remote.lost[rank] = cause
+                self._team.note(f"{worker.called} lost its process {rank}: {cause}")
 
     async def _watch(self) -> None:
         before, seconds, look = monotonic_ns(), 0.0, self._rhythm.look

@@ -22,7 +22,7 @@ class Remote:
     ``readings`` compare its clock with the coordinator's, in order of time. ``round_trip_ns`` is how long it last took
     to answer. ``op_log`` tells what became of its part of the log, ``kept`` where it keeps what was not fetched;
     ``directory`` is where it keeps everything until then, empty: not known.
-    ``fetched`` are the files of it that were, by name.
+    ``fetched`` are the files of it that were, by name. ``lost`` says how each of its processes was lost that was.
     """
 
     greeting: Greeting
@@ -35,6 +35,7 @@ class Remote:
     kept: str = ""
     directory: str = ""
     fetched: dict[str, str] = attrs.field(factory=dict)
+    lost: dict[int, str] = attrs.field(factory=dict)
 
     @property
     def cpus(self) -> int:
