@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -119,8 +120,10 @@ class _Run:
         return next(self.directory.glob("penstock-*/op-log*"))
 
     def hosts(self) -> list[int]:
-        """Process ids of its hosts' workers, by the secret in their environment."""
-        return [pid for pid in _processes() if self.marker in _read(pid, "environ") and _HOST in _raw(pid, "cmdline")]
+        """Process ids of its hosts' workers: the parents of those who were given the secret."""
+        given = [pid for pid in _processes() if self.marker in _read(pid, "environ")]
+        parents = {int(pid) for each in given for pid in re.findall(r"^PPid:\t(\d+)", _read(each, "status"), re.M)}
+        return sorted(pid for pid in parents if _HOST in _raw(pid, "cmdline"))
 
     def left(self) -> list[int]:
         """Whoever has the secret, but for the command."""
