@@ -66,6 +66,15 @@ def on_a_host(link_pair, tmp_path):
                 tasks.start_soon(serve)
                 crew = Crew([here], ["load1"])
                 (handle,) = await crew.start(LaunchSpec(worker=HOST_WORKER, lease=lease))
+                alone = anyio.CancelScope()
+
+                async def beat():
+                    with alone:
+                        while True:
+                            await anyio.sleep(0.1)
+                            await handle.call("beat", {})
+
+                tasks.start_soon(beat)
                 # Objects in memory are of one process, so each has a plan of its own.
                 plans = [
                     attrs.evolve(make_plans(loads(CONFIG, label="t", environ={}), run_id=f"r{rank}")[0], rank=rank)
@@ -78,6 +87,7 @@ def on_a_host(link_pair, tmp_path):
                 await handle.call("resolve", {"leg": 0, "share": 0})
                 (scratch,) = tmp_path.iterdir()
                 pids = [handle.pid, *(each["pid"] for each in answer["processes"])]
+                alone.cancel()
                 try:
                     with anyio.fail_after(120):
                         await check(Host(handle, here, pids, scratch))
@@ -141,8 +151,15 @@ def test_nothing_is_left_running_of_a_host_whose_worker_is_killed(on_a_host, gon
     on_a_host(check)
 
 
-@pytest.mark.parametrize("how", ["gone", "silent"])
-def test_a_host_without_its_controller_ends_by_itself_and_keeps_what_it_measured(on_a_host, gone, how):
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("gone", "the controller was gone"),
+        ("silent", "nothing was heard of the controller for 4 s"),
+        ("told", "it was told to end (SIGTERM)"),
+    ],
+)
+def test_a_host_without_its_controller_ends_by_itself_and_keeps_what_it_measured(on_a_host, gone, how, said):
     async def check(host):
         seen = anyio.Event()
         async with anyio.create_task_group() as tasks:
@@ -157,12 +174,13 @@ def test_a_host_without_its_controller_ends_by_itself_and_keeps_what_it_measured
             if how == "gone":
                 host.link.kill()
                 host.handle.kill()
+            if how == "told":
+                os.kill(host.handle.pid, signal.SIGTERM)
             await anyio.to_thread.run_sync(gone, host.pids)
         kept = host.record()
-        assert kept["status"] == "abandoned"
-        assert ("gone" if how == "gone" else "nothing was heard") in kept["reason"]
+        assert (kept["status"], kept["reason"]) == ("abandoned", said)
         assert (host.scratch / "host.log").read_text() == ""
         assert kept["legs"][0]["ended"]
         assert Tally.from_message(kept["legs"][0]["tally"]).count > 0
 
-    on_a_host(check, lease=30.0 if how == "gone" else 2.0)
+    on_a_host(check, lease=4.0 if how == "silent" else 30.0)

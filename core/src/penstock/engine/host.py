@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -185,6 +187,11 @@ class HostSession:
         self._end("abandoned", f"nothing was heard of the controller for {self._settings.lease:g} s")
         os._exit(0)
 
+    def terminate(self) -> None:
+        """Somebody on this host ends the process."""
+        self._end("abandoned", "it was told to end (SIGTERM)")
+        os._exit(128 + signal.SIGTERM)
+
     def _end(self, status: str, reason: str) -> None:
         with self._ending:
             if self._over:
@@ -303,8 +310,14 @@ class HostSession:
 
 def main() -> None:
     """Serve one run on this host."""
-    session = HostSession(HostSettings.from_environment())
+    try:
+        settings = HostSettings.from_environment()
+    except RunError as error:
+        sys.exit(f"penstock: {error}")
+    session = HostSession(settings)
     threading.Thread(target=session.watch, daemon=True).start()
+    # What manages hosts ends their processes so, a while before it kills them. The main thread waits for requests.
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=session.terminate).start())
     serve(session, session)
 
 

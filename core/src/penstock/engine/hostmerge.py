@@ -176,9 +176,9 @@ class LegMerge:
     ) -> None:
         totals = self.totals
         totals.tally.merge(tally)
-        totals.verification = verified
         if merged["number"] == COOLING:
             return
+        totals.verification = verified
         totals.errors.merge(errors)
         for name, each in endpoints.items():
             totals.endpoints.setdefault(name, Tally()).merge(each)

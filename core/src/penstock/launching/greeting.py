@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import socket
@@ -10,16 +11,22 @@ from importlib.metadata import entry_points, version
 from penstock.launchers import Greeting
 from penstock.launching.messages import PROTOCOL
 
-__all__ = ["greet"]
+__all__ = ["greet", "own_version"]
 
 _GROUPS = tuple(f"penstock.{kind}" for kind in ("stores", "formats", "payloads", "launchers", "commands"))
+
+
+@functools.cache
+def own_version() -> str:
+    """Penstock's."""
+    return version("penstock")
 
 
 def greet(host: str = "") -> Greeting:
     """What this process is. ``host`` is what its host is called, empty: as it calls itself."""
     return Greeting(
         protocol=PROTOCOL,
-        version=version("penstock"),
+        version=own_version(),
         python=platform.python_version(),
         host=host or socket.gethostname(),
         pid=os.getpid(),

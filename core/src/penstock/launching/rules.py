@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from importlib.metadata import version
 from typing import Any
 
 from penstock.errors import RunError, UsageError
 from penstock.launchers import WORKERS, LaunchSpec
+from penstock.launching.greeting import own_version
 from penstock.launching.messages import PROTOCOL
 
 __all__ = ["ALLOWED", "RESERVED", "announce", "check_environment", "check_patterns", "check_worker", "read_spec"]
@@ -41,7 +41,7 @@ def announce(spec: LaunchSpec) -> dict[str, Any]:
     """The first message towards a host, from which :func:`read_spec` makes the specification."""
     return {
         "protocol": PROTOCOL,
-        "version": version("penstock"),
+        "version": own_version(),
         "worker": spec.worker,
         "lease": spec.lease,
         "environment": dict(spec.environment),
@@ -50,7 +50,7 @@ def announce(spec: LaunchSpec) -> dict[str, Any]:
 
 def read_spec(message: Mapping[str, Any], *, host: str, allow: Sequence[str] = ()) -> LaunchSpec:
     """What a controller asks of this host. Raises RunError, with the remedy, for what it may not."""
-    mine = version("penstock")
+    mine = own_version()
     if message.get("protocol") != PROTOCOL or message.get("version") != mine:
         theirs = message.get("version", "unknown")
         raise RunError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from importlib.metadata import version
 from typing import Any
 
 import anyio
@@ -14,6 +13,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from penstock.errors import RunError, WorkerLostError
 from penstock.launchers import Body, Greeting, LaunchSpec
 from penstock.launching import messages
+from penstock.launching.greeting import own_version
 from penstock.launching.links import Link
 from penstock.launching.rules import announce
 
@@ -82,7 +82,7 @@ class Worker:
             greeting = Greeting.from_message(message)
         except ValueError as error:
             raise RunError(f"{self.called} could not start: {error}; is it penstock that answers there?") from error
-        mine = version("penstock")
+        mine = own_version()
         if greeting.protocol != messages.PROTOCOL or greeting.version != mine:
             raise RunError(
                 f"{self.called} has penstock {greeting.version} (messages {greeting.protocol}), here it is {mine} "
