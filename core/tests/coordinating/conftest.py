@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 from importlib.metadata import version
 
 import anyio
@@ -40,9 +41,10 @@ RHYTHM = Rhythm(period=0.05, look=0.02, warn=0.2, lost=0.6)
 
 @attrs.define(eq=False)
 class SimulatedHost:
-    """A worker on a host. ``does`` says by method what is to go wrong: ``dies``, ``silent`` or ``fails``, or seconds
-    that it takes. ``lost`` says which of its processes were lost. ``shift`` is how far its clock is ahead in
-    nanoseconds; ``out`` and ``back`` are how long a message takes each way, in seconds.
+    """A worker on a host. ``does`` says by method what is to go wrong: ``dies``, ``silent``, ``fails`` or
+    ``interrupts`` (its user does), or seconds that it takes. ``lost`` says which of its processes were lost. ``shift``
+    is how far its clock is ahead in nanoseconds; ``out`` and ``back`` are how long a message takes each way, in
+    seconds.
     """
 
     rank: int
@@ -102,6 +104,9 @@ class SimulatedHost:
             raise WorkerLostError(self.rank, self.host, "the link is down" if not self.killed else "it was given up")
         if does == "fails":
             raise RunError("no room left")
+        if does == "interrupts":
+            signal.raise_signal(signal.SIGINT)
+            await anyio.sleep(0.1)
         if isinstance(does, float):
             await anyio.sleep(does)
 
@@ -234,7 +239,8 @@ def simulate(tmp_path):
 
         async def run():
             with anyio.fail_after(60):
-                await coordinator.run(LaunchSpec())
+                async with coordinator.listening():
+                    await coordinator.run(LaunchSpec())
 
         began = monotonic_ns()
         anyio.run(run)

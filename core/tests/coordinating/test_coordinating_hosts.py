@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.clocks import Anchor
+from penstock.engine.pulse import Rhythm
 from penstock.engine.remote import offset_at
 from penstock.errors import UsageError
 from penstock.report.crew import ClockReading
@@ -226,6 +227,26 @@ def test_a_host_that_lost_a_process_goes_on_and_is_told_of(simulate, host):
     (leg,) = done.found.legs
     assert leg.totals.operation("PUT").count == 6
     assert [worker.outcome().processes_lost for worker in leg.workers] == [("process 1: killed by SIGKILL",), ()]
+
+
+def test_an_interrupt_lets_all_hosts_end_and_keeps_what_they_have(simulate, host, tmp_path):
+    done = simulate([host(0, does={"middle": "interrupts"}, files={"worker-0.log": b"oh"}), host(1)], PREPARES)
+    assert done.end == ("interrupted", 130, "interrupted by its user")
+    for worker in done.workers:
+        assert worker.seen("drain") == [{"reason": "interrupted"}]
+        assert len(worker.seen("finish")) == 1
+        assert len(worker.seen("cleanup")) == 2
+        assert worker.seen("release")
+    assert (tmp_path / "workers/0/worker-0.log").exists()
+    assert done.found.legs[0].totals.operation("PUT").count == 6
+
+
+def test_interrupted_twice_nothing_is_waited_for(simulate, host):
+    does = {"middle": "interrupts", "drain": "interrupts", "finish": "silent"}
+    done = simulate([host(0, does=does), host(1, does={"middle": "silent"})], rhythm=Rhythm())
+    assert done.end[:2] == ("interrupted", 130)
+    assert all(worker.killed for worker in done.workers)
+    assert done.found.legs[0].totals.operation("PUT").count >= 1
 
 
 def test_a_host_that_fails_is_named_and_the_others_end_early(simulate, host):

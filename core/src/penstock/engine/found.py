@@ -98,6 +98,7 @@ class Measured:
             self.failure = self.failure or worker.failure
             self.stopped = self.stopped or worker.reason
             self.errors.merge(worker.errors)
+            worker.tally.compact()
         if self.workers and all(worker.lost for worker in self.workers):
             self.failure = self.failure or f"every worker was lost; the last: {self.workers[-1].lost}"
         self.ended = True

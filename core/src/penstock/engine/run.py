@@ -132,11 +132,10 @@ class _RunPlanner:
 
     def describe(self) -> dict[str, Any]:
         """What ``plan.json`` holds."""
-        if not self._plans:
-            return describe(
-                self._config, make_plans(self._config, run_id=self._run_id, hosts=expected_hosts(self._config))
-            )
-        return describe(self._config, list(self._plans))
+        hosts = self._hosts or expected_hosts(self._config)
+        plans = self._plans or make_plans(self._config, run_id=self._run_id, hosts=hosts)
+        named = [{"host": rank, "names": list(host.names), "cpus": host.cpus} for rank, host in enumerate(hosts)]
+        return describe(self._config, list(plans)) | {"hosts": named}
 
     def _agents(self) -> Sequence[int | None]:
         return self._config.distributed.agents_of([host.names for host in self._hosts])
