@@ -94,5 +94,7 @@ def _answer(channel: Channel, calls: Calls, streams: Streams, request: dict[str,
     except ClosedChannelError:
         raise
     except Exception as error:  # noqa: BLE001 - the coordinator is told, whatever it is
-        traceback.print_exc()
+        # The disk that holds the log may be what is full.
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
         channel.send({"id": number, "error": messages.from_error(error)})
