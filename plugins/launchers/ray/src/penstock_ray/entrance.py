@@ -37,6 +37,8 @@ class Entrance:
         for name, value in (_QUIET if local else _QUIET | _TRIES).items():
             if name not in os.environ:
                 self._set(name, value)
+        # Ray sets it itself, for breakpoints in its actors.
+        self._set("PYTHONBREAKPOINT", os.environ.get("PYTHONBREAKPOINT"))
         if not self._options.insecure:
             self._set("RAY_AUTH_MODE", "token")
             self._find_token()
