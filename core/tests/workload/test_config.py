@@ -110,8 +110,7 @@ distributed:
     - {host: load2, multi_endpoint: {endpoints: ["mem://b9/base/"]}}
   shared_filesystem: false
   tree_creation_mode: coordinator
-  path_selection: weighted
-  partition_overlap: 0.1
+  path_selection: partitioned
   on_worker_lost: abort
   min_workers: 2
   clock: {probes: 31, max_uncertainty: 2ms, action: refuse}

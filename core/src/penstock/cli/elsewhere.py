@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from penstock.errors import PluginError, UsageError
 from penstock.plugins import default_host
 
 __all__ = ["begin", "serve_elsewhere"]
@@ -17,7 +18,13 @@ def begin(context: click.Context, _parameter: click.Parameter, launcher: str | N
 
 
 def serve_elsewhere(context: click.Context, launcher: str) -> None:
-    """Return in the process that goes on with the command; end every other when it has served as a host."""
-    kind = default_host().launcher_type(launcher)
+    """Return in the process that goes on with the command; end every other when it has served as a host.
+
+    Raises UsageError where there is no such launcher, or none that works.
+    """
+    try:
+        kind = default_host().launcher_type(launcher)
+    except PluginError as error:
+        raise UsageError(f"--launcher: {error}") from error
     if kind.serve is not None and (code := kind.serve()) is not None:
         context.exit(code)

@@ -72,7 +72,6 @@ def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
     for each in findings:
         row = ([each.host] if hosts else []) + [each.level, each.subject, each.cause, each.remedy]
         table.add_row(*row)
-    console: Console = Console(
-        file=stream, highlight=False, markup=False, width=None if stream.isatty() else 160, soft_wrap=False
-    )
+    # What reads a pipe wants each finding on a line.
+    console: Console = Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else 1000)
     console.print(table)

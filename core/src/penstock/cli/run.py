@@ -13,6 +13,8 @@ from penstock.cli.common import print_json
 from penstock.cli.conducting import conduct, prometheus_option
 from penstock.cli.config import describe_run
 from penstock.cli.launching import Launching, launching_options
+from penstock.cli.preflight import print_findings
+from penstock.engine.findings import PreflightError
 from penstock.engine.legs import legs_of
 from penstock.engine.plan import describe, make_plans
 from penstock.engine.run import execute, expected_hosts
@@ -96,12 +98,17 @@ def run(
     if dry_run:
         _show_plan(loaded, hosts=hosts, as_json=as_json)
         return
-    code = conduct(
-        lambda view: execute(
-            loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), preflight=not no_preflight, view=view
-        ),
-        prometheus=prometheus,
-        quiet=quiet,
-        as_json=as_json,
-    )
+    try:
+        code = conduct(
+            lambda view: execute(
+                loaded, command_line=shlex.join(["penstock", *sys.argv[1:]]), preflight=not no_preflight, view=view
+            ),
+            prometheus=prometheus,
+            quiet=quiet,
+            as_json=as_json,
+        )
+    except PreflightError as error:
+        print_findings(error.findings, err=True)
+        click.echo("penstock: nothing was done; correct it, or begin nevertheless: --no-preflight", err=True)
+        code = 2
     context.exit(code)

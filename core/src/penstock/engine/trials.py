@@ -95,14 +95,15 @@ class Trial:
     def _try(self, what: str, action: Callable[[], None]) -> Finding | None:
         try:
             action()
-        except PenstockError as error:
+        except Exception as error:  # noqa: BLE001 - a backend's defect is a finding as well
             return self._finding(what, error)
         return None
 
-    def _finding(self, what: str, error: PenstockError) -> Finding:
+    def _finding(self, what: str, error: Exception) -> Finding:
         remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
         if not remedy:
-            remedy = "look at the storage" if isinstance(error, StoreError) else "correct the configuration"
+            known = "correct the configuration" if isinstance(error, PenstockError) else "tell the backend's authors"
+            remedy = "look at the storage" if isinstance(error, StoreError) else known
         return Finding(level="error", subject=self.subject, cause=redact(f"{what}: {error}"), remedy=remedy)
 
 
