@@ -202,7 +202,8 @@ def test_a_host_without_processes_is_lost_and_has_said_all(host):
 
 def test_what_a_lost_process_was_to_prepare_is_missing(host):
     session = host(worker(), worker(prepare=[{"made": 1}, LOST]))
-    with pytest.raises(RunError, match=r"process 11 on load3 was lost in prepare: killed.*; its share is missing"):
+    text = r"worker 3 on load3 .*process 11 was lost in prepare, so its share is missing: killed"
+    with pytest.raises(WorkerLostError, match=text):
         list(session.prepare({}))
 
 

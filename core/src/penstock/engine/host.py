@@ -91,7 +91,7 @@ class HostSession:
         }
 
     def prepare(self, body: Body) -> Iterator[Body]:
-        """Let each make its share; yields their progress. Raises RunError where one is lost: its share is missing."""
+        """Let each make its share; yields their progress. Without the share of one the host is lost."""
         yield from self._progress("prepare", dict.fromkeys(self._live(), body), needs_all=True)
 
     def resolve(self, body: Body) -> Body:
@@ -266,9 +266,9 @@ class HostSession:
             if not crew.live():
                 raise self._nobody()
             if needs_all:
-                raise RunError(
-                    f"process {rank} on {self.name} was lost in {method}: {error.cause}; its share is missing"
-                )
+                # Whether others can go on without this host is for the controller to say.
+                text = f"process {rank} was lost in {method}, so its share is missing: {error.cause}"
+                raise WorkerLostError(plan.rank, self.name, text)
 
     def _working(self, body: Body) -> list[int]:
         """The ranks of those that have a part in a leg and are there."""
