@@ -17,8 +17,8 @@ from penstock.engine.course import course_of
 from penstock.engine.outcomes import status_of
 from penstock.engine.parts import HostPlan
 from penstock.engine.plan import make_plans
-from penstock.engine.pulse import Rhythm
-from penstock.errors import RunError, WorkerLostError
+from penstock.engine.team import Rhythm
+from penstock.errors import PenstockError, RunError, WorkerLostError
 from penstock.launchers import Greeting, LaunchSpec
 from penstock.launching import messages
 from penstock.records import Op, record_dtype
@@ -36,7 +36,7 @@ on_error: {action: continue}
 workload: [{op: put, path: n/, size: 1}]
 """
 #: So fast that a test does not wait, and slow enough for a busy machine.
-RHYTHM = Rhythm(period=0.05, look=0.02, warn=0.2, lost=0.6)
+RHYTHM = Rhythm(period=0.05, look=0.02, warn=0.2, lost=0.6, ahead=0.1)
 
 
 @attrs.define(eq=False)
@@ -240,11 +240,16 @@ def simulate(tmp_path):
         async def run():
             with anyio.fail_after(60):
                 async with coordinator.listening():
-                    await coordinator.run(LaunchSpec())
+                    try:
+                        await coordinator.run(LaunchSpec())
+                    except PenstockError as error:
+                        refused.append(error)
 
-        began = monotonic_ns()
+        began, refused = monotonic_ns(), []
         anyio.run(run)
         assert launcher.stopped
+        for error in refused:
+            raise error
         seconds = (monotonic_ns() - began) / 1e9
         return SimulatedRun(
             coordinator.found, workers, coordinator, status_of(course.on_error, coordinator.found), seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from penstock.clocks import Anchor
-from penstock.engine.pulse import Rhythm
 from penstock.engine.remote import offset_at
+from penstock.engine.team import Rhythm
 from penstock.errors import UsageError
 from penstock.report.crew import ClockReading
 

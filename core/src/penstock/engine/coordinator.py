@@ -27,10 +27,10 @@ from penstock.engine.phases import clean_up, finish, needs_all, prepare
 from penstock.engine.plan import Host
 from penstock.engine.preflight import inspect
 from penstock.engine.probing import Clocks
-from penstock.engine.pulse import Pulse, Rhythm
+from penstock.engine.pulse import Pulse
 from penstock.engine.remote import Remote
 from penstock.engine.starting import forwarded, refuse_open
-from penstock.engine.team import Team
+from penstock.engine.team import Rhythm, Team
 from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, UsageError
 from penstock.launchers import HOST_WORKER, Launcher, LaunchSpec, WorkerHandle
@@ -70,9 +70,8 @@ class Coordinator:
         self._launcher = launcher
         self._for_hosts = for_hosts
         self._directory = directory
-        self._rhythm = rhythm if rhythm is not None else Rhythm()
         self._opened = False
-        self._team = Team(course, view, observer)
+        self._team = Team(course, view, observer, rhythm)
         self._team.plans = plans
         self._clocks = Clocks(self._team)
         self._measuring = Measuring(self._team, self._clocks)
@@ -103,7 +102,7 @@ class Coordinator:
         try:
             await self._launch(spec)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(Pulse(self._team, self._rhythm).run)
+                tasks.start_soon(Pulse(self._team).run)
                 try:
                     await self._look()
                     await self._phases()

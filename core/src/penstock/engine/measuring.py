@@ -23,9 +23,8 @@ from penstock.stats.system import CpuMeter
 
 __all__ = ["Measuring", "groups_of"]
 
-#: How far ahead the common start lies, for every worker to have its lanes ready; so much more for hosts, and for each.
+#: How far ahead the common start lies, for every worker to have its lanes ready; and how much more for each host.
 _START_DELAY_NS = 200_000_000
-_HOSTS_DELAY_NS = 300_000_000
 _HOST_DELAY_NS = 2_000_000
 #: The same of a worker that goes on to the next leg by itself.
 _BETWEEN_NS = 20_000_000
@@ -85,7 +84,8 @@ class Measuring:
     def _agree(self, measured: Measured) -> None:
         delay = _START_DELAY_NS
         if self._team.hosts:
-            delay = _HOSTS_DELAY_NS + _TRIPS * self._clocks.slowest_ns + _HOST_DELAY_NS * len(self._team.live())
+            reaching = _TRIPS * self._clocks.slowest_ns + _HOST_DELAY_NS * len(self._team.live())
+            delay = round(self._team.rhythm.ahead * 1e9) + reaching
         measured.started_ns, measured.began_ns = self._clocks.now() + delay, monotonic_ns() + delay
 
     async def _compare_after(self) -> None:

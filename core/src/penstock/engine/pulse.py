@@ -10,28 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
-import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.engine.found import Measured
 from penstock.engine.remote import Remote
-from penstock.engine.team import SILENT_SECONDS, Team
+from penstock.engine.team import Rhythm, Team
 from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, WorkerLostError
 
-__all__ = ["Pulse", "Rhythm"]
-
-
-@attrs.frozen(kw_only=True)
-class Rhythm:
-    """In seconds: between two questions, between two looks at who has answered; and for how long a worker may say
-    nothing before it is warned of, and before it is given up.
-    """
-
-    period: float = 1.0
-    look: float = 0.5
-    warn: float = SILENT_SECONDS
-    lost: float = 9.0
+__all__ = ["Pulse"]
 
 
 #: Intervals, and seconds at least, that one at work may go without a word of its calls: a process, and a host, which
@@ -45,9 +32,9 @@ _HOST_SECONDS = 25.0
 class Pulse:
     """See the module."""
 
-    def __init__(self, team: Team, rhythm: Rhythm) -> None:
+    def __init__(self, team: Team) -> None:
         self._team = team
-        self._rhythm = rhythm
+        self._rhythm: Rhythm = team.rhythm
         self._last: dict[int, int] = {}
         self._warned: set[int] = set()
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
+import attrs
 
 from penstock.clocks import monotonic_ns
 from penstock.engine.course import Course, Observer, WorkerPart
@@ -16,10 +17,8 @@ from penstock.engine.watch import Watched
 from penstock.errors import PenstockError, RunError, WorkerLostError
 from penstock.report.live import LiveView
 
-__all__ = ["SILENT_SECONDS", "Team"]
+__all__ = ["Rhythm", "Team"]
 
-#: For how long a worker may say nothing before people are told.
-SILENT_SECONDS = 3.0
 #: How long a worker may take to hear that it is to stop.
 _DRAIN_SECONDS = 5.0
 #: One that others wait for may take so many times as long as the slowest of these, and so many seconds at least.
@@ -27,11 +26,28 @@ _TIMES = 10
 _LEAST_SECONDS = 60.0
 
 
+@attrs.frozen(kw_only=True)
+class Rhythm:
+    """In seconds: between two questions to a worker, between two looks at who has answered; for how long one may say
+    nothing before people are told, and before it is given up; and how far ahead an agreed start of hosts lies, beside
+    what it takes to reach them.
+    """
+
+    period: float = 1.0
+    look: float = 0.5
+    warn: float = 3.0
+    lost: float = 9.0
+    ahead: float = 0.5
+
+
 class Team:
     """See the module. ``found`` grows; ``draining`` says why the run is to end early, empty: it isn't."""
 
-    def __init__(self, course: Course, view: LiveView, observer: Observer | None = None) -> None:
+    def __init__(
+        self, course: Course, view: LiveView, observer: Observer | None = None, rhythm: Rhythm | None = None
+    ) -> None:
         self.course = course
+        self.rhythm = rhythm if rhythm is not None else Rhythm()
         self.view = view
         self.observer = observer
         self.plans: Sequence[WorkerPart] = ()
@@ -65,7 +81,7 @@ class Team:
     def show(self) -> None:
         """Tell who watches how each host is doing."""
         if self.hosts:
-            self.view.workers(states_of(self.found, warn=SILENT_SECONDS))
+            self.view.workers(states_of(self.found, warn=self.rhythm.warn))
 
     async def call(self, worker: Watched, method: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask one, whose answer is a sign of life."""
