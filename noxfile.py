@@ -39,6 +39,7 @@ QUICK = ("-m", "not slow", "--reruns", "1", "-raR", "--tb=native")
 KIT = ("tests/test_kit_kills_mutants.py",)
 PACKAGES = ("tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
 THIRD_PARTY = ("tests/test_third_party.py",)
+NETNS = "tests/netns"
 
 # Neither the checkout nor the user's own packages may stand in for what a session installed.
 os.environ.pop("PYTHONPATH", None)
@@ -248,8 +249,22 @@ def integration(session: nox.Session) -> None:
     need(session, nginx="nginx")
     install_wheels(session, *LIGHT)
     install_test_needs(session, CORE)
-    others = [f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, "tests/third_party", "tests/mutants")]
+    others = [
+        f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, NETNS, "tests/third_party", "tests/mutants")
+    ]
     pytest(session, *QUICK, *others, "tests")
+
+
+@nox.session(default=False)
+def netns(session: nox.Session) -> None:
+    """Runs on hosts with addresses of their own, which are hurt in mid-run: network namespaces, so as root on Linux."""
+    if os.geteuid():
+        session.error("network namespaces are made by root: run it as root, or in a container with CAP_SYS_ADMIN")
+    need(session, ip="iproute2")
+    agents = ROOT / "plugins" / "launchers" / "grpc"
+    install_wheels(session, ROOT / "plugins" / "file", agents)
+    install_test_needs(session, agents)
+    pytest(session, "-v", NETNS)
 
 
 @nox.session
@@ -286,7 +301,7 @@ def nightly(session: nox.Session) -> None:
     pytest(session, "-n", "auto", "core/tests")
     for path in light:
         pytest(session, str((path / "tests").relative_to(ROOT)))
-    pytest(session, "-n", "auto", "tests")
+    pytest(session, "-n", "auto", f"--ignore={NETNS}", "tests")
 
 
 @nox.session(default=False)
