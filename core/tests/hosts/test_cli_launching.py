@@ -138,9 +138,13 @@ def test_searches_take_the_same_options(penstock, command):
     assert (refused.exit_code, "2 hosts are asked for" in refused.output) == (2, True), refused.output
 
 
-def test_replays_take_the_same_options(tmp_path):
-    refused = CliRunner().invoke(main, ["replay", str(tmp_path / "no.tsv"), "--in-place", "--workers", "2"])
+def test_replays_take_the_same_options(penstock, tmp_path):
+    assert penstock("run", "--op-log", "log.tsv", "-q").exit_code == 0
+    replay = ["replay", "log.tsv", "--in-place", "--workers", "2"]
+    refused = CliRunner().invoke(main, replay)
     assert (refused.exit_code, "2 hosts are asked for" in refused.output) == (2, True), refused.output
+    refused = CliRunner().invoke(main, [*replay, "--launcher-option", "hots=2"])
+    assert (refused.exit_code, "did you mean hosts?" in refused.output) == (2, True), refused.output
 
 
 def test_a_dry_run_tells_of_the_hosts(penstock, tmp_path):

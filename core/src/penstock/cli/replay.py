@@ -234,8 +234,8 @@ def _replay(
     errors than allowed or a schedule that could not be kept, 130 interrupted.
     """
     launcher, distributed = launching.settings()
-    launching.ready(context, launcher, distributed)
     prepared = check(_settings(given))
+    launching.ready(context, launcher, distributed)
     if dry_run:
         found = run_dry(prepared)
         if as_json:
