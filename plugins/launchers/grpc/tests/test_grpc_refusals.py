@@ -8,16 +8,21 @@ import threading
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
+import attrs
 import grpc.aio
 import pytest
 import structlog
+from penstock_grpc._proto import agent_v1_pb2 as pb
 from penstock_grpc.addresses import parse_address
 from penstock_grpc.agent import Agent
 from penstock_grpc.connecting import Connection
+from penstock_grpc.plugin import GrpcOptions
+from penstock_grpc.service import SESSION
 from penstock_grpc.settings import AgentOptions, Settings
 
 from penstock.errors import RunError, UsageError
 from penstock.launchers import PROBE, LaunchSpec
+from penstock.options import resolve
 
 pytestmark = pytest.mark.anyio
 
@@ -253,6 +258,39 @@ async def test_another_python_is_told(launcher_of, spec, monkeypatch):
     assert warning["log_level"] == "warning"
 
 
+async def test_a_session_begins_with_an_opening_and_soon(access_of, monkeypatch):
+    monkeypatch.setattr("penstock_grpc.agent._OPENING_SECONDS", 0.1)
+    async with serving(insecure_loopback=True) as address, grpc.aio.insecure_channel(address) as channel:
+        method = channel.stream_stream(
+            SESSION,
+            request_serializer=pb.FromController.SerializeToString,
+            response_deserializer=pb.FromAgent.FromString,
+        )
+        for first in (None, pb.FromController(piece=pb.Piece(data=b"x", last=True))):
+            call = method()
+            if first is not None:
+                await call.write(first)
+            with pytest.raises(grpc.aio.AioRpcError, match="a session begins with an opening"):
+                await call.read()
+        connection = Connection(parse_address(address), access_of())
+        assert list((await connection.info()).running) == []
+        await connection.close()
+
+
+async def test_what_a_controller_calls_itself_breaks_no_line_of_the_log(access_of, monkeypatch):
+    monkeypatch.setattr(
+        "penstock_grpc.connecting.controller_name", lambda: "x\n2026 [info] all is well\x1b[2J" + "y" * 500
+    )
+    async with serving(insecure_loopback=True) as address:
+        connection = Connection(parse_address(address), access_of())
+        link = await connection.session("here")
+        (running,) = (await connection.info()).running
+        await link.close()
+        await connection.close()
+    assert running.controller.startswith("x?2026 [info] all is well?[2Jyyy")
+    assert len(running.controller) == 200
+
+
 async def test_two_names_of_one_agent(refusal_of):
     async with serving(insecure_loopback=True) as address:
         other = address.replace("127.0.0.1", "localhost")
@@ -298,8 +336,6 @@ async def test_more_workers_than_agents(launcher_of, spec):
 
 
 async def test_the_token_is_not_forwarded(launcher_of, spec):
-    import attrs
-
     with pytest.raises(UsageError, match="PENSTOCK_AGENT_TOKEN opens the agents"):
         await launcher_of(agents="a").start(None, attrs.evolve(spec, environment={"PENSTOCK_AGENT_TOKEN": "x"}))
 
@@ -313,7 +349,7 @@ def test_a_token_on_the_command_line_is_refused(options_of):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"agents": " , "}, "agents is empty"),
+        ({"agents": " , "}, "no agents are named"),
         ({"tls_cert": "c", "tls_key": "k"}, "tls_ca is missing"),
         ({"server_name": "x"}, "tls_ca is missing"),
         ({"connect_timeout": "0"}, "connect_timeout: write a time above 0"),
@@ -326,14 +362,14 @@ def test_options_that_make_no_sense(launcher_of, options, said):
         launcher_of(**{"agents": "a", **options})
 
 
-def test_agents_are_needed(options_of):
-    from penstock_grpc.plugin import GrpcOptions
+def test_agents_are_needed(launcher_of):
+    with pytest.raises(UsageError, match="no agents are named"):
+        launcher_of()
 
-    from penstock.options import resolve
 
-    with pytest.raises(UsageError, match="the option agents is required"):
-        resolve(GrpcOptions, scheme="grpc")
-    assert resolve(GrpcOptions, environ={"PENSTOCK_AGENTS": "a,b"}, scheme="grpc").options.agents == "a,b"
+def test_agents_come_from_the_environment():
+    found = resolve(GrpcOptions, environ={"PENSTOCK_AGENTS": "a,b"}, scheme="grpc").options
+    assert found.agents == "a,b"
 
 
 @pytest.mark.parametrize(("way", "channel"), [({}, "open"), ({"tls_ca": "ca"}, "protected")])

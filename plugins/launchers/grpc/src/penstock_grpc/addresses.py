@@ -11,7 +11,7 @@ import attrs
 
 from penstock.errors import UsageError
 
-__all__ = ["PORT", "Address", "parse_address", "parse_addresses"]
+__all__ = ["PORT", "Address", "is_loopback", "parse_address", "parse_addresses"]
 
 #: Where an agent listens unless told otherwise.
 PORT = 7167
@@ -45,6 +45,7 @@ class Address:
 
 
 def is_loopback(numeric: str) -> bool:
+    """Whether a numeric address is of this host's own loopback."""
     return ipaddress.ip_address(numeric.partition("%")[0]).is_loopback
 
 

@@ -14,7 +14,7 @@ from penstock.errors import UsageError
 from penstock.options import OptionField, describe, resolve
 from penstock_grpc.settings import AgentOptions, Settings, StatusOptions
 
-__all__ = ["agent"]
+__all__ = ["agent", "status"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _META = "penstock_grpc.options"

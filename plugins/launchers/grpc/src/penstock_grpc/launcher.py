@@ -43,9 +43,9 @@ class GrpcLauncher:
     @classmethod
     def from_options(cls, options: GrpcOptions) -> GrpcLauncher:
         """Raises UsageError for what can't be used as it is written."""
-        agents = parse_addresses(options.agents)
+        agents = parse_addresses(options.agents or "")
         if not agents:
-            raise UsageError("grpc: agents is empty; write where they listen: --agents bench1:7167,bench2:7167")
+            raise UsageError("grpc: no agents are named; write where they listen: --agents bench1:7167,bench2:7167")
         return cls(agents, Access.from_options(options))
 
     @property

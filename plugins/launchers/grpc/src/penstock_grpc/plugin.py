@@ -17,7 +17,7 @@ from penstock.options import option
 if TYPE_CHECKING:
     import click
 
-__all__ = ["AccessOptions", "GrpcOptions"]
+__all__ = ["AccessOptions", "GrpcOptions", "check_keepalive"]
 
 #: Below this gRPC would take it for 1 s without a word.
 _SHORTEST_KEEPALIVE = 1.0
@@ -64,12 +64,15 @@ class AccessOptions:
 class GrpcOptions(AccessOptions):
     """Where the agents are, and how to get to them."""
 
-    agents: str = option(
-        help="where agents listen: HOST or HOST:PORT (7167), separated by commas", env="PENSTOCK_AGENTS"
+    agents: str | None = option(
+        None,
+        help="where agents listen: HOST or HOST:PORT (7167), separated by commas; there has to be one",
+        env="PENSTOCK_AGENTS",
     )
 
 
 def check_keepalive(seconds: float) -> None:
+    """Raises UsageError for one that gRPC, or the limit of 10 s to miss a host, does not allow."""
     if not _SHORTEST_KEEPALIVE <= seconds <= _LONGEST_KEEPALIVE:
         raise UsageError(f"keepalive: {seconds:g} s; it is {_SHORTEST_KEEPALIVE:g} to {_LONGEST_KEEPALIVE:g} s")
 

@@ -73,7 +73,7 @@ class Report:
 
 def ask_all(options: StatusOptions) -> list[Report]:
     """One report for each agent, in the order of their names. Raises UsageError as the launcher does."""
-    agents = parse_addresses(options.agents)
+    agents = parse_addresses(options.agents or "")
     if not agents:
         raise UsageError("agent status: name the agents: penstock agent status bench1:7167 bench2:7167")
     access = Access.from_options(options)
