@@ -177,9 +177,8 @@ class HostRecord:
                 return
             self._written_ns = monotonic_ns()
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                # Not forced to the disk, which may be the one that is measured: it has to survive this process alone.
                 json.dump(facts, file)
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(temporary, self._path)
 
 
