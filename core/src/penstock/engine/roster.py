@@ -20,7 +20,8 @@ def states_of(found: Found, *, warn: float) -> list[WorkerState]:
 
 
 def _state(worker: Watched, mine: Watched | None, warn: float) -> WorkerState:
-    total = (mine or worker).tally.roll_up(ALL)
+    # Not rolled up: that would merge all latencies of every host, every second.
+    total = (mine or worker).tally
     state = WorkerState(
         rank=worker.handle.rank,
         host=worker.handle.host,
