@@ -241,3 +241,28 @@ def test_neighbours_take_a_byte_each():
     crowded.compact()
     assert crowded.memory == 1000
     assert crowded.percentiles((50, 100)) == [499, 999]
+
+
+@given(st.lists(batches, min_size=1, max_size=40), st.integers(0, 40))
+def test_what_comes_as_messages_adds_up_in_any_order_of_looking(parts, looked):
+    messages = [made(part).to_message() for part in parts]
+    found = Histogram()
+    for number, message in enumerate(messages):
+        found.merge(Histogram.from_message(message))
+        if number == looked:
+            assert found.percentile(100) == max(value for part in parts[: number + 1] for value in part)
+    assert found == made([value for part in parts for value in part])
+    # What was merged is shared with nobody.
+    found.record(np.array([1, 2, 3], dtype=np.int64))
+    again = Histogram.from_message(messages[0])
+    assert again == made(parts[0])
+
+
+def test_merged_histograms_with_far_outliers_stay_small():
+    rng = np.random.default_rng(2)
+    found = Histogram()
+    for _ in range(100):
+        values = np.concatenate((rng.integers(8000, 9000, 200), rng.integers(1, 10**9, 2)))
+        found.merge(Histogram.from_message(made(values).to_message()))
+    assert found.count == 20_200
+    assert found.memory < 12_000  # as a window it takes tens of thousands

@@ -37,6 +37,11 @@ _GRAIN: Final = 1024
 _MERGED_GRAIN: Final = 128
 #: Of fewer values than this no bucket holds more than 32 bits.
 _NARROW: Final = 1 << 32
+#: What a bucket of a window takes, and one of pairs while it grows.
+_WINDOW_BYTES: Final = 4
+_PAIR_BYTES: Final = 6
+#: So many are added up at once.
+_PARTS: Final = 16
 
 _Ints = npt.NDArray[np.int64]
 _WIDTHS: Final = tuple(np.dtype(width) for width in ("<u1", "<u2", "<u4", "<u8"))
@@ -50,7 +55,7 @@ class Histogram:
     It belongs to one thread. A histogram without values has minimum, maximum, mean, deviation and percentiles of 0.
     """
 
-    __slots__ = ("_base", "_counts", "_index", "count", "maximum", "minimum", "squares", "total")
+    __slots__ = ("_base", "_counts", "_index", "_parts", "count", "maximum", "minimum", "squares", "total")
 
     def __init__(self) -> None:
         self.count = 0
@@ -61,6 +66,7 @@ class Histogram:
         self._base = 0
         self._counts: npt.NDArray[Any] | None = None  # a window from _base on, or the counts of _index
         self._index: npt.NDArray[np.uint16] | None = None
+        self._parts: list[tuple[npt.NDArray[np.uint16], npt.NDArray[Any]]] | None = None  # to be added to pairs
 
     def record(self, values: npt.ArrayLike) -> None:
         """Count nanoseconds. Negative ones count as 0, those at or above LIMIT in the last bucket."""
@@ -90,11 +96,43 @@ class Histogram:
         """Add what ``other`` counts; the same as having recorded its values here."""
         if other.count == 0:
             return
-        index, counts = other.cells()
         self._note(other.count, other.total, other.squares, other.minimum, other.maximum)
-        window = self._window(int(index[0]), int(index[-1]), _MERGED_GRAIN)
-        places = index - self._base
-        window[places] = window[places] + counts
+        other._settle()
+        if other._index is None or (self._index is None and self._counts is not None):
+            index, counts = other.cells()
+            window = self._window(int(index[0]), int(index[-1]), _MERGED_GRAIN)
+            places = index - self._base
+            window[places] = window[places] + counts
+            return
+        assert other._counts is not None
+        if self._counts is None:
+            self._index, self._counts = other._index, other._counts
+            return
+        # Pairs are never changed where they are, so that those of others can be kept, and added up by the dozen.
+        self._parts = self._parts or []
+        self._parts.append((other._index, other._counts))
+        if len(self._parts) >= _PARTS:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Add up what was merged: to pairs, or to a window where that is smaller, as it is unless slow calls are few
+        and far from the others.
+        """
+        if not self._parts:
+            return
+        assert self._index is not None
+        assert self._counts is not None
+        parts, self._parts = [(self._index, self._counts), *self._parts], None
+        places = np.concatenate([index for index, _ in parts])
+        counts = np.concatenate([counts.astype(np.int64) for _, counts in parts])
+        order = np.argsort(places, kind="stable")  # of 16 bits: by radix, in one pass
+        places = places[order]
+        starts = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1])))
+        self._index, summed = places[starts], np.add.reduceat(counts[order], starts)
+        self._counts = summed if self.count >= _NARROW else summed.astype(np.uint32)
+        first, last = int(self._index[0]), int(self._index[-1])
+        if (last - first + 1) * _WINDOW_BYTES < len(self._index) * _PAIR_BYTES:
+            self._window(first, last, _MERGED_GRAIN)
 
     def since(self, earlier: Histogram) -> Histogram:
         """What was recorded after a copy, ``earlier``, was taken of it; its ends as exact as buckets are."""
@@ -121,17 +159,21 @@ class Histogram:
 
     def _window(self, first: int, last: int, grain: int = _GRAIN) -> npt.NDArray[Any]:
         """The dense counts, which hold at least the buckets ``first`` to ``last``, for all values that are noted."""
-        if self._index is None and self._counts is not None:
-            end = self._base + len(self._counts)
+        self._settle()
+        counts, index = self._counts, self._index
+        if index is not None:
+            first, last = min(first, int(index[0])), max(last, int(index[-1]))
+        elif counts is not None:
+            end = self._base + len(counts)
             if self._base <= first and last < end and self._is_wide():
-                return self._counts
+                return counts
             first, last = min(first, self._base), max(last, end - 1)
-        elif self._index is not None:
-            first, last = min(first, int(self._index[0])), max(last, int(self._index[-1]))
-        index, counts = self.cells()
         base = first // grain * grain
         window = np.zeros((last // grain + 1) * grain - base, np.uint32 if self.count < _NARROW else np.int64)
-        window[index - base] = counts
+        if counts is not None and index is not None:
+            window[index.astype(np.int64) - base] = counts
+        elif counts is not None:
+            window[self._base - base : self._base - base + len(counts)] = counts
         self._base, self._counts, self._index = base, window, None
         return window
 
@@ -143,6 +185,7 @@ class Histogram:
 
     def cells(self) -> tuple[_Ints, _Ints]:
         """The numbers of the buckets that are not empty, ascending, and their counts."""
+        self._settle()
         if self._counts is None:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         if self._index is not None:
@@ -152,21 +195,23 @@ class Histogram:
 
     def compact(self) -> None:
         """Keep buckets and counts in as few bytes as they need."""
-        if self._index is not None or self._counts is None:
+        self._settle()
+        if self._counts is None or (self._index is not None and self._counts.dtype.itemsize == 1):
             return
         index, counts = self.cells()
         narrow, base = _narrowest(counts), int(index[0])
         span = int(index[-1]) - base + 1
         if span * narrow.itemsize <= len(index) * (_U16.itemsize + narrow.itemsize):
-            if span != len(self._counts) or narrow != self._counts.dtype:
-                self._counts = self._counts[base - self._base : base - self._base + span].astype(narrow)
-                self._base = base
+            window = np.zeros(span, narrow)
+            window[index - base] = counts
+            self._index, self._counts, self._base = None, window, base
             return
         self._index, self._counts, self._base = index.astype(_U16), counts.astype(narrow), 0
 
     @property
     def memory(self) -> int:
         """Bytes that buckets and counts take now."""
+        self._settle()
         arrays = (self._counts, self._index)
         return sum(0 if array is None else array.nbytes for array in arrays)
 
