@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Final
 
@@ -26,6 +26,7 @@ from penstock.report.findings import Finding, time_finding
 from penstock.report.outcome import Outcome, WorkerOutcome
 from penstock.report.page import chart_grid, grid
 from penstock.report.pieces import badge, card, error_count, finding_line, number, section, table
+from penstock.report.series import Point
 from penstock.report.words import figure, many
 from penstock.stats.histogram import Histogram
 from penstock.stats.tally import ALL
@@ -196,25 +197,28 @@ class _Binned:
 
     def __init__(self, outcome: Outcome) -> None:
         series = [worker.series for worker in outcome.workers]
-        points = [[] if each is None else list(each.points()) for each in series]
-        self.end = round(max((row[-1].start_s + row[-1].seconds for row in points if row), default=0.0), 3)
+        self.end = round(max((each.end_s for each in series if each is not None), default=0.0), 3)
         widest = max((each.width for each in series if each is not None), default=1.0)
-        width = max(widest, self.end / _MOST_COLUMNS) or 1.0
-        self.count = max(1, math.ceil(self.end / width - 0.01))
-        self.middles = [round((place + 0.5) * width, 3) for place in range(self.count)]
+        self._width = max(widest, self.end / _MOST_COLUMNS) or 1.0
+        self.count = max(1, math.ceil(self.end / self._width - 0.01))
+        self.middles = [round((place + 0.5) * self._width, 3) for place in range(self.count)]
         self.rates: list[list[float | None]] = []
         self.tails: list[list[float | None]] = []
-        for row in points:
-            counts, seconds = [0] * self.count, [0.0] * self.count
-            times = [Histogram() for _ in range(self.count)]
-            for point in row:
-                place = min(int((point.start_s + point.seconds / 2) / width), self.count - 1)
-                cell = point.cell(ALL)
-                counts[place] += cell.count
-                seconds[place] += point.seconds
-                times[place].merge(cell.service)
-            self.rates.append([n / length if length > 0 else None for n, length in zip(counts, seconds, strict=True)])
-            self.tails.append([max(each.percentile(99), 1) / 1000 if each.count else None for each in times])
+        for each in series:
+            self._add(() if each is None else each.points())
+
+    def _add(self, points: Iterable[Point]) -> None:
+        """One worker's row; those of all at once would take hundreds of megabytes."""
+        counts, seconds = [0] * self.count, [0.0] * self.count
+        times = [Histogram() for _ in range(self.count)]
+        for point in points:
+            place = min(int((point.start_s + point.seconds / 2) / self._width), self.count - 1)
+            cell = point.cell(ALL)
+            counts[place] += cell.count
+            seconds[place] += point.seconds
+            times[place].merge(cell.service)
+        self.rates.append([n / length if length > 0 else None for n, length in zip(counts, seconds, strict=True)])
+        self.tails.append([max(each.percentile(99), 1) / 1000 if each.count else None for each in times])
 
 
 def _plane_cards(outcome: Outcome) -> list[str]:

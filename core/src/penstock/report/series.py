@@ -24,7 +24,7 @@ from penstock.stats.tally import ALL, FAMILIES, Cell, Tally, family_of
 __all__ = ["Point", "Series"]
 
 #: Slots of all workers together.
-_SLOTS: Final = 38_400
+_SLOTS: Final = 19_200
 _FEWEST, _MOST = 20, 1200
 _OCTAVE: Final = 1024  # buckets of a histogram
 _BUCKETS: Final = 33 * _OCTAVE
@@ -173,6 +173,11 @@ class Series:
                 cpu_system_pct=system,
                 cpu_iowait_pct=iowait,
             )
+
+    @property
+    def end_s(self) -> float:
+        """When the last stretch ended; 0 without any."""
+        return max((_HEAD.unpack_from(slot)[1] for slot in self._slots.values()), default=0.0)
 
     @property
     def nbytes(self) -> int:
