@@ -249,8 +249,33 @@ def test_interrupted_twice_nothing_is_waited_for(simulate, host):
     assert done.found.legs[0].totals.operation("PUT").count >= 1
 
 
-def test_a_host_that_fails_is_named_and_the_others_end_early(simulate, host):
-    done = simulate([host(0, does={"middle": "fails"}), host(1, does={"middle": 0.2})])
+def test_without_a_host_that_fails_the_others_measure_on_and_it_cleans_up(simulate, host):
+    stages = "stages: [{name: one}, {name: two, barrier: best_effort}]\n"
+    done = simulate([host(0, does={"middle": "fails"}), host(1)], f"{PREPARES}{stages}")
+    assert done.end == ("degraded", 1, "one: 1 of 2 workers were lost")
+    assert "worker 0 on node0 failed: no room left" in done.notes
+    assert [worker.outcome().lost for worker in done.found.legs[1].workers] == ["it failed: no room left", None]
+    assert [[worker.tally.operation("PUT").count for worker in leg.workers] for leg in done.found.legs] == [
+        [1, 3],
+        [0, 3],
+    ]
+    first, second = done.workers
+    assert (len(first.seen("run")), len(second.seen("run"))) == (1, 2)
+    assert first.seen("finish")
+    assert first.seen("cleanup")
+    assert first.seen("release")
+    assert not second.seen("drain")
+
+
+def test_a_host_that_fails_ends_the_run_where_none_may_be_lost(simulate, host):
+    workers = [host(0, does={"middle": "fails"}), host(1, does={"middle": 0.2})]
+    done = simulate(workers, "distributed: {on_worker_lost: abort}\n")
     assert done.end == ("failed", 1, "worker 0 on node0: no room left")
     assert done.workers[1].seen("drain")
     assert done.found.legs[0].workers[1].tally.operation("PUT").count == 3
+
+
+def test_when_all_hosts_fail_so_has_the_run(simulate, host):
+    done = simulate([host(0, does={"middle": "fails"}), host(1, does={"middle": "fails"})])
+    assert done.end[:2] == ("failed", 1)
+    assert "no room left" in done.end[2]

@@ -51,7 +51,7 @@ def has_majority(arrived: int, begun: int) -> bool:
 
 def why_not(policy: str | None, workers: Sequence[Watched], begun: int) -> str:
     """Why a stage with that barrier can't begin with the workers that are left; empty if it can."""
-    left = sum(worker.lost is None for worker in workers)
+    left = sum(worker.lost is None and not worker.failed for worker in workers)
     gone = f"{begun - left} of {begun} workers were lost"
     if not left:
         return gone

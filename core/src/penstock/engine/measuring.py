@@ -72,7 +72,7 @@ class Measuring:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._hasten, legs, barrier)
             async with anyio.create_task_group() as following:
-                for worker in team.live():
+                for worker in team.able():
                     following.start_soon(self._through, worker, legs)
             tasks.cancel_scope.cancel()
         for measured in legs:
@@ -115,7 +115,8 @@ class Measuring:
         leg, team = measured.leg, self._team
         measured.begun = True
         for worker in measured.workers:
-            worker.lost = team.found.workers[worker.handle.rank].lost
+            mine = team.found.workers[worker.handle.rank]
+            worker.lost = mine.lost or (f"it failed: {mine.failed}" if mine.failed else None)
         team.found.legs.append(measured)
         if leg.label:
             team.view.leg(leg.label, leg.number + 1, len(team.course.legs))
@@ -141,7 +142,7 @@ class Measuring:
     async def _through(self, worker: Watched, legs: Sequence[Measured]) -> None:
         """One worker's way through the legs of a group."""
         for measured in legs:
-            if self._team.draining or worker.lost is not None:
+            if self._team.draining or worker.lost is not None or worker.failed:
                 return
             mine = next((each for each in measured.workers if each.handle.rank == worker.handle.rank), None)
             if mine is None:
@@ -171,6 +172,10 @@ class Measuring:
     async def _fail(self, worker: Watched, measured: Measured, error: PenstockError) -> None:
         if isinstance(error, WorkerLostError):
             await self._team.lose(worker, error.cause)
+            return
+        if self._team.hosts and self._team.course.distributed.on_worker_lost == "continue":
+            # What one host can't do, others can: its disk may be full.
+            await self._team.fail(worker, str(error))
             return
         called = self._team.called(worker)
         worker.failure = f"{called}: {error}"

@@ -97,7 +97,7 @@ def leg_end(on_error: OnError, measured: Measured) -> End:
 
 def _gone(workers: Sequence[Watched]) -> str:
     """Who was lost, whole hosts or processes of them; empty: nobody."""
-    lost = [worker for worker in workers if worker.lost is not None]
+    lost = [worker for worker in workers if worker.lost is not None or worker.failed]
     if lost:
         return f"{len(lost)} of {len(workers)} workers were lost"
     hurt = {worker.called: count for worker in workers if (count := len(_lost_processes(worker)))}

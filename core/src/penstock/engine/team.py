@@ -69,10 +69,14 @@ class Team:
         """Those that are not."""
         return [worker for worker in self.found.workers if worker.lost is not None]
 
+    def able(self) -> list[Watched]:
+        """Those that are there and take part in what is measured."""
+        return [worker for worker in self.live() if not worker.failed]
+
     def of(self, measured: Measured) -> list[Watched]:
-        """Those that are there and have a part in a leg."""
+        """Those of them that have a part in a leg."""
         ranks = {worker.handle.rank for worker in measured.workers}
-        return [worker for worker in self.live() if worker.handle.rank in ranks]
+        return [worker for worker in self.able() if worker.handle.rank in ranks]
 
     def called(self, worker: Watched) -> str:
         """What messages call it: by its rank alone where all are processes of this host."""
@@ -149,16 +153,17 @@ class Team:
 
     def why_not(self) -> str:
         """Why the run can't go on with those that are left; empty if it can."""
-        distributed, lost = self.course.distributed, self.lost()
-        if not lost:
+        distributed = self.course.distributed
+        gone = [worker for worker in self.found.workers if worker.lost is not None or worker.failed]
+        if not gone:
             return ""
         if distributed.on_worker_lost == "abort":
-            return f"{self.called(lost[0])} was lost, and on_worker_lost is abort: {lost[0].lost}"
-        left = len(self.found.workers) - len(lost)
+            first = gone[0]
+            return f"{self.called(first)} was lost, and on_worker_lost is abort: {first.lost or first.failed}"
+        left = len(self.found.workers) - len(gone)
         if left < distributed.min_workers:
-            return (
-                f"{left} workers are left, and min_workers is {distributed.min_workers}; the last lost: {lost[-1].lost}"
-            )
+            few = f"{left} workers are left, and min_workers is {distributed.min_workers}"
+            return f"{few}; the last was lost: {gone[-1].lost or gone[-1].failed}"
         return ""
 
     async def give_up(self, worker: Watched, cause: str) -> None:
@@ -174,13 +179,26 @@ class Team:
             return
         worker.lost = mine.lost = cause
         self.note(f"{mine.called} was lost: {cause}")
+        await self._leave(worker, cause)
+
+    async def fail(self, worker: Watched, cause: str) -> None:
+        """Note that a host can't measure any more. It is there to close and delete what it has made."""
+        mine = self.found.workers[worker.handle.rank]
+        if mine.lost is None and not mine.failed:
+            mine.failed = cause
+            self.note(f"{mine.called} failed: {cause}")
+            await self._leave(worker, f"it failed: {cause}")
+
+    async def _leave(self, worker: Watched, cause: str) -> None:
+        """Go on without a worker in what is measured, or end the run where it can't."""
         for measured in self.found.legs:
             if not measured.ended:
                 for each in measured.workers:
-                    each.lost = cause if each.handle.rank == worker.handle.rank else each.lost
+                    mine = each.handle.rank == worker.handle.rank and each.lost is None
+                    each.lost = cause if mine else each.lost
                 if self.on_lost is not None:
                     await self.on_lost(measured)
-        if (reason := self.why_not()) and len(self.lost()) < len(self.found.workers):
+        if (reason := self.why_not()) and self.able():
             self.found.failure = self.found.failure or reason
             await self.drain(reason)
 

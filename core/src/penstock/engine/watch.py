@@ -39,9 +39,10 @@ class Pending:
 @attrs.define(eq=False)
 class Watched:
     """One worker: what it has reported so far, when it was last heard of and when a call of it last ended, and whether
-    it still works. ``snapshot_ns`` is when it last told of its calls. ``remote`` and ``seen`` are of a host with
-    processes of its own, ``series`` too; ``started_ns`` is the instant at which it was to begin. ``busy`` says that it
-    is at something that is not measured, ``last`` is its last interval, ``silent_s`` for how long it has said nothing.
+    it still works. ``snapshot_ns`` is when it last told of its calls, ``last`` its last interval. ``started_ns`` is the
+    instant at which it was to begin. ``failed`` says why a host takes no part in what is measured any more, though it
+    is there; empty: it does. ``busy`` says that it is at something that is not measured, ``silent_s`` for how long it
+    has said nothing. ``remote``, ``seen`` and ``series`` are of a host with processes of its own.
     """
 
     handle: WorkerHandle
@@ -57,6 +58,7 @@ class Watched:
     arrived: bool = False
     lost: str | None = None
     failure: str = ""
+    failed: str = ""
     reason: str = ""
     missed: int = 0
     generating_ns: int = 0
