@@ -36,7 +36,7 @@ on_error: {action: continue}
 workload: [{op: put, path: n/, size: 1}]
 """
 #: So fast that a test does not wait, and slow enough for a busy machine.
-RHYTHM = Rhythm(period=0.05, look=0.02, warn=0.2, lost=0.6, ahead=0.1)
+RHYTHM = Rhythm(period=0.05, look=0.02, warn=0.1, lost=0.3, ahead=0.05)
 
 
 @attrs.define(eq=False)

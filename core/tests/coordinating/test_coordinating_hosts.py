@@ -112,7 +112,7 @@ def test_a_host_is_warned_of_before_it_is_given_up(simulate, host):
 
 
 def test_a_host_that_is_slow_and_answers_is_not_given_up(simulate, host):
-    done = simulate([host(0), host(1, does={"middle": 1.0, "resolve": 1.0})])
+    done = simulate([host(0), host(1, does={"middle": 0.6, "resolve": 0.6})])
     assert done.end == ("done", 0, "")
 
 
