@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -128,7 +129,7 @@ def test_the_others_go_on_when_one_is_lost(who, start, command, wait_for, result
     assert all(worker["operations"]["GET"]["count"] for worker in result["workers"])
 
 
-def test_without_ulfm_the_state_of_all_hosts_is_on_disk(start, command, wait_for, tmp_path):
+def test_without_ulfm_a_result_is_made_of_what_hosts_kept(start, command, wait_for, job_environment, tmp_path):
     job = start(4, *command(LONG))
     wait_for(job, MID_RUN)
     ranks = ranks_of(job)
@@ -139,6 +140,19 @@ def test_without_ulfm_the_state_of_all_hosts_is_on_disk(start, command, wait_for
     for worker in workers:
         wait_for_end(worker)
     assert len(states(tmp_path)) == 3
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock", "collect", "scratch", "-o", "collected"],
+        env=job_environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    result = json.loads((tmp_path / "collected" / "result.json").read_text())
+    assert result["status"] == "degraded"
+    assert [worker["rank"] for worker in result["workers"]] == [0, 1, 2]
+    assert all(worker["operations"]["GET"]["count"] for worker in result["workers"])
 
 
 @pytest.mark.slow
