@@ -44,6 +44,7 @@ from penstock.report.outcome import Outcome, Planned
 from penstock.stats.system import environment
 from penstock.urls import strip_scheme
 from penstock.workload.config import Config, Loaded
+from penstock.workload.hiding import hide
 
 __all__ = ["EXIT_ERRORS", "EXIT_FAILED", "EXIT_INTERRUPTED", "RunResult", "execute", "expected_hosts"]
 
@@ -58,6 +59,7 @@ def execute(
     before anything is started, or done on the hosts that there are; after that failures are in the outcome.
     """
     config = loaded.config
+    command_line = hide(config, command_line)
     starter = open_launcher(config.launcher, config.distributed)
     run_id = secrets.token_hex(4)
     plans = make_plans(config, run_id=run_id, hosts=expected_hosts(config) if starter.hosts else None)
@@ -78,9 +80,9 @@ def execute(
         plan = planner.describe() if starter.hosts else describe(config, plans)
         job = _job(config, about, course, coordinator.found, log)
         if len(course.legs) == 1:
-            report = write_results(directory, job.legs[0].outcome, config_text=loaded.text, plan=plan)
+            report = write_results(directory, job.legs[0].outcome, config_text=hide(config, loaded.text), plan=plan)
         else:
-            report = write_job(directory, job, config_text=loaded.text, plan=plan)
+            report = write_job(directory, job, config_text=hide(config, loaded.text), plan=plan)
         return RunResult(job, directory, Path(report))
 
     try:

@@ -6,7 +6,7 @@ A check that needs a key which could not be read is left out, for a default stan
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from penstock.workload.config import Config
     from penstock.workload.stages import Stage
 
-__all__ = ["check", "without_secrets"]
+__all__ = ["check"]
 
 
 def check(config: Config, reader: Reader) -> None:
@@ -384,16 +384,6 @@ def _check_reuse(config: Config, reader: Reader) -> None:
                 key = f"{path}.selection" if operation.selection else "selection"
                 text = "goes in turn over what was there before; with reuse_puts write uniform, zipf or hot_set"
                 reader.note(key, f"{'each_once' if isinstance(policy, EachOnce) else 'sequential'} {text}")
-
-
-def without_secrets(backend: Mapping[str, Mapping[str, str | None]]) -> dict[str, dict[str, str | None]]:
-    """Options of backends with ``***`` for each secret."""
-    shown = {}
-    for scheme, options in backend.items():
-        fields = describe(default_host().store_type(scheme).options)
-        secret = {field.name for field in fields if field.secret}
-        shown[scheme] = {name: "***" if name in secret and value else value for name, value in options.items()}
-    return shown
 
 
 #: What has to be right of each workload, the run's and each stage's.

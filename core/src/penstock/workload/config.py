@@ -19,7 +19,8 @@ from penstock.workload.composing import INCLUDE, compose
 from penstock.workload.distributed import DISTRIBUTED, LAUNCHER, Distributed, LauncherChoice
 from penstock.workload.documents import Mark, Node, Problems, from_plain, override, read_text
 from penstock.workload.fields import Record, fields_of, key
-from penstock.workload.hosting import for_host, shown
+from penstock.workload.hiding import masked
+from penstock.workload.hosting import for_host
 from penstock.workload.layering import (
     COMPRESSION,
     FAULTS,
@@ -430,9 +431,7 @@ def dump(config: Config, *, secrets: bool = True) -> dict[str, Any]:
     Without ``secrets`` the values of secret options, and of variables that agents are given, are ``***``: for people
     to see.
     """
-    if not secrets:
-        config = attrs.evolve(shown(config), backend=checks.without_secrets(config.backend))
-    return CONFIG.dump(config)
+    return CONFIG.dump(config if secrets else masked(config))
 
 
 def restore(plain: Mapping[str, Any], *, label: str = "plan") -> Config:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 
 from penstock.errors import PenstockError, UsageError
-from penstock.options import check_value, describe
+from penstock.options import check_value
 from penstock.plugins import default_host
 from penstock.urls import join, parse_store
 from penstock.workload.distributed import DISTRIBUTED, LAUNCHER, Agent, Distributed, LauncherChoice
@@ -23,10 +23,7 @@ from penstock.workload.shapes import FAILED, Reader
 if TYPE_CHECKING:
     from penstock.workload.config import Config
 
-__all__ = ["MASK", "check_hosts", "for_host", "read_hosts", "shown"]
-
-#: Stands for what nobody is to read.
-MASK = "***"
+__all__ = ["check_hosts", "for_host", "read_hosts"]
 
 
 def for_host(config: Config, rank: int, number: int | None = None) -> Config:
@@ -121,21 +118,6 @@ def _with_paths(config: Config, move: Callable[[str], str]) -> Config:
             directory_structure=None if tree is None else attrs.evolve(tree, path=move(tree.path)),
         ),
     )
-
-
-def shown(config: Config) -> Config:
-    """The configuration without secrets of the launcher, and without what agents are given in their environment."""
-    agents = tuple(attrs.evolve(each, env=dict.fromkeys(each.env, MASK)) for each in config.distributed.agents)
-    launcher = attrs.evolve(config.launcher, options=_without_secrets(config.launcher))
-    return attrs.evolve(config, launcher=launcher, distributed=attrs.evolve(config.distributed, agents=agents))
-
-
-def _without_secrets(launcher: LauncherChoice) -> Mapping[str, str | None]:
-    if not launcher.options:
-        return {}
-    fields = describe(default_host().launcher_type(launcher.name).options)
-    secret = {field.name for field in fields if field.secret}
-    return {name: MASK if name in secret and value else value for name, value in launcher.options.items()}
 
 
 def check_hosts(config: Config, reader: Reader) -> None:
