@@ -33,12 +33,15 @@ workload: [{op: get, path: "*"}]
 
 @attrs.frozen
 class Host:
-    """A host at the other end of a link, and the processes of which it consists."""
+    """A host at the other end of a link, and the processes of which it consists; until ``silence`` is cancelled it is
+    asked whether it is there.
+    """
 
     handle: object
     link: object
     pids: list[int]
     scratch: Path
+    silence: anyio.CancelScope
 
     async def work(self, seen):
         """Run until it is over; ``seen`` gets an event when something was measured."""
@@ -69,7 +72,7 @@ def on_a_host(link_pair, tmp_path):
                 alone = anyio.CancelScope()
 
                 async def beat():
-                    with alone:
+                    with alone, contextlib.suppress(WorkerLostError):
                         while True:
                             await anyio.sleep(0.1)
                             await handle.call("beat", {})
@@ -87,11 +90,11 @@ def on_a_host(link_pair, tmp_path):
                 await handle.call("resolve", {"leg": 0, "share": 0})
                 (scratch,) = tmp_path.iterdir()
                 pids = [handle.pid, *(each["pid"] for each in answer["processes"])]
-                alone.cancel()
                 try:
                     with anyio.fail_after(120):
-                        await check(Host(handle, here, pids, scratch))
+                        await check(Host(handle, here, pids, scratch, alone))
                 finally:
+                    alone.cancel()
                     await crew.stop()
 
         anyio.run(main)
@@ -171,6 +174,7 @@ def test_a_host_without_its_controller_ends_by_itself_and_keeps_what_it_measured
 
             tasks.start_soon(work)
             await seen.wait()
+            host.silence.cancel()
             if how == "gone":
                 host.link.kill()
                 host.handle.kill()
