@@ -75,11 +75,35 @@ def wheel_of(session: nox.Session, project: Path) -> str:
     return str(wheel)
 
 
-def install_wheels(session: nox.Session, *projects: Path, extra: str = "testing") -> None:
-    """Install wheels as they are now, also into an environment that has older ones of the same version."""
+@functools.cache
+def shared_packages() -> Path:
+    """Where lies what all test sessions need of others, which takes pip longest: installed once, seen from each.
+
+    Nothing of ours is there, and nothing that a session would not install itself.
+    """
+    if shared := os.environ.get("PENSTOCK_SHARED"):
+        return Path(shared)
+    where = ROOT / ".nox" / "shared"
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(where)], check=True)
+    pip = [str(where / "bin" / "python"), "-m", "pip"]
+    core = nox.project.load_toml(CORE / "pyproject.toml")["project"]
+    needs = [*core["dependencies"], *core["optional-dependencies"]["testing"], *TOOLS]
+    subprocess.run([*pip, "install", "-q", "-c", str(CONSTRAINTS), *needs], check=True)
+    return next(where.glob("lib/python*/site-packages"))
+
+
+def install_wheels(session: nox.Session, *projects: Path, alone: bool = False) -> None:
+    """Install wheels as they are now, also into an environment that has older ones of the same version; ``alone``
+    together with all that they need.
+    """
     wheels = [wheel_of(session, project) for project in (CORE, *projects)]
-    install(session, f"penstock[{extra}] @ file://{wheels[0]}", *wheels[1:], *TOOLS)
-    session.install("-q", "--no-deps", "--force-reinstall", *wheels)
+    own = next(Path(session.virtualenv.location).glob("lib/python*/site-packages"))
+    has_older = any(own.glob("penstock*"))
+    if not alone:
+        (own / "shared.pth").write_text(f"{shared_packages()}\n")
+    install(session, f"penstock[testing] @ file://{wheels[0]}", *wheels[1:], *TOOLS)
+    if has_older:
+        session.install("-q", "--no-deps", "--force-reinstall", *wheels)
 
 
 def install_alone(session: nox.Session, *projects: Path) -> None:
@@ -130,7 +154,8 @@ def install_for_tests(session: nox.Session, plugin: Path) -> None:
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
-    session.run("pytest", "-q", "-p", "no:cacheprovider", *arguments, *session.posargs)
+    # As the command pytest does it, which may be among the shared packages: without this directory on the path.
+    session.run("python", "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, *session.posargs)
 
 
 @nox.session
@@ -144,7 +169,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict over every package and the typing examples."""
-    install_wheels(session, *LIGHT)
+    install_wheels(session, *LIGHT, alone=True)
     install_alone(session, *INTEGRATIONS)
     install(session, "mypy", "types-PyYAML")
     for project in (CORE, *PLUGINS):
@@ -170,7 +195,7 @@ def plugins(session: nox.Session) -> None:
     paths = [path for path in PLUGINS if "heavy" not in settings(path)]
     sizes = {f"conformance({path.name})": size_of(path / "tests") for path in paths}
     sizes |= {"kit": size_of(ROOT / "tests"), "packages": size_of(ROOT / "tests"), "third_party": 0}
-    environment = {**os.environ, "PENSTOCK_WHEELS": str(wheelhouse())}
+    environment = {**os.environ, "PENSTOCK_WHEELS": str(wheelhouse()), "PENSTOCK_SHARED": str(shared_packages())}
 
     def run(name: str) -> tuple[str, bool]:
         session.log(f"{name} begins")
