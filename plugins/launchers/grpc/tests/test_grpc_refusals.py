@@ -182,6 +182,15 @@ async def test_certificates_that_are_not_the_agents(refusal_of, pki, token_file,
     assert told.startswith(f"agent {address}: {said}")
 
 
+async def test_an_agent_tells_of_its_own_expired_certificate(pki, token_file):
+    with structlog.testing.capture_logs() as logs:
+        async with serving(token_file=token_file, tls_cert=pki.expired_cert, tls_key=pki.expired_key):
+            pass
+        async with serving(token_file=token_file, tls_cert=pki.cert, tls_key=pki.key):
+            pass
+    assert [line["file"] for line in logs if line["event"] == "certificate_expired"] == [pki.expired_cert]
+
+
 async def test_another_name_that_is_expected(pki, token_file, access_of):
     async with serving(token_file=token_file, tls_cert=pki.other_name_cert, tls_key=pki.other_name_key) as address:
         way = access_of(tls_ca=pki.ca, token_file=token_file, server_name="bench7.example")

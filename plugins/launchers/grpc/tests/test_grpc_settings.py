@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from penstock_grpc.settings import AgentOptions, Settings
@@ -151,3 +152,18 @@ def test_other_wrong_options_are_refused(options, said):
 def test_variables_may_be_allowed(tmp_path):
     read = settings(dict(_WITH_TOKEN), allow_env=("ACME_*",), scratch=os.fspath(tmp_path))
     assert (read.allow_env, read.scratch) == (("ACME_*",), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("listen", "leads_to", "warned"),
+    [
+        ("bench1:0", "127.0.1.1", True),
+        ("bench1:0", "192.0.2.7", False),
+        ("localhost:0", "127.0.0.1", False),
+        ("127.0.0.1:0", "127.0.0.1", False),
+    ],
+)
+def test_a_name_that_others_can_not_reach_is_told(pki, monkeypatch, listen, leads_to, warned):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (leads_to, 0))]
+    monkeypatch.setattr("penstock_grpc.addresses.socket.getaddrinfo", lambda *_, **__: found)
+    assert settings(dict(_WITH_TOKEN), listen=listen, **tls_of(pki)).is_unreachable is warned

@@ -71,8 +71,7 @@ class Agent:
         await server.start()
         await self._say_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("listening", address=f"{self._settings.address.host}:{port}", protection=self._settings.protection)
-        if self._settings.tls is not None and self._settings.tls.has_expired():
-            _log.warning("certificate_expired", file=self._settings.tls.cert, remedy="renew it, and start anew")
+        self._warn()
         ready(port)
         try:
             await self._told.wait()
@@ -89,6 +88,15 @@ class Agent:
         _log.info("ending", why=why, sessions=len(self._sessions))
         self._draining = True
         self._told.set()
+
+    def _warn(self) -> None:
+        settings = self._settings
+        if settings.tls is not None and settings.tls.has_expired():
+            _log.warning("certificate_expired", file=settings.tls.cert, remedy="renew it, and start again")
+        if settings.is_unreachable:
+            bound = ", ".join(each.host for each in settings.bind)
+            remedy = "listen on 0.0.0.0, or on the number that others have for this host"
+            _log.warning("listening_on_loopback_alone", name=settings.address.host, leads_to=bound, remedy=remedy)
 
     def _server(self) -> grpc.aio.Server:
         interceptors = [] if self._settings.token is None else [Gate(self._settings.token)]

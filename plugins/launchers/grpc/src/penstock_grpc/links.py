@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import anyio
@@ -172,10 +173,7 @@ class FrameLink:
             self._outbox.close()
 
 
-def _pieces(frame: bytes) -> list[pb.Piece]:
+def _pieces(frame: bytes) -> Iterator[pb.Piece]:
     view = memoryview(frame)
-    starts = range(0, max(1, len(frame)), PIECE_BYTES)
-    return [
-        pb.Piece(data=bytes(view[start : start + PIECE_BYTES]), last=start + PIECE_BYTES >= len(frame))
-        for start in starts
-    ]
+    for start in range(0, max(1, len(frame)), PIECE_BYTES):
+        yield pb.Piece(data=bytes(view[start : start + PIECE_BYTES]), last=start + PIECE_BYTES >= len(frame))

@@ -104,6 +104,13 @@ class Settings:
         return None if self.tls is None else self.tls.for_agent()
 
     @property
+    def is_unreachable(self) -> bool:
+        """Whether a name that looks like one for others leads to the loopback, as a host's own does on Debian."""
+        host = self.address.host
+        named = not host.endswith("localhost") and all(each.host != host for each in self.bind)
+        return named and all(is_loopback(each.host) for each in self.bind)
+
+    @property
     def protection(self) -> str:
         """What keeps others out, for the log."""
         parts = []
