@@ -26,7 +26,9 @@ class Measured:
     """One leg. ``begun`` is False for the one of a run that never came to it; ``ended`` says that it is over.
 
     ``started_ns`` is the agreed instant by the wall clock, ``began_ns`` by the monotonic one of this process.
-    ``meter`` and ``machine`` measure the host while it goes on, the latter from the end of the warm-up.
+    ``meter`` and ``machine`` measure the host while it goes on, the latter from the end of the warm-up. ``emitted`` is
+    the number of the last interval that all had got past when it was shown, ``behind`` the ranks of those that have
+    not got past another one since.
     """
 
     leg: LegCourse
@@ -51,6 +53,21 @@ class Measured:
     meter: CpuMeter | None = None
     machine: MachineMeter | None = None
     measuring: bool = False
+    emitted: int = -1
+    behind: set[int] = attrs.field(factory=set)
+
+    def past(self, worker: Watched) -> bool:
+        """Whether all workers at work are past what was shown last, now that this one has told of something: looking
+        for intervals that are complete takes long where there are many workers.
+        """
+        if worker.reached > self.emitted:
+            self.behind.discard(worker.handle.rank)
+        return not self.behind
+
+    def await_next(self) -> None:
+        """What all have got past was shown: wait until they have got past more."""
+        self.emitted = min((worker.reached for worker in self.running), default=self.emitted)
+        self.behind = {worker.handle.rank for worker in self.running if worker.reached <= self.emitted}
 
     def intervals(self) -> list[Interval]:
         """The time series. What came after the last full interval, while calls ended, belongs to that one."""

@@ -192,6 +192,7 @@ class Measuring:
         }
         now = monotonic_ns()
         worker.running, worker.started_ns = True, start_ns
+        measured.behind.add(worker.handle.rank)
         worker.heard_ns = worker.snapshot_ns = worker.progressed_ns = now
         observer = self._team.observer
         try:
@@ -202,7 +203,8 @@ class Measuring:
                     worker.end(item)
                     continue
                 measured.totals.merge(worker.take(item))
-                await self.emit(measured)
+                if measured.past(worker):
+                    await self.emit(measured)
                 if reason:
                     self._too_many(measured, reason)
                     await self._team.drain(reason)
@@ -210,6 +212,7 @@ class Measuring:
             await self._fail(worker, measured, error)
         finally:
             worker.running = False
+            measured.behind.discard(worker.handle.rank)
 
     async def emit(self, measured: Measured) -> None:
         """Show and judge the intervals that all have got past."""
@@ -233,6 +236,7 @@ class Measuring:
             if measured.steady is not None:
                 stable = measured.steady.add(interval) or stable
             measured.timeline.add(interval)
+        measured.await_next()
         if measured.stopped and course.on_error.action == "stop":
             await self._team.drain(measured.stopped)
         elif stable:

@@ -77,17 +77,17 @@ class Pulse:
             now = monotonic_ns()
             # Time in which this process was stopped, too, says nothing of the others.
             passed, before = min((now - before) / 1e9, 2 * look), now
+            heard = self._heard()
             for worker in self._team.live():
-                await self._look_at(worker, passed)
+                await self._look_at(worker, max(worker.heard_ns, heard.get(worker.handle.rank, 0)), passed)
             await self._look_at_calls()
             seconds += passed
             if seconds >= self._rhythm.period:
                 seconds = 0.0
                 self._show()
 
-    async def _look_at(self, worker: Watched, passed: float) -> None:
+    async def _look_at(self, worker: Watched, heard: int, passed: float) -> None:
         rank = worker.handle.rank
-        heard = max([worker.heard_ns, *(each.heard_ns for each in self._at_work(rank))])
         if heard != self._last.get(rank):
             self._last[rank], worker.silent_s = heard, 0.0
             self._warned.discard(rank)
@@ -121,14 +121,13 @@ class Pulse:
     def _begins(self, measured: Measured) -> int:
         return measured.began_ns
 
-    def _at_work(self, rank: int) -> list[Watched]:
-        return [
-            worker
-            for measured in self._team.found.legs
-            if not measured.ended
-            for worker in measured.workers
-            if worker.handle.rank == rank
-        ]
+    def _heard(self) -> dict[int, int]:
+        """When each worker last said something in a leg that is under way, by rank."""
+        heard: dict[int, int] = {}
+        for measured in self._team.found.legs:
+            for worker in measured.workers if not measured.ended else ():
+                heard[worker.handle.rank] = max(heard.get(worker.handle.rank, 0), worker.heard_ns)
+        return heard
 
 
 def _known_clock(worker: Watched) -> dict[str, Any]:
