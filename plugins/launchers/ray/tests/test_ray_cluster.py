@@ -28,7 +28,7 @@ sys.meta_path.insert(0, Blocker())
 
 @pytest.fixture
 def options(cluster, token):
-    return {"address": cluster.address, "token_file": str(token), "placement_timeout": 5.0}
+    return {"address": cluster.address, "token_file": str(token), "node_timeout": 5.0}
 
 
 def refused(workers=1, **options):

@@ -13,4 +13,4 @@ class TestRay(LauncherContract):
     @pytest.fixture(scope="class")
     @classmethod
     def options(cls, cluster, token):
-        return {"address": cluster.address, "token_file": str(token), "placement_timeout": "2s"}
+        return {"address": cluster.address, "token_file": str(token), "node_timeout": "1s"}

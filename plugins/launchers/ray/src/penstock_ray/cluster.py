@@ -136,7 +136,7 @@ class Cluster:
     async def _enough(self, wanted: int | None) -> list[Node]:
         """The nodes, once there are as many as are wanted."""
         nodes = await self._nodes()
-        for _ in range(max(1, round(self._options.placement_timeout / _POLL_SECONDS))):
+        for _ in range(max(1, round(self._options.node_timeout / _POLL_SECONDS))):
             if len(nodes) >= (wanted or 1):
                 return nodes
             await anyio.sleep(_POLL_SECONDS)

@@ -32,7 +32,10 @@ class RayOptions:
     )
     insecure: bool = option(False, help="use a cluster that asks for no token: whoever reaches it may run code on it")
     cpus: int = option(1, help="CPUs that Ray counts as taken on each node; the worker uses all that it may")
-    placement_timeout: float = option(30.0, help="how long nodes may take to come and be free", unit="seconds")
+    node_timeout: float = option(10.0, help="how long to wait for nodes that are not there yet", unit="seconds")
+    placement_timeout: float = option(
+        30.0, help="how long to wait for CPUs on nodes that something else has taken", unit="seconds"
+    )
 
 
 def _open(options: RayOptions) -> Launcher:
@@ -57,8 +60,8 @@ def _check(options: RayOptions) -> None:
         raise UsageError("ray: token_file and insecure contradict each other; leave one out")
     if options.cpus < 1 or (options.workers is not None and options.workers < 1):
         raise UsageError("ray: workers and cpus are at least 1")
-    if options.placement_timeout <= 0:
-        raise UsageError("ray: placement_timeout is more than 0 seconds")
+    if options.placement_timeout <= 0 or options.node_timeout <= 0:
+        raise UsageError("ray: node_timeout and placement_timeout are more than 0 seconds")
 
 
 @hookimpl
