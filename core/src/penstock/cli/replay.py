@@ -21,7 +21,7 @@ from penstock.errors import PluginError, UsageError
 from penstock.plugins import default_host
 from penstock.replay.dryrun import dry_run as run_dry
 from penstock.replay.rules import load_rules
-from penstock.replay.run import check, execute_replay
+from penstock.replay.run import Prepared, check, execute_replay
 from penstock.replay.settings import Backpressure, Settings, Window, parse_operations
 
 __all__ = ["replay"]
@@ -237,11 +237,7 @@ def _replay(
     prepared = check(_settings(given))
     launching.ready(context, launcher, distributed)
     if dry_run:
-        found = run_dry(prepared)
-        if as_json:
-            print_json(facts(prepared, found))
-        else:
-            say_dry_run(prepared, found)
+        _try_it(prepared, as_json=as_json)
         return
     code = conduct(
         lambda view: execute_replay(
@@ -261,6 +257,14 @@ def _replay(
 
 #: The command.
 replay = _replay
+
+
+def _try_it(prepared: Prepared, *, as_json: bool) -> None:
+    found = run_dry(prepared)
+    if as_json:
+        print_json(facts(prepared, found))
+    else:
+        say_dry_run(prepared, found)
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:
