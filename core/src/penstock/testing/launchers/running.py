@@ -34,6 +34,7 @@ _HOST = b"penstock.engine.host"
 _FORWARDED = "AWS_SECRET_ACCESS_KEY"
 _OPERATIONS = 1200
 _POLL_S = 0.02
+_PENSTOCK = (sys.executable, "-m", "penstock")
 #: How long a run may take before it hangs, in seconds.
 _RUN_S = 100.0
 
@@ -72,12 +73,12 @@ class _Run:
     said: list[str]
 
     @classmethod
-    def start(cls, directory: Path, text: str, arguments: Sequence[str]) -> _Run:
+    def start(cls, directory: Path, text: str, command: Sequence[str], arguments: Sequence[str]) -> _Run:
         directory.mkdir()
         (directory / "run.yaml").write_text(text)
         marker = f"kit{secrets.token_hex(12)}"
         process = subprocess.Popen(  # noqa: S603  (our own command)
-            [sys.executable, "-m", "penstock", "run", "run.yaml", *arguments],
+            [*command, "run", "run.yaml", *arguments],
             cwd=directory,
             env={**os.environ, _FORWARDED: marker},
             stdin=subprocess.DEVNULL,
@@ -181,13 +182,25 @@ class RunLaws(LauncherLaws):
         chosen = [part for name, value in options.items() for part in ("--launcher-option", f"{name}={value}")]
         return ["--launcher", self.name, "--workers", str(self.workers), *chosen]
 
+    @pytest.fixture
+    def command(self) -> list[str]:
+        """What starts ``penstock``. Override it where another program has to start it, as mpirun does."""
+        return list(_PENSTOCK)
+
+    def interrupt(self, pid: int) -> None:
+        """Do to the command what Ctrl-C does. Override it where another program has started it."""
+        os.kill(pid, signal.SIGINT)
+
     def test_many_hosts_do_what_one_would(
-        self, stage: Stage, target: str, arguments: list[str], tmp_path: Path
+        self, stage: Stage, target: str, command: list[str], arguments: list[str], tmp_path: Path
     ) -> None:
         stage.clear()
         one = _PLAN.format(target=f"{target}/one", operations=_OPERATIONS, lanes=self.workers, processes=self.workers)
         many = _PLAN.format(target=f"{target}/many", operations=_OPERATIONS, lanes=1, processes=1)
-        runs = [_Run.start(tmp_path / "many", many, arguments), _Run.start(tmp_path / "one", one, ())]
+        runs = [
+            _Run.start(tmp_path / "many", many, command, arguments),
+            _Run.start(tmp_path / "one", one, _PENSTOCK, ()),
+        ]
         results = [run.finish() for run in runs]
         for run, result in zip(runs, results, strict=True):
             assert run.process.returncode == 0, run.output
@@ -211,10 +224,12 @@ class RunLaws(LauncherLaws):
                 what = f"p{percent} is {told['service_us'][f'p{percent}']} µs, of the op-log {due} µs"
                 raise broken(_MERGED, what, "carry snapshots as they are, each once")
 
-    def test_a_lost_worker(self, stage: Stage, target: str, arguments: list[str], tmp_path: Path) -> None:
+    def test_a_lost_worker(
+        self, stage: Stage, target: str, command: list[str], arguments: list[str], tmp_path: Path
+    ) -> None:
         stage.clear()
         text = _LONG.format(target=target, operations=_OPERATIONS, rate=_OPERATIONS // 3, forwarded=_FORWARDED)
-        run = _Run.start(tmp_path / "run", text, arguments)
+        run = _Run.start(tmp_path / "run", text, command, arguments)
         try:
             run.wait_for_rows()
             hosts = run.hosts()
@@ -233,13 +248,15 @@ class RunLaws(LauncherLaws):
         if where := shown + run.kept():
             raise broken(_SECRET, f"it is found in {where}", "pass what is forwarded in frames alone")
 
-    def test_an_interrupt(self, stage: Stage, target: str, arguments: list[str], tmp_path: Path) -> None:
+    def test_an_interrupt(
+        self, stage: Stage, target: str, command: list[str], arguments: list[str], tmp_path: Path
+    ) -> None:
         stage.clear()
         text = _LONG.format(target=target, operations=100_000, rate=200, forwarded=_FORWARDED)
-        run = _Run.start(tmp_path / "run", text, arguments)
+        run = _Run.start(tmp_path / "run", text, command, arguments)
         try:
             run.wait_for_rows()
-            run.process.send_signal(signal.SIGINT)
+            self.interrupt(run.process.pid)
         finally:
             result = run.finish()
         said = (run.process.returncode, result["status"])
