@@ -91,6 +91,7 @@ def states(tmp_path) -> list[Path]:
     return sorted((tmp_path / "scratch").glob("*/host.json"))
 
 
+@pytest.mark.slow
 def test_one_result_of_all_ranks(run_job, command, results, tmp_path):
     done = run_job(4, *command(2))
     assert done.returncode == 0, done.stdout + done.stderr
