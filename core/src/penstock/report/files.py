@@ -80,6 +80,8 @@ def write_results(
         _write(place / "workers.tsv", worker_lines(outcome))
         for worker in outcome.hosts:
             _write_worker(worker_directory(place, worker.rank), outcome, worker)
+    # The page is drawn from the outcome's own intervals; what result.json says of them takes tens of megabytes.
+    summary["intervals"] = []
     report = place / "report.html"
     _write(report, [render_html(outcome, summary, config_text=config_text, plan=plan)])
     return report
