@@ -115,7 +115,8 @@ def course_of(config: Config) -> Course:
         live_interval=config.live_interval,
         legs=legs,
         prepares=made,
-        prepared=count_prepared(config) if made else None,
+        # Where each host makes all of it, how many that is depends on how many there are.
+        prepared=count_prepared(config) if made and not config.distributed.own_namespaces else None,
         post_prepare_delay=prepare.post_prepare_delay,
         cleanup=config.cleanup,
         distributed=config.distributed,

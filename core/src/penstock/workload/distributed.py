@@ -177,7 +177,7 @@ class Agent:
     id: str | None = key(
         Optional(Text("a name without /", ("l1",), _check_label)),
         None,
-        help="its name in the results and in path_template; none: its place in the list, from 0",
+        help="its name, which {id} in path_template stands for; none: its place in the list, from 0",
     )
     target: str | None = key(
         Optional(Text("a URI or a directory", ("/mnt/nfs2/bench/",))),
