@@ -128,6 +128,8 @@ class SimulatedHost:
         if method == "receive":
             assert len(self.received.get(body["name"], b"")) == body["offset"]
             self.received[body["name"]] = self.received.get(body["name"], b"") + base64.b64decode(body["data"])
+        if method == "preflight":
+            return {"findings": []}
         if method == "beat":
             return {
                 "processes": [{"rank": rank, "pid": 0, "cpu_ns": 0, "lost": why} for rank, why in self.lost.items()]
@@ -228,12 +230,13 @@ class Planner:
 def simulate(tmp_path):
     """Carry out a run on simulated hosts; a minute is for a hang."""
 
-    def simulate(workers, text="", *, channel="protected", rhythm=RHYTHM, op_log=None, inputs=None):
+    def simulate(workers, text="", *, channel="protected", rhythm=RHYTHM, op_log=None, inputs=None, asks=False):
         config = loads(CONFIG + text, label="w.yaml", environ={})
         launcher = SimulatedLauncher(workers, channel)
         course = attrs.evolve(course_of(config), inputs=inputs or {})
+        planner = Planner(config, op_log, [{}] * len(workers) if asks else [])
         coordinator = Coordinator(
-            course, [], launcher, open_view(quiet=True), for_hosts=Planner(config, op_log), directory=tmp_path,
+            course, [], launcher, open_view(quiet=True), for_hosts=planner, directory=tmp_path,
             rhythm=rhythm,
         )  # fmt: skip
 

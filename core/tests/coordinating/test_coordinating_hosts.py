@@ -241,6 +241,14 @@ def test_an_interrupt_lets_all_hosts_end_and_keeps_what_they_have(simulate, host
     assert done.found.legs[0].totals.operation("PUT").count == 6
 
 
+@pytest.mark.parametrize("phase", ["preflight", "open"])
+def test_interrupted_before_anything_is_made_nothing_is(simulate, host, phase):
+    done = simulate([host(0, does={phase: "interrupts"})], PREPARES, asks=True)
+    assert done.end[:2] == ("interrupted", 130)
+    assert not done.workers[0].seen("prepare")
+    assert not done.workers[0].seen("run")
+
+
 def test_interrupted_twice_nothing_is_waited_for(simulate, host):
     does = {"middle": "interrupts", "drain": "interrupts", "finish": "silent"}
     done = simulate([host(0, does=does), host(1, does={"middle": "silent"})], rhythm=Rhythm())

@@ -105,7 +105,9 @@ class Coordinator:
                 tasks.start_soon(Pulse(self._team).run)
                 try:
                     await self._look()
-                    await self._phases()
+                    # An interrupt may have come before anybody was there to hear of it.
+                    if not self._team.draining:
+                        await self._phases()
                 except UsageError as error:
                     refused = error
                 except PenstockError as error:
@@ -174,7 +176,8 @@ class Coordinator:
         )
         self._opened = True
         try:
-            await prepare(team, "prepare")
+            if not team.draining:
+                await prepare(team, "prepare")
             await self._measure()
         finally:
             await finish(team)
