@@ -18,3 +18,7 @@ class TestPretendedHosts(LauncherContract):
     @classmethod
     def options(cls):
         return {"hosts": 4}
+
+    @pytest.mark.slow
+    def test_an_interrupt(self, stage, target, arguments, tmp_path):
+        super().test_an_interrupt(stage, target, arguments, tmp_path)

@@ -14,3 +14,7 @@ class TestRay(LauncherContract):
     @classmethod
     def options(cls, cluster, token):
         return {"address": cluster.address, "token_file": str(token), "node_timeout": "1s"}
+
+    @pytest.mark.slow
+    def test_an_interrupt(self, stage, target, arguments, tmp_path):
+        super().test_an_interrupt(stage, target, arguments, tmp_path)
