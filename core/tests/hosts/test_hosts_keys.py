@@ -247,6 +247,23 @@ def test_endpoints_are_those_of_the_host(tmp_path):
     assert found[2].endpoints == ("mem://b9/agent-2/",)
 
 
+def test_a_place_in_the_working_directory_is_the_same_on_every_host(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = {
+        "target": "bench/?fsync=true",
+        "workload": [{"op": "get", "path": "a?/*"}, {"op": "stat", "uri": "file://./other/*"}],
+        "distributed": {"agents": [{}, {"target": "./two"}]},
+        "multi_endpoint": {"endpoints": ["./more/"]},
+    }
+    config = read(more)
+    own = config.for_host(0, 0)
+    assert own.target == f"file://{tmp_path}/bench/?fsync=true"
+    assert paths(own) == ["a?/*", f"file://{tmp_path}/other/*"]
+    assert own.multi_endpoint.endpoints == (f"file://{tmp_path}/more/",)
+    assert config.for_host(1, 1).target == f"file://{tmp_path}/two"
+    assert read({}).for_host(0).target == "mem://b/", "only where it is relative"
+
+
 def paths(config: Config) -> list[str]:
     found = [item.path for item in config.workload]
     for stage in config.stages:

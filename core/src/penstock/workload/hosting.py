@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,27 @@ def for_host(config: Config, rank: int, number: int | None = None) -> Config:
     if agent.concurrency is not None:
         config = _with_concurrency(config, agent.concurrency)
     several = config.multi_endpoint if isinstance(agent.multi_endpoint, str) else agent.multi_endpoint
-    config = attrs.evolve(config, multi_endpoint=None if several is None else _spelled_out(several))
+    several = None if several is None else _spelled_out(several)
+    config = _with_paths(attrs.evolve(config, multi_endpoint=several), _absolute)
+    if config.target is not None:
+        config = attrs.evolve(config, target=_absolute(config.target, bare=True))
+    target = None if agent.target is None else _absolute(agent.target, bare=True)
     prefix = _prefix(distributed, agent, rank if number is None else number)
-    if agent.target is None and not prefix:
-        return config
-    return _moved(config, agent.target, prefix)
+    return config if target is None and not prefix else _moved(config, target, prefix)
+
+
+def _absolute(uri: str, *, bare: bool = False) -> str:
+    """A place that is relative to the working directory of this process, for those that have another; with ``bare``
+    also where it has no scheme.
+    """
+    if "://" not in uri and not bare:
+        return uri
+    text, mark, query = uri.partition("?")
+    url = parse_store(text)
+    if url.authority != ".":
+        return uri
+    end = "/" if url.path.endswith("/") else ""
+    return f"{url.scheme}://{os.path.abspath(url.path.lstrip('/') or '.').rstrip('/')}{end}{mark}{query}"
 
 
 def _prefix(distributed: Distributed, agent: Agent, number: int) -> str:
@@ -63,8 +80,9 @@ def _with_concurrency(config: Config, concurrency: int) -> Config:
 
 
 def _spelled_out(several: MultiEndpoint) -> MultiEndpoint:
-    """Without the file that names some: it lies on this host."""
-    return several if several.file is None else attrs.evolve(several, endpoints=tuple(several.uris()), file=None)
+    """Without the file that names some, which lies on this host."""
+    uris = several.uris() if several.file is not None else several.endpoints
+    return attrs.evolve(several, endpoints=tuple(_absolute(uri, bare=True) for uri in uris), file=None)
 
 
 def _moved(config: Config, target: str | None, prefix: str) -> Config:
