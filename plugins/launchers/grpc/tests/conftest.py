@@ -129,7 +129,7 @@ class Agents:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                env={**os.environ, **(environ or {})},
+                env={**os.environ, "TMPDIR": str(self._where), **(environ or {})},
             )
         self._stack.callback(_end, process)
         return process, log
