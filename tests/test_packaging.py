@@ -44,13 +44,29 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
+#: Builds as the frontend ``build`` does, but many in one process: the source distribution, and the wheel from that.
+BUILD = """
+import os
+import sys
+import tarfile
+from hatchling.build import build_sdist, build_wheel
+
+for project, out in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    os.chdir(project)
+    source = build_sdist(out)
+    with tarfile.open(os.path.join(out, source)) as archive:
+        archive.extractall(os.path.join(out, "unpacked"), filter="data")
+    os.chdir(os.path.join(out, "unpacked", source.removesuffix(".tar.gz")))
+    build_wheel(out)
+"""
+
+
 class Built:
     """The wheel and the source distribution of one project, as texts and names."""
 
     def __init__(self, project: Path, out: Path) -> None:
         self.project = project
         self.settings = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, project, cwd=out.parent)
         (self.wheel,) = out.glob("*.whl")
         (self.source,) = out.glob("*.tar.gz")
         with zipfile.ZipFile(self.wheel) as archive:
@@ -65,12 +81,10 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    made = {}
-    for name, project in PROJECTS.items():
-        out = tmp_path_factory.mktemp("wheels") / "dist"
-        out.mkdir()
-        made[name] = Built(project, out)
-    return made
+    outs = {name: tmp_path_factory.mktemp("dist") for name in PROJECTS}
+    pairs = [place for name, project in PROJECTS.items() for place in (project, outs[name])]
+    run(sys.executable, "-c", BUILD, *pairs, cwd=tmp_path_factory.getbasetemp())
+    return {name: Built(project, outs[name]) for name, project in PROJECTS.items()}
 
 
 def test_the_projects_are_those_below_plugins_and_core():
@@ -169,14 +183,15 @@ import sys
 from importlib.metadata import entry_points
 from penstock.plugins import PluginHost
 
-distribution = sys.argv[1]
-mine = [record for record in PluginHost(disabled=()).records() if record.distribution == distribution]
-assert [(record.name, record.problem) for record in mine if record.problem] == []
-assert {(record.group, record.name) for record in mine} == {
-    (entry.group, entry.name) for group in {record.group for record in mine}
-    for entry in entry_points(group=group) if entry.dist.name == distribution
-}
-assert mine
+records = PluginHost(disabled=()).records()
+for distribution in sys.argv[1:]:
+    mine = [record for record in records if record.distribution == distribution]
+    assert [(record.name, record.problem) for record in mine if record.problem] == []
+    assert {(record.group, record.name) for record in mine} == {
+        (entry.group, entry.name) for group in {record.group for record in mine}
+        for entry in entry_points(group=group) if entry.dist.name == distribution
+    }
+    assert mine, distribution
 sdks = {"boto3", "botocore", "azure", "google"} & set(sys.modules)
 assert not sdks, f"listing plugins imported {sdks}"
 """
@@ -191,8 +206,8 @@ def clean(built, tmp_path_factory):
     return where
 
 
-def install(where: Path, wheel: Path) -> None:
-    run(where / "bin/python", "-I", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel, cwd=where)
+def install(where: Path, *wheels: Path) -> None:
+    run(where / "bin/python", "-I", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", *wheels, cwd=where)
 
 
 def test_core_alone_serves_memory_and_names_the_package_of_the_others(clean):
@@ -206,6 +221,6 @@ def test_core_alone_has_its_command(clean):
 
 def test_each_plugin_beside_core_loads(clean, built):
     run(clean / "bin/python", "-I", "-c", ALONE, cwd=clean)
-    for name in PLUGINS:
-        install(clean, built[name].wheel)
-        run(clean / "bin/python", "-I", "-c", BESIDE, built[name].settings["name"], cwd=clean)
+    install(clean, *(built[name].wheel for name in PLUGINS))
+    distributions = [built[name].settings["name"] for name in PLUGINS]
+    run(clean / "bin/python", "-I", "-c", BESIDE, *distributions, cwd=clean)
