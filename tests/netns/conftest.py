@@ -6,8 +6,10 @@ them. Processes are ended by their ids, mounts by their paths, also after a fail
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -71,7 +73,7 @@ class Network:
     def _add(self, name: str, address: str) -> Place:
         namespace = f"{self._prefix}-{name}"
         ip("netns", "add", namespace)
-        self._stack.callback(self._remove, namespace)
+        self._stack.callback(remove, namespace)
         ip("-n", namespace, "link", "set", "lo", "up")
         return Place(namespace, address)
 
@@ -83,14 +85,27 @@ class Network:
         ip("-n", place.namespace, "link", "set", "eth0", "up")
         return place
 
-    def _remove(self, namespace: str) -> None:
-        for pid in ip("netns", "pids", namespace).split():
+
+def remove(namespace: str) -> None:
+    """End what runs in a namespace, and remove it with its links and addresses."""
+    for pid in ip("netns", "pids", namespace).split():
+        with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
-        ip("netns", "del", namespace)
+    ip("netns", "del", namespace)
+
+
+def remove_abandoned() -> None:
+    """Remove the namespaces of sessions that were killed."""
+    for namespace, session in re.findall(r"^(penstock-(\d+)-\w+)", ip("netns", "list"), re.MULTILINE):
+        if not Path(f"/proc/{session}").exists():
+            remove(namespace)
 
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
+    # Told to end, this process ends as after Ctrl-C, which removes what it made.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    remove_abandoned()
     with ExitStack() as stack:
         yield Network(stack)
 
@@ -251,6 +266,7 @@ def start(network: Network, keys: Keys, tmp_path: Path) -> Iterator[object]:
                 **os.environ,
                 "PENSTOCK_AGENT_TOKEN_FILE": keys.token,
                 "PENSTOCK_AGENT_TLS_CA": keys.ca,
+                "COLUMNS": "400",  # tables without breaks
             }
             process = network.controller.popen(
                 *(sys.executable, "-m", "penstock", "run", str(tmp_path / "w.yaml"), "--launcher", "grpc"),
