@@ -277,7 +277,8 @@ def integration(session: nox.Session) -> None:
     others = [
         f"--ignore={path}" for path in (*KIT, *PACKAGES, *THIRD_PARTY, NETNS, "tests/third_party", "tests/mutants")
     ]
-    pytest(session, *QUICK, *others, "tests")
+    # Their runs wait more than they work; what the tests of a file share is made once.
+    pytest(session, *QUICK, "-n", "2", "--dist", "loadfile", *others, "tests")
 
 
 @nox.session(default=False)
