@@ -39,6 +39,10 @@ class RayHost:
         """The piece of that number, None: the controller closes the link."""
         self._link.taken(number, piece)
 
+    async def end(self) -> None:
+        """The controller gives this host up. What ends the worker and removes its directory goes on meanwhile."""
+        self._link.kill()
+
     async def frames(self) -> AsyncIterator[Piece | str]:
         """Serve, and give the pieces of all frames towards the controller; at the end why the worker was gone, where it
         was gone first. Called once.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
@@ -20,6 +21,8 @@ _T = TypeVar("_T")
 _WINDOW = 32
 #: How long a node may take to end its worker before it is ended by force, beyond the worker's own time.
 _CLOSE_SECONDS = 12.0
+#: The same where it was given up before.
+_GONE_SECONDS = 3.0
 
 
 class RayLink:
@@ -52,23 +55,20 @@ class RayLink:
         return None
 
     async def close(self) -> None:
-        with anyio.move_on_after(_CLOSE_SECONDS):
-            try:
+        with anyio.move_on_after(_GONE_SECONDS if self._gone.is_set() else _CLOSE_SECONDS):
+            with contextlib.suppress(ConnectionError):
                 await self._hand_over([None])
                 if self._receiving:
                     await self._gone.wait()
-                while await self.receive() is not None:
-                    pass
-            except ConnectionError:
+            # Also one that was given up ends its worker and removes what that wrote.
+            while await self._next() is not None:
                 pass
-        self.kill()
+        self._lose("it was ended")
+        _quietly(ray.kill, self._actor)
 
     def kill(self) -> None:
         self._lose("it was given up")
-        try:
-            ray.kill(self._actor)
-        except Exception:  # noqa: BLE001  (it may be gone, or Ray be shut down; there is nobody left to end)
-            return
+        _quietly(self._actor.end.remote)
 
     async def cause(self) -> str:
         return self._cause or "its worker ended there; what it printed is in the log of its host's directory"
@@ -123,6 +123,14 @@ class RayLink:
         if not self._gone.is_set():
             self._cause = cause
             self._gone.set()
+
+
+def _quietly(function: Callable[..., object], *arguments: object) -> None:
+    """Call what fails where the actor is gone, or Ray was shut down: there is nobody left to end."""
+    try:
+        function(*arguments)
+    except Exception:  # noqa: BLE001  (whatever it is, there is nothing more to do)
+        return
 
 
 def why(error: RayError) -> str:
