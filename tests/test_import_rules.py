@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 #: Rooms of core, lowest first. A module may import its own room and any room of a row above its own; never its
 #: neighbours in the row, never upward. ``penstock`` is the package's public face.
 ROWS = (
-    "errors clocks buffers quantities globs",
+    "errors clocks buffers quantities globs environment",
     "keys urls options records service",
     "store formats payload launchers commands",
     "hookspecs",
@@ -78,8 +78,8 @@ HEAVY = (
     "numpy zstandard rich yaml structlog anyio cattrs hypothesis pytest boto3 botocore azure google requests urllib3"
 )
 LIGHT = (
-    "errors clocks buffers quantities globs keys urls options records store formats payload launchers commands "
-    "hookspecs plugins sinks writers metering memory posix http parts layers opening client penstock service"
+    "errors clocks buffers quantities globs environment keys urls options records store formats payload launchers "
+    "commands hookspecs plugins sinks writers metering memory posix http parts layers opening client penstock service"
 )
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")
 

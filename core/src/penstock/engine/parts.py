@@ -30,13 +30,13 @@ Names of files are plain names within its directory, never paths.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from penstock.engine.course import WorkerPart
 
-__all__ = ["HostPart", "HostPlan"]
+__all__ = ["HostPart", "HostPlan", "PlacedPart", "host_plans"]
 
 
 @attrs.frozen(kw_only=True)
@@ -139,3 +139,34 @@ class HostPlan:
     @property
     def _shares(self) -> int:
         return len(self.parts[0].lanes) if self.parts else 0
+
+
+class PlacedPart(WorkerPart, Protocol):
+    """The part of one process among those of all hosts."""
+
+    @property
+    def rank(self) -> int:
+        """Its number among the processes of all hosts."""
+
+    @property
+    def host(self) -> int:
+        """The rank of its host."""
+
+
+def host_plans(
+    parts: Sequence[PlacedPart], *, run_id: str, worker: str, shares: int, environments: Sequence[Mapping[str, str]]
+) -> list[HostPlan]:
+    """The parts of all processes by host, of which there are as many as ``environments``."""
+    return [
+        HostPlan.of(
+            [part for part in parts if part.host == rank],
+            rank=rank,
+            hosts=len(environments),
+            run_id=run_id,
+            worker=worker,
+            first=next(part.rank for part in parts if part.host == rank),
+            shares=shares,
+            environment=environment,
+        )
+        for rank, environment in enumerate(environments)
+    ]

@@ -7,8 +7,6 @@ object that is removed again, free space, memory and the limit of open files. :f
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +18,7 @@ from penstock.engine.findings import Finding, ordered
 from penstock.engine.machine import look_at_machine
 from penstock.engine.places import paths_of
 from penstock.engine.trials import Trial, trials_of
+from penstock.environment import variables
 from penstock.errors import ConfigError, PenstockError, PluginError
 from penstock.launchers import Body, Greeting
 from penstock.launching.greeting import greet
@@ -122,22 +121,8 @@ def answer(body: Body, *, scratch: str) -> dict[str, Any]:
 
     The variables of the question are set while it lasts; whoever calls this has seen to it that they may be.
     """
-    with _environment(body.get("environment", {})):
+    with variables(body.get("environment", {})):
         return {"findings": [each.to_message() for each in _look(body, scratch)]}
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _look(body: Body, scratch: str) -> list[Finding]:

@@ -30,7 +30,7 @@ from penstock.engine.outcomes import (
     outcome_of,
     status_of,
 )
-from penstock.engine.parts import HostPlan
+from penstock.engine.parts import HostPlan, host_plans
 from penstock.engine.places import resolve
 from penstock.engine.plan import Host, WorkerPlan, describe, make_plans, private_schemes
 from penstock.engine.preflight import questions
@@ -114,19 +114,13 @@ class _RunPlanner:
         plans = make_plans(self._config, run_id=self._run_id, hosts=hosts)
         self._plans = plans = [plan.logging_to(OP_LOG) for plan in plans] if self._logs else plans
         agents = [None if number is None else self._config.distributed.agents[number] for number in self._agents()]
-        return [
-            HostPlan.of(
-                [plan for plan in plans if plan.host == rank],
-                rank=rank,
-                hosts=len(hosts),
-                run_id=self._run_id,
-                worker=WORKER,
-                first=next(plan.rank for plan in plans if plan.host == rank),
-                shares=len(self._config.parts()),
-                environment=agent.env if agent is not None else {},
-            )
-            for rank, agent in enumerate(agents)
-        ]
+        return host_plans(
+            plans,
+            run_id=self._run_id,
+            worker=WORKER,
+            shares=len(self._config.parts()),
+            environments=[{} if agent is None else agent.env for agent in agents],
+        )
 
     def questions(self) -> Sequence[Mapping[str, Any]]:
         """What each host is to look at before anything is done."""

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import attrs
 
+from penstock.environment import variables as set_variables
 from penstock.errors import OpLogError
 from penstock.layers.switch import arrange, begin_arranged, install
 from penstock.oplog.join import Joined, join_parts
@@ -166,7 +167,7 @@ def capture(
         buffer=buffer,
     )
     process, captured = os.getpid(), Captured(whole)
-    with _variables(variables):
+    with set_variables(variables):
         arrange(partial(begin_part, whole))
         try:
             begin_arranged()
@@ -276,20 +277,6 @@ def _end_after(error: BaseException, captured: Captured, sort: bool, level: int)
         _end(captured, sort, level)
     except OpLogError as failure:
         error.add_note(str(failure))
-
-
-@contextlib.contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _new_part(path: str) -> str:

@@ -43,7 +43,7 @@ from penstock.engine.course import Course, LegCourse
 from penstock.engine.found import Found
 from penstock.engine.judging import judge_limit
 from penstock.engine.outcomes import EXIT_ERRORS, About, outcome_of, status_of
-from penstock.engine.parts import HostPlan
+from penstock.engine.parts import HostPlan, host_plans
 from penstock.engine.plan import Host
 from penstock.engine.starting import expected_hosts, open_launcher
 from penstock.errors import UsageError, redact
@@ -211,19 +211,13 @@ class ReplayPlanner:
         self.made = self.parts(hosts)
         parts = [self._finding_log(part) for part in self.made]
         parts = [part.logging_to(OP_LOG) for part in parts] if self._logs else parts
-        return [
-            HostPlan.of(
-                [part for part in parts if part.host == rank],
-                rank=rank,
-                hosts=len(hosts),
-                run_id=self._run_id,
-                worker=_WORKER,
-                first=next(part.rank for part in parts if part.host == rank),
-                shares=1,
-                environment={} if agent is None else self._distributed.agents[agent].env,
-            )
-            for rank, agent in enumerate(agents)
-        ]
+        return host_plans(
+            parts,
+            run_id=self._run_id,
+            worker=_WORKER,
+            shares=1,
+            environments=[{} if agent is None else self._distributed.agents[agent].env for agent in agents],
+        )
 
     def questions(self) -> Sequence[Mapping[str, Any]]:
         """A replay has no configuration that a host could look at."""
