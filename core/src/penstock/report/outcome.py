@@ -284,7 +284,7 @@ class Timeline:
     that come from then on. Those of the warm-up, before second 0, are left out.
     """
 
-    def __init__(self, limit: int = 7200, memory: int = 32 * 2**20) -> None:
+    def __init__(self, limit: int = 7200, memory: int = 28 * 2**20) -> None:
         self._limit = limit
         self._memory = memory
         self._used = 0

@@ -40,7 +40,7 @@ __all__ = ["NAME", "SCHEMA", "Tallies", "read_tallies", "tally_bytes"]
 
 NAME: Final = "tallies.jsonl.zst"
 SCHEMA: Final = "penstock.tallies/1"
-_LEVEL: Final = 9
+_LEVEL: Final = 6
 _TALLY: Final = "tally"
 
 
