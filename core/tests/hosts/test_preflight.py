@@ -72,9 +72,9 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path):
 
 STORE_ERRORS = [
     (CredentialsError("no credentials found"), "give this host credentials of its own, or hand them on by name"),
-    (AccessDeniedError("not for you"), "give the credentials of this host the right to do it"),
-    (StoreConnectionError("refused"), "look at the endpoint, the network and the firewall"),
-    (ObjectNotFoundError("no such bucket"), "make the bucket or the directory"),
+    (AccessDeniedError("not for you"), "these credentials may not do this"),
+    (StoreConnectionError("refused"), "check that the port is this service's"),
+    (ObjectNotFoundError("no such bucket", operation="list_pages"), "check the bucket's name"),
 ]
 
 

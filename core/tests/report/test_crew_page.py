@@ -89,7 +89,8 @@ def test_findings_name_who_stands_out(synth):
     late = [attrs.evolve(worker, clock=late) for worker in slow.workers]
     assert skew_finding(late).mark == "warn"
     rough = [attrs.evolve(each, uncertainty_ns=4_000_000) for each in slow.workers[0].clock.readings]
-    rough = [attrs.evolve(slow.workers[0], clock=attrs.evolve(slow.workers[0].clock, readings=rough))]
+    rough = [attrs.evolve(each, clock=attrs.evolve(each.clock, readings=rough)) for each in slow.workers[:2]]
+    assert skew_finding(rough[:1]) is None, "one began with nobody"
     assert skew_finding(rough).mark == clock_finding(rough).mark == "warn"
     assert clock_finding(slow.workers).mark == "plain"
     assert rate_finding(read_workers(synth.make_hosts(1, seconds=2))).mark == "plain"

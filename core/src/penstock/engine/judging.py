@@ -78,13 +78,18 @@ def _judge_hosts(found: Measured, whole: Signals, planned: Planned | None, path:
     kept = together is not None and together.kind == "none"
     if limited and not kept:
         worker, verdict = limited[0]
-        others = f", as do {len(limited) - 1} of the other {len(own) - 1} hosts" if len(limited) > 1 else ""
-        return Verdict(verdict.kind, f"{worker.called}{others}: {verdict.text}")
+        return Verdict(verdict.kind, f"{worker.called}{_as_others(len(limited) - 1, len(own) - 1)}: {verdict.text}")
     disks = [(worker, verdict) for worker, verdict in verdicts if verdict.kind == "disk"]
     if disks and not kept:
         worker, verdict = disks[0]
         return Verdict("disk", f"{worker.called}: {verdict.text}")
     return together
+
+
+def _as_others(alike: int, others: int) -> str:
+    if not alike:
+        return ""
+    return ", as does the other host" if others == 1 else f", as do {alike} of the other {others} hosts"
 
 
 def _of_host(worker: Watched, whole: Signals, planned: Planned | None, path: str | None) -> Signals:

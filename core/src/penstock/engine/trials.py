@@ -9,19 +9,16 @@ from typing import Final
 
 import attrs
 
+from penstock.client.remedies import remedy
 from penstock.engine.findings import Finding
 from penstock.engine.places import Places
 from penstock.engine.prepare import exists
 from penstock.errors import (
-    AccessDeniedError,
     CredentialsError,
-    ObjectNotFoundError,
     PenstockError,
-    StorageFullError,
     StoreConnectionError,
     StoreError,
     StoreTimeoutError,
-    ThrottledError,
     redact,
 )
 from penstock.globs import compile_glob
@@ -36,19 +33,10 @@ __all__ = ["PROBE", "Trial", "trials_of"]
 #: How the object is called with which writing is tried; sixteen digits follow.
 PROBE: Final = "penstock-preflight-"
 
-#: What to do about an error, by its class; the first one that fits.
-_REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (
-        CredentialsError,
-        "give this host credentials of its own, or hand them on by name: distributed: {forward_env: […]}",
-    ),
-    (AccessDeniedError, "give the credentials of this host the right to do it"),
-    (StorageFullError, "make room there, or name another target"),
-    (StoreTimeoutError, "look at the network between this host and the storage, and at the endpoint"),
-    (StoreConnectionError, "look at the endpoint, the network and the firewall between this host and the storage"),
-    (ThrottledError, "the service is busy: try again later"),
-    (ObjectNotFoundError, "make the bucket or the directory (penstock mb), or correct target"),
+_NO_CREDENTIALS: Final = (
+    "give this host credentials of its own, or hand them on by name: distributed: {forward_env: […]}"
 )
+_NO_ANSWER: Final = "look at the endpoint, the network and the firewall between this host and the storage"
 
 
 @attrs.frozen(kw_only=True)
@@ -78,9 +66,8 @@ class Trial:
 
     def silent(self, seconds: float) -> Finding:
         """What to say when nothing was heard for so long."""
-        remedy = "look at the endpoint, the network and the firewall between this host and the storage"
         return Finding(
-            level="error", subject=self.subject, cause=f"it did not answer within {seconds:g} s", remedy=remedy
+            level="error", subject=self.subject, cause=f"it did not answer within {seconds:g} s", remedy=_NO_ANSWER
         )
 
     def _list(self, store: ObjectStore) -> None:
@@ -100,11 +87,13 @@ class Trial:
         return None
 
     def _finding(self, what: str, error: Exception) -> Finding:
-        remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
-        if not remedy:
+        scheme = self.target.kind.schemes[0]
+        known = _NO_CREDENTIALS if isinstance(error, CredentialsError) else remedy(error, scheme=scheme)
+        if not known:
             known = "correct the configuration" if isinstance(error, PenstockError) else "tell the backend's authors"
-            remedy = "look at the storage" if isinstance(error, StoreError) else known
-        return Finding(level="error", subject=self.subject, cause=redact(f"{what}: {error}"), remedy=remedy)
+            known = "look at the storage" if isinstance(error, StoreError) else known
+            known = _NO_ANSWER if isinstance(error, StoreConnectionError | StoreTimeoutError) else known
+        return Finding(level="error", subject=self.subject, cause=redact(f"{what}: {error}"), remedy=known)
 
 
 def _nearest(store: ObjectStore, prefix: str) -> str:

@@ -147,9 +147,9 @@ def _signed(nanoseconds: float) -> str:
 
 
 def skew_finding(workers: Sequence[WorkerOutcome]) -> Finding | None:
-    """Whether all began together, as far as their clocks tell."""
+    """Whether all began together, as far as their clocks tell; None where fewer than two are known to have begun."""
     skews = skews_of(workers)
-    if not skews:
+    if len(skews) < 2:
         return None
     unsure = _unsure(workers)
     known = any(each.clock is not None and each.clock.readings for each in workers)

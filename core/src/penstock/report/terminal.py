@@ -228,4 +228,6 @@ def _phases(phases: Sequence[PhaseOutcome]) -> list[str]:
 def _op_log(op_log: Mapping[str, Any] | None) -> list[str]:
     if op_log is None:
         return []
-    return [f"op-log: {', '.join(f'{name} {printable(str(value))}' for name, value in op_log.items())}"]
+    # Which parts stayed on hosts is told by notes.
+    plain = {name: value for name, value in op_log.items() if isinstance(value, str | int)}
+    return [f"op-log: {', '.join(f'{name} {printable(str(value))}' for name, value in plain.items())}"]
