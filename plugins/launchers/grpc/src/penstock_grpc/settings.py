@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
+from typing import TYPE_CHECKING
 
 import attrs
-import grpc
 
 from penstock.errors import UsageError
 from penstock.launching import check_patterns
@@ -15,6 +15,9 @@ from penstock_grpc.addresses import PORT, Address, is_loopback, parse_address
 from penstock_grpc.plugin import GrpcOptions, check_keepalive
 from penstock_grpc.tls import Tls, read_tls
 from penstock_grpc.tokens import VARIABLE, Token, read_token
+
+if TYPE_CHECKING:
+    import grpc
 
 __all__ = ["AgentOptions", "Settings", "StatusOptions"]
 

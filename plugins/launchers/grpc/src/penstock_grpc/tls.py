@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from typing import TYPE_CHECKING
 
 import attrs
-import grpc
 
 from penstock.errors import UsageError
+
+if TYPE_CHECKING:
+    import grpc
 
 __all__ = ["EXPIRED", "Tls", "read_tls"]
 
@@ -29,6 +32,8 @@ class Tls:
 
     def for_agent(self) -> grpc.ServerCredentials:
         """What an agent listens with; with ``ca`` it takes only controllers that have a certificate."""
+        import grpc
+
         assert self.cert is not None
         assert self.key is not None
         pair = (_read(self.key), _read(self.cert))
@@ -37,6 +42,8 @@ class Tls:
 
     def for_controller(self) -> grpc.ChannelCredentials:
         """What a controller connects with."""
+        import grpc
+
         assert self.ca is not None
         key, cert = (None if path is None else _read(path) for path in (self.key, self.cert))
         return grpc.ssl_channel_credentials(_read(self.ca), key, cert)
