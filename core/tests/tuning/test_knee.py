@@ -22,9 +22,7 @@ workload: [{op: get, path: d/*}]
 @pytest.mark.timeout(300)
 def test_the_knee_is_found_within_five_percent(tmp_path):
     config = loads(f"{WORKLOAD}results_dir: {tmp_path}\n", label="w.yaml", environ={})
-    runner = Runner.beside(
-        Loaded(config, WORKLOAD, "knee"), suffix="find", command_line="test", say=print
-    )
+    runner = Runner.beside(Loaded(config, WORKLOAD, "knee"), suffix="find", command_line="test", say=print)
     # Beyond the knee the queue grows through the whole trial, so the median tells it as well as any tail.
     found = find_rate(runner, [parse_goal("get.p50 < 40ms")], seconds=3.0, warmup=0.2, arrivals="uniform")
     assert found.closed.trial.achieved == pytest.approx(400, rel=0.05)
