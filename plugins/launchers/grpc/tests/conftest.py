@@ -18,6 +18,7 @@ from penstock_grpc.connecting import Access
 from penstock_grpc.launcher import GrpcLauncher
 from penstock_grpc.plugin import GrpcOptions
 
+from penstock.launchers import PROBE, LaunchSpec
 from penstock.options import resolve
 
 _PATIENCE = 60
@@ -191,3 +192,13 @@ def access_of(options_of):
         return Access.from_options(options_of(**{"agents": "", **explicit}))
 
     return make
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return LaunchSpec(worker=PROBE, scratch=str(tmp_path))

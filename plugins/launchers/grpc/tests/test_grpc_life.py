@@ -15,7 +15,6 @@ from penstock_grpc.addresses import parse_address
 from penstock_grpc.connecting import Connection
 
 from penstock.errors import RunError, WorkerLostError
-from penstock.launchers import PROBE, LaunchSpec
 from penstock.testing.launchers.tools import ended
 
 pytestmark = pytest.mark.anyio
@@ -37,16 +36,6 @@ async def main():
 
 anyio.run(main)
 """
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def spec(tmp_path):
-    return LaunchSpec(worker=PROBE, scratch=str(tmp_path))
 
 
 @asynccontextmanager

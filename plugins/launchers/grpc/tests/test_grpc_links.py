@@ -22,11 +22,6 @@ _METHOD = "/test.Link/Session"
 _PATIENCE = 60
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 @asynccontextmanager
 async def linked(serve):
     """A link whose other end is given to ``serve``."""

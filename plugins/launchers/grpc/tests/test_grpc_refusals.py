@@ -21,20 +21,9 @@ from penstock_grpc.service import SESSION
 from penstock_grpc.settings import AgentOptions, Settings
 
 from penstock.errors import RunError, UsageError
-from penstock.launchers import PROBE, LaunchSpec
 from penstock.options import resolve
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def spec(tmp_path):
-    return LaunchSpec(worker=PROBE, scratch=str(tmp_path))
 
 
 @asynccontextmanager
