@@ -53,6 +53,14 @@ def penstock(*args, environ=None, code=0):
     return done
 
 
+@pytest.mark.parametrize(("given", "seen"), [({}, "None"), ({"OPENBLAS_NUM_THREADS": "1"}, "1")])
+def test_a_program_sees_the_environment_as_it_was(here, monkeypatch, given, seen):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    ask = "import os; print(os.environ.get('OPENBLAS_NUM_THREADS'))"
+    done = penstock("capture", "log.tsv.zst", "--", sys.executable, "-c", ask, environ=given)
+    assert done.stdout == f"{seen}\n"
+
+
 def keys_of(path):
     return Counter(row.file.rpartition("/")[2] for row in oplog.read(path))
 

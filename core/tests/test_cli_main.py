@@ -282,6 +282,17 @@ def test_env_file_is_for_one_command_and_only_when_named(tmp_path, monkeypatch, 
     assert run("--env-file", "none.env", "ls").exit_code == 2
 
 
+@pytest.mark.parametrize(("before", "within"), [(None, "1"), ("4", "4")])
+def test_libraries_start_no_threads_that_a_command_has_no_use_for(monkeypatch, command, before, within):
+    if before is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", before)
+    command(lambda: click.echo(os.environ.get("OPENBLAS_NUM_THREADS")))
+    assert run("ls").stdout == f"{within}\n"
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == before
+
+
 def test_the_syntax_of_env_files():
     text = """
     # comment

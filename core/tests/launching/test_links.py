@@ -7,6 +7,7 @@ import os
 import re
 import types
 from importlib.util import find_spec
+from pathlib import Path
 
 import anyio
 import attrs
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import RunError, UsageError, WorkerLostError
-from penstock.launchers import PROBE, WORKERS, Greeting, LaunchSpec
+from penstock.launchers import PROBE, WORKER, WORKERS, Greeting, LaunchSpec
 from penstock.launching import Crew, WorkerProcess, check_environment, check_patterns, greet, messages, serve_host
 from penstock.launching.rules import announce
 
@@ -314,3 +315,17 @@ def test_a_pattern_for_everything_still_lets_no_code_in():
 
 def test_every_module_of_a_worker_can_be_run():
     assert all(find_spec(module) for module in WORKERS)
+
+
+@pytest.mark.parametrize(("environ", "seen"), [({}, b"1"), ({"OPENBLAS_NUM_THREADS": "3"}, b"3")])
+def test_a_worker_starts_without_threads_that_it_has_no_use_for(tmp_path, monkeypatch, environ, seen):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+
+    async def main():
+        worker = await WorkerProcess.spawn(WORKER, name="worker", scratch=str(tmp_path), environment=environ)
+        try:
+            return Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+        finally:
+            await worker.close()
+
+    assert b"OPENBLAS_NUM_THREADS=" + seen in anyio.run(main)

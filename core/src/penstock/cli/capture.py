@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.common import env_file_option, verbose_option, warn
-from penstock.cli.lazy import FAILED
+from penstock.cli.lazy import FAILED, State
 from penstock.errors import OpLogError, UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def capture(
         level=level,
         buffer=buffer,
     )
-    code = _run(command, variables)
+    state = click.get_current_context().find_object(State) or State()
+    code = _run(command, {**state.environ_for_others(), **variables})
     try:
         _say(log, collect(path, sort=sort, level=level or 1))
     except OpLogError as error:
@@ -73,10 +74,10 @@ def capture(
     return code
 
 
-def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     with _Signals() as signals:
         try:
-            process = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - what the user asks for
+            process = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asks for
         except OSError as error:
             raise UsageError(f"{command[0]} can't be run: {error.strerror}") from error
         signals.pass_to(process)

@@ -22,6 +22,7 @@ import attrs
 import click
 from click.shell_completion import CompletionItem
 
+from penstock.environment import calm, variables
 from penstock.errors import PenstockError, PluginError, StoreError, UsageError, redact
 from penstock.options import nearest
 
@@ -51,6 +52,12 @@ class State:
     """What the options before the command's name ask for; ``click.Context.find_object`` finds it."""
 
     verbosity: int = 0
+    #: Variables that are set for this process and those that it starts of penstock's own, not for other programs.
+    calm: Mapping[str, str] = attrs.Factory(dict)
+
+    def environ_for_others(self) -> dict[str, str]:
+        """The environment, as programs that are not penstock's shall see it."""
+        return {name: value for name, value in os.environ.items() if self.calm.get(name) != value}
 
 
 class LazyGroup(click.Group):
@@ -111,17 +118,18 @@ class LazyGroup(click.Group):
         """Run a command line. Exits the process, unless ``standalone_mode`` is off: then the exit code is returned
         and errors are raised.
         """
-        state = State()
+        state = State(calm=calm(os.environ) if standalone_mode else {})
         extra.setdefault("obj", state)
         try:
-            code = super().main(
-                args=args,
-                prog_name=prog_name or "penstock",
-                complete_var=complete_var,
-                standalone_mode=False,
-                windows_expand_args=windows_expand_args,
-                **extra,
-            )
+            with variables(state.calm):
+                code = super().main(
+                    args=args,
+                    prog_name=prog_name or "penstock",
+                    complete_var=complete_var,
+                    standalone_mode=False,
+                    windows_expand_args=windows_expand_args,
+                    **extra,
+                )
         except BaseException as error:
             if not standalone_mode:
                 raise

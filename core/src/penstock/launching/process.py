@@ -13,6 +13,7 @@ from typing import IO
 import anyio
 from anyio.abc import Process
 
+from penstock.environment import CALM
 from penstock.launching import messages
 
 __all__ = ["WorkerProcess"]
@@ -50,7 +51,7 @@ class WorkerProcess:
         """
         path = os.path.join(scratch, f"{name}.log")
         with open(path, "wb") as log:
-            process = await _spawn(module, log, {**os.environ, **environment})
+            process = await _spawn(module, log, {**CALM, **os.environ, **environment})
         return cls(process, path, patience)
 
     @property
