@@ -180,6 +180,22 @@ def test_who_waits_for_a_worker_hears_at_once_that_it_is_given_up(crew_of_one):
     crew_of_one(check)
 
 
+def test_an_answer_that_meets_a_worker_as_it_is_given_up_harms_nobody(crew_of_one):
+    async def check(worker, there):
+        async def wait():
+            with pytest.raises(WorkerLostError, match="given up"):
+                await worker.call("rest", {})
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            request = await there.hear()
+            # Both before anybody else gets a turn: who listens has the frame, and who asked has not heard of the end.
+            await there.tell({"id": request["id"], "body": {}})
+            worker.kill()
+
+    crew_of_one(check)
+
+
 def test_what_was_said_before_the_end_is_heard(crew_of_one):
     async def check(worker, there):
         items = []

@@ -153,7 +153,8 @@ class Worker:
                 self._link.kill()
                 return f"it sent what is no message: {error}"
             waiting = self._waiting.get(message.get("id", -1))
-            if waiting is not None:
+            # Who waits for a worker that was given up is yet to hear of it, and takes nothing more.
+            if waiting is not None and self._lost is None:
                 waiting.send_nowait(message)
         return await self._link.cause()
 
