@@ -20,5 +20,5 @@ class TestPretendedHosts(LauncherContract):
         return {"hosts": 4}
 
     @pytest.mark.slow
-    def test_an_interrupt(self, stage, target, arguments, tmp_path):
-        super().test_an_interrupt(stage, target, arguments, tmp_path)
+    def test_an_interrupt(self, stage, target, command, arguments, tmp_path):
+        super().test_an_interrupt(stage, target, command, arguments, tmp_path)

@@ -16,5 +16,5 @@ class TestRay(LauncherContract):
         return {"address": cluster.address, "token_file": str(token), "node_timeout": "1s"}
 
     @pytest.mark.slow
-    def test_an_interrupt(self, stage, target, arguments, tmp_path):
-        super().test_an_interrupt(stage, target, arguments, tmp_path)
+    def test_an_interrupt(self, stage, target, command, arguments, tmp_path):
+        super().test_an_interrupt(stage, target, command, arguments, tmp_path)
