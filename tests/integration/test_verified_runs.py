@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 OVERWRITING = """
@@ -82,6 +84,29 @@ def test_each_corruption_on_the_disk_is_found_counted_and_logged(penstock, tmp_p
     # What was cut off is made anew by the preparation, which looks at sizes.
     finished = penstock("run", str(penstock.write(EACH_ONCE.format(path=tmp_path, mode="size"))))
     assert finished.result["verification"]["wrong_size"] == 0
+
+
+REPLACED = """
+target: mem://replaced/
+duration: none
+concurrency: 1
+verify: {mode}
+on_error: {{max_total_errors: none}}
+faults: {{rules: [{{stale: true, operations: [get]}}]}}
+prepare: {{ensure_objects: [{{path: data/, count: 20, size: 3000, name: "o-{{:04d}}", {format}}}]}}
+stages:
+  - {{name: write, total_operations: 20, workload: [{{op: put, path: "data/o-{{:04d}}", size: 3000, {format}}}]}}
+  - {{name: read, workload: [{{op: get, path: "data/*", selection: each_once}}]}}
+"""
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("npz", "checksum"), ("hdf5", "content")])
+def test_objects_of_a_format_that_were_replaced_and_come_as_before_are_found(penstock, tmp_path, kind, mode):
+    """Versions of them have most of their bytes in common."""
+    finished = penstock("run", str(penstock.write(REPLACED.format(mode=mode, format=f"format: {kind}"))))
+    assert finished.code == 0, finished.err
+    counts = json.loads((finished.results / "stage-2-read" / "result.json").read_text())["verification"]
+    assert (counts["reads"], counts["stale"], counts["corrupt"], counts["torn"]) == (20, 20, 0, 0)
 
 
 def test_objects_that_nobody_knows_are_named(penstock, tmp_path):

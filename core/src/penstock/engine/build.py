@@ -41,7 +41,8 @@ _BATCH = 1024
 @attrs.define(kw_only=True)
 class LaneBuilder:
     """Makes the steps of one lane. ``pools`` are what each operation chooses from, by its number; ``grid`` says which
-    of the lanes are those of other hosts.
+    of the lanes are those of other hosts. ``writing`` gets the numbers of a store and of an operation that puts there,
+    and gives what is to be called before each of its objects, if anything is.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class LaneBuilder:
     lanes: int
     meters: Sequence[Metered]
     grid: Grid = ALONE
+    writing: Callable[[int, int], Callable[[], None] | None] = lambda store, operation: None
     created: list[tuple[int, steps.Created]] = attrs.field(factory=list)
     _standing: list[tuple[int, operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
     _sources: list[Source] = attrs.field(factory=list, init=False)
@@ -178,6 +180,7 @@ class LaneBuilder:
             self._room,
             single,
             part_size,
+            self.writing(store, number),
             self._telling(number, item, store, created) if self.config.reuse_puts else None,
         )
 

@@ -85,10 +85,12 @@ class PreparedContent:
 class PutContent:
     """What a put of the workload writes; ``index`` gives the running number in a name, None for other names.
 
-    ``bit`` is from 1 on, 0 for names of its own. ``own`` says that no other run or operation makes objects of these
-    names.
+    It is operation ``operation`` of the leg with that ``run_id``. ``bit`` is from 1 on, 0 for names of its own. ``own``
+    says that no other run or operation makes objects of these names.
     """
 
+    run_id: str
+    operation: int
     store: int
     bit: int
     own: bool
@@ -125,6 +127,11 @@ class Knowledge:
             self._kept[store, key] = found
         return found
 
+    def bit_of(self, run_id: str, operation: int) -> int:
+        """The bit of what that operation of a leg puts; 0 where no two versions of it are to be told apart."""
+        puts = (family for family in self._families if isinstance(family, PutContent))
+        return next((put.bit for put in puts if (put.run_id, put.operation) == (run_id, operation)), 0)
+
     def _is_copy(self, store: int, key: str) -> bool:
         return any(names.store == store and names.index(key) is not None for names in self._copies)
 
@@ -155,6 +162,8 @@ def put_contents(
         bit += not names.own
         contents.append(
             PutContent(
+                run_id=run_id,
+                operation=number,
                 store=names.store,
                 bit=0 if names.own else bit,
                 own=names.own,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from penstock.clocks import Anchor
@@ -266,21 +267,20 @@ class Session:
         config, part = leg.config, self.plan.shares[leg.place]
         generating = Generating(self._payload, control.warm)
         self._generating.append(generating)
-        number = part.first_lane + index
-        meters = [
-            Metered(self._checking(self._retrying(store, recorder), endpoint), OneRecorder(recorder), endpoint)
-            for endpoint, store in enumerate(self._stores())
-        ]
+        number, run_id = part.first_lane + index, leg.run_id(self.plan.run_id)
+        stores = [self._checking(self._retrying(store, recorder), at) for at, store in enumerate(self._stores())]
+        meters = [Metered(store, OneRecorder(recorder), at) for at, store in enumerate(stores)]
         builder = LaneBuilder(
             config=config,
             places=self._opened(),
             pools=self._pools,
             payload=generating.open,
-            run_id=leg.run_id(self.plan.run_id),
+            run_id=run_id,
             lane=number,
             lanes=part.total_lanes,
             meters=meters,
             grid=self._grid(leg),
+            writing=lambda at, operation: self._writing(stores[at], run_id, operation),
         )
         steps, weights = builder.build()
         self._created.extend(builder.created)
@@ -313,6 +313,12 @@ class Session:
             return store
         self._verifying.append(Verifying(store, self._verifier, number))
         return self._verifying[-1]
+
+    def _writing(self, store: ObjectStore, run_id: str, operation: int) -> Callable[[], None] | None:
+        """What tells a store which version that operation writes, where versions are told apart."""
+        if self._verifier is None or self._verifier.board is None:
+            return None
+        return partial(setattr, store, "writing", self._verifier.knowledge.bit_of(run_id, operation))
 
     def _retrying(self, store: ObjectStore, recorder: Recorder | None) -> ObjectStore:
         retries = self.config.on_error.retries

@@ -82,7 +82,7 @@ class GetRange:
 class Put:
     """Write a new object. Bodies above ``single`` bytes stream through a writer in parts of ``part_size``.
 
-    ``made`` hears the running number of each object that was written.
+    ``begin`` is called before each object, ``made`` hears the running number of each that was written.
     """
 
     store: Metered
@@ -93,9 +93,12 @@ class Put:
     room: memoryview
     single: int
     part_size: int
+    begin: Callable[[], None] | None = None
     made: Callable[[int], None] | None = None
 
     def run(self) -> None:
+        if self.begin is not None:
+            self.begin()
         index = self.created.count
         number = self.numbers(index)
         size = next(self.sizes)

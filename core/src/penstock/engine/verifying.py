@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Verifier", "Verifying", "name_of"]
 
 _ROOM = 256 * 1024
-#: Bytes by which a put is told which version it is.
-_HEAD = 64
 
 
 @attrs.frozen
@@ -57,7 +55,11 @@ class Verifier:
 
 
 class Verifying(Forwarding):
-    """See the module. It belongs to one thread. ``counts`` grow while it works."""
+    """See the module. It belongs to one thread. ``counts`` grow while it works.
+
+    ``writing`` is the bit of the version that its puts write, as :class:`~penstock.engine.knowing.Known` has it: whoever
+    puts sets it before. Bytes could not tell, for versions may have most of them in common, or all.
+    """
 
     def __init__(
         self, store: ObjectStore, verifier: Verifier, number: int, *, clock: Callable[[], int] = clocks.thread_cpu_ns
@@ -68,6 +70,7 @@ class Verifying(Forwarding):
         self._number = number
         self._clock = clock
         self._room = aligned_buffer(_ROOM)
+        self.writing = 0
         self.counts = Verification(verifier.mode)
 
     def get(
@@ -120,7 +123,7 @@ class Verifying(Forwarding):
             key, data, create=create, if_match=if_match, metadata=metadata, content_type=content_type
         )
         if note is not None:
-            note.wrote(memoryview(data))
+            note.wrote()
         return info
 
     def open_writer(
@@ -205,12 +208,10 @@ class Verifying(Forwarding):
 
     def _begin(self, key: str) -> _Note | None:
         board = self._verifier.board
-        if board is None:
+        if board is None or not self.writing:
             return None
-        known = [each for each in self._verifier.knowledge.of(self._number, key) if each.bit]
-        if not known or (len(known) == 1 and known[0].sure):
-            return None
-        return _Note(board, self._name(key), known, board.complete(self._name(key)))
+        name = self._name(key)
+        return _Note(board, name, self.writing, board.complete(name))
 
 
 def name_of(store: int, key: str) -> str:
@@ -266,50 +267,32 @@ class _CheckedSink:
         self.spent += self._clock() - begin
 
 
-@attrs.define
+@attrs.frozen(slots=True)
 class _Note:
-    """Tells the board, when a put is done, which version it was: the one whose first bytes it has."""
+    """Tells the board that a put is done: which version it was, and which were complete ``before`` it began."""
 
     board: Board
     name: str
-    known: Sequence[Known]
+    version: int
     before: int
 
-    def wrote(self, head: memoryview) -> None:
-        """The put that began with these bytes is done."""
-        head = head.cast("B")[:_HEAD] if head.nbytes else memoryview(b"")
-        made = [each for each in self.known if _begins(each, head)]
-        if len(made) == 1:
-            self.board.replace(self.name, made[0].bit, self.before)
+    def wrote(self) -> None:
+        self.board.replace(self.name, self.version, self.before)
 
 
 class _NotingWriter:
-    __slots__ = ("_head", "_note", "_writer")
+    __slots__ = ("_note", "_writer", "abort", "write")
 
     def __init__(self, writer: ObjectWriter, note: _Note) -> None:
         self._writer = writer
         self._note = note
-        self._head = b""
-
-    def write(self, data: Buffer, /) -> None:
-        if not self._head:
-            view = memoryview(data)
-            self._head = bytes(view.cast("B")[:_HEAD]) if view.nbytes else b""
-        self._writer.write(data)
+        self.write = writer.write
+        self.abort = writer.abort
 
     def commit(self) -> ObjectInfo:
         info = self._writer.commit()
-        self._note.wrote(memoryview(self._head))
+        self._note.wrote()
         return info
-
-    def abort(self) -> None:
-        self._writer.abort()
-
-
-def _begins(known: Known, head: memoryview) -> bool:
-    made = memoryview(bytearray(min(head.nbytes, known.size)))
-    known.version.make(made, 0)
-    return made == head
 
 
 def _length(size: int, start: int, length: int | None) -> int:
