@@ -302,3 +302,12 @@ def test_a_plan_that_is_kept_holds_no_secret_and_the_workers_have_it():
     assert "hushhush" not in str(describe(config, plans))
     assert describe(config, plans)["config"]["backend"] == {"s3": {"secret_access_key": "***", "access_key_id": "***"}}
     assert WorkerPlan.from_message(plans[0].to_message()).load_config() == config
+
+
+def test_an_empty_object_is_written_in_parts_too(store, calls):
+    session, last = work("workload: [{op: put, path: new/, size: 0, multipart: {}}]", operations=5)
+    assert last["reason"] == ""
+    made = keys(store)
+    assert (len(made), {store.stat(key).size for key in made}) == (5, {0})
+    clean(session)
+    assert keys(store) == []

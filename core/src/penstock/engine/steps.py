@@ -126,7 +126,8 @@ def write_object(
         return
     writer = store.open_writer(key, part_size=part_size)
     try:
-        for offset in range(0, size, room.nbytes):
+        # Where every object is empty, so is the room.
+        for offset in range(0, size, room.nbytes or 1):
             body = room[: min(room.nbytes, size - offset)]
             payload.fill(body, obj=number, offset=offset)
             writer.write(body)
