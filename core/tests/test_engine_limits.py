@@ -31,15 +31,18 @@ def test_one_interpreter(tmp_path):
 
 
 def test_a_rate_that_is_kept(tmp_path):
-    text = f"rate: {{ops_per_second: 20, arrivals: uniform}}\n{prepare('1KiB')}workload: [{{op: stat, path: d/*}}]"
+    text = f"rate: {{ops_per_second: 4, arrivals: uniform}}\n{prepare('1KiB')}workload: [{{op: stat, path: d/*}}]"
     assert limit(tmp_path, text) == "none"
 
 
+# What follows comes before the host in the rules, and takes most of a lane's time wherever it runs.
+
+
 def test_making_data(tmp_path):
-    text = "concurrency: 1\ntotal_operations: 8000\nworkload: [{op: put, path: new/, size: 16KiB, compress_factor: 3}]"
-    assert limit(tmp_path, text) in ("generator", "client")
+    text = "concurrency: 1\ntotal_operations: 2000\nworkload: [{op: put, path: n/, size: 64KiB, compress_factor: 1.2}]"
+    assert limit(tmp_path, text) == "generator"
 
 
 def test_checking_data(tmp_path):
     text = f"concurrency: 1\nverify: content\n{prepare('4MiB')}workload: [{{op: get, path: d/*}}]"
-    assert limit(tmp_path, text) in ("verification", "client")
+    assert limit(tmp_path, text) == "verification"
