@@ -75,12 +75,21 @@ def receive(connection, nbytes):
     return got
 
 
-def until(condition):
+def until(found, expected):
     """Wait for what another thread is about to bring about."""
     deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
+    while found() != expected and time.monotonic() < deadline:
         time.sleep(0.001)
+    assert found() == expected
+
+
+@contextmanager
+def saying(connection, data):
+    """Send more than fits on the way, beside the block that reads the answers."""
+    sender = threading.Thread(target=connection.sendall, args=(data,))
+    sender.start()
+    yield
+    sender.join(PATIENCE_S)
 
 
 def receive_or_reset(connection):
@@ -108,10 +117,8 @@ def talk(proxy, data, *, end=True):
 def test_without_a_plan_everything_passes(proxy, echo):
     data = os.urandom(3_000_000)
     with connect(proxy) as connection:
-        sender = threading.Thread(target=connection.sendall, args=(data,))
-        sender.start()
-        assert receive(connection, len(data)) == data
-        sender.join(PATIENCE_S)
+        with saying(connection, data):
+            assert receive(connection, len(data)) == data
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
     assert (proxy.connections, proxy.up_bytes, proxy.down_bytes) == (1, len(data), len(data))
@@ -133,7 +140,7 @@ def test_requests_are_cut_to_the_byte(proxy, echo, nbytes):
     talk(proxy, data, end=False)
     assert proxy.up_bytes == nbytes
     assert talk(proxy, data) == data
-    assert bytes(echo[1][0]) == data[:nbytes]
+    until(lambda: bytes(echo[1][0]), data[:nbytes])
 
 
 def test_a_cut_at_zero_waits_for_the_first_byte(proxy, echo):
@@ -152,7 +159,8 @@ def test_a_cut_can_be_a_reset(proxy, echo):
     proxy.then(Plan(up=Way(cut=3), ending="reset"))
     assert talk(proxy, b"request", end=False).endswith(b"<reset>")
     assert talk(proxy, b"request") == b"request"
-    assert bytes(echo[1][0]) in (b"req<reset>", b"<reset>")
+    # The reset may overtake what was passed on.
+    until(lambda: bytes(echo[1][0]).removeprefix(b"req"), b"<reset>")
 
 
 def test_a_cut_can_end_one_way_only(proxy, echo):
@@ -163,7 +171,7 @@ def test_a_cut_can_end_one_way_only(proxy, echo):
         connection.sendall(b" and more")
         connection.shutdown(socket.SHUT_WR)
         assert talk(proxy, b"other") == b"other"
-        until(lambda: len(echo[1][0]) >= len(b"request and more"))
+        until(lambda: bytes(echo[1][0][:16]), b"request and more")
     proxy.close()
     # What the server still had to say may meet a closed proxy.
     assert bytes(echo[1][0]).removesuffix(b"<reset>") == b"request and more"
@@ -182,8 +190,15 @@ def test_a_connection_can_end_as_it_is_accepted(proxy, echo, opening, expected):
     assert talk(proxy, b"next") == b"next"
 
 
-@pytest.mark.parametrize("plan", [Plan(opening="ignore"), Plan(up=Way(swallow=True)), Plan(down=Way(swallow=True))])
-def test_a_connection_can_be_silent(proxy, echo, plan):
+@pytest.mark.parametrize(
+    ("plan", "heard"),
+    [
+        (Plan(opening="ignore"), []),
+        (Plan(up=Way(swallow=True)), [b""]),
+        (Plan(down=Way(swallow=True)), [b"request"]),
+    ],
+)
+def test_a_connection_can_be_silent(proxy, echo, plan, heard):
     proxy.then(plan)
     with connect(proxy) as connection:
         connection.sendall(b"request")
@@ -191,9 +206,7 @@ def test_a_connection_can_be_silent(proxy, echo, plan):
         with pytest.raises(TimeoutError):
             connection.recv(1)
         assert talk(proxy, b"other") == b"other"
-        assert [bytes(text) for text in echo[1]][:-1] == {"ignore": []}.get(
-            plan.opening, [b"" if plan.up.swallow else b"request"]
-        )
+        until(lambda: [bytes(text) for text in echo[1]], [*heard, b"other"])
         assert proxy.drop() >= 1
         connection.settimeout(PATIENCE_S)
         assert connection.recv(1) == b""
@@ -221,22 +234,23 @@ def test_pieces_rates_and_delays_lose_nothing(proxy):
 
 
 def test_bytes_come_one_at_a_time(proxy):
-    proxy.then(Plan(down=Way(piece=1, rate=50)))
+    proxy.then(Plan(down=Way(piece=1, rate=1 / PATIENCE_S)))
     with connect(proxy) as connection:
         connection.sendall(b"1234")
-        assert [connection.recv(100) for _ in range(4)] == [b"1", b"2", b"3", b"4"]
+        assert connection.recv(100) == b"1"
+        connection.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            connection.recv(100)
 
 
-def test_a_delayed_answer_comes_after_what_needs_no_delay(proxy):
-    proxy.then(Plan(down=Way(delay=1.0)))
+def test_a_delayed_answer_holds_up_no_other(proxy):
+    proxy.then(Plan(down=Way(delay=PATIENCE_S)))
     with connect(proxy) as connection:
         connection.sendall(b"slow")
         assert talk(proxy, b"quick") == b"quick"
         connection.settimeout(0.01)
         with pytest.raises(TimeoutError):
             connection.recv(1)
-        connection.settimeout(PATIENCE_S)
-        assert connection.recv(100) == b"slow"
 
 
 def test_plans_come_in_order_and_then_the_standing_one(proxy):
@@ -305,7 +319,9 @@ def test_heads_of_requests_are_kept_and_bodies_are_not(proxy, piece):
 
 
 def test_what_is_not_http_has_no_heads(proxy):
-    assert talk(proxy, b"\x16\x03\x01" + bytes(2_000_000)) != b""
+    data = b"\x16\x03\x01" + bytes(2_000_000)
+    with connect(proxy) as connection, saying(connection, data):
+        assert receive(connection, len(data)) == data
     assert talk(proxy, b"CONNECT h:1 HTTP/1.1\r\n\r\n" + GET).endswith(GET)
     assert proxy.heads == [b"CONNECT h:1 HTTP/1.1\r\n\r\n"]
 
@@ -315,7 +331,7 @@ def test_a_connection_can_be_cut_after_the_first_head(proxy, echo):
     head = b"PUT /1 HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
     assert talk(proxy, head + b"body", end=False) in (head, b"")
     assert talk(proxy, b"next") == b"next"
-    assert bytes(echo[1][0]) == head
+    until(lambda: bytes(echo[1][0]), head)
 
 
 def test_closing_twice_is_harmless_and_leaves_nothing(echo):
@@ -330,8 +346,8 @@ def test_closing_twice_is_harmless_and_leaves_nothing(echo):
             assert receive_or_reset(other) == b""
     proxy.close()
     assert not proxy_is_there(proxy)
-    assert len(os.listdir("/proc/self/fd")) <= files + len(echo[1])
-    assert threading.active_count() <= threads + len(echo[1])
+    # The server's own of connections that have ended go in a moment.
+    until(lambda: (len(os.listdir("/proc/self/fd")), threading.active_count()), (files, threads))
 
 
 def proxy_is_there(proxy):
