@@ -24,11 +24,14 @@ _PATIENCE = 60
 
 @asynccontextmanager
 async def linked(serve):
-    """A link whose other end is given to ``serve``."""
+    """A link whose other end is given to ``serve``, which has ended when this has."""
+    serving = set()
 
     async def session(requests, context):
         link = FrameLink(AgentPipe(context))
-        await outlive(asyncio.create_task(serve(link)), link)
+        task = asyncio.create_task(serve(link))
+        serving.add(task)
+        await outlive(task, link)
 
     handler = grpc.stream_stream_rpc_method_handler(
         session,
@@ -54,6 +57,9 @@ async def linked(serve):
         await link.close()
         await channel.close()
         await server.stop(0)
+        # gRPC waits for no call that it has cancelled.
+        if serving:
+            await asyncio.wait(serving, timeout=_PATIENCE)
 
 
 async def echo(link):
