@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
+from ending import orderly
 
 __all__ = ["Client", "Work", "interleaved", "main", "names_of"]
 
@@ -119,7 +120,8 @@ def _require(clients: Sequence[Client], fio: Mapping[str, Sequence[str]]) -> Non
 def _scratch(parent: Path) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="penstock-bench-", dir=parent)).resolve()
     try:
-        yield directory
+        with orderly():
+            yield directory
     finally:
         shutil.rmtree(directory)
 

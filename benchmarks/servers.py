@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
+from ending import orderly
 
 from penstock.testing.servers import accepts, free_port, serving
 
@@ -112,7 +113,7 @@ def nginx(*, log: bool = False, crc32c: Mapping[int, str] | None = None) -> Iter
     ``get-SIZE/``. ``crc32c`` are checksums, in base64, of what lies below ``get-SIZE/``.
     """
     program = _nginx()
-    with _memory() as directory:
+    with orderly(), _memory() as directory:
         ports = free_port(), free_port()
         ca = _certificate(directory)
         (directory / "root").mkdir()
