@@ -87,14 +87,12 @@ def check_content(path: str, entry: Content, reader: Reader) -> None:
 
 
 def _check_fill(path: str, fill: str, reader: Reader) -> bool:
-    names = default_host().names("penstock.payloads")
-    if fill not in names:
-        reader.note(path, f"unknown fill {fill!r}, {nearest(fill, names)}")
-        return False
+    host = default_host()
     try:
-        default_host().payload_type(fill).open(0)
+        host.payload_type(fill).open(0)
     except PenstockError as error:
-        reader.note(path, str(error))
+        names = host.names("penstock.payloads")
+        reader.note(path, str(error) if fill in names else f"unknown fill {fill!r}, {nearest(fill, names)}")
         return False
     return True
 
