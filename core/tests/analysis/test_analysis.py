@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.analysis import grid
+from penstock.analysis import pairs as pairs_module
 from penstock.analysis.accumulating import Accumulator, Limits
 from penstock.analysis.analyzing import analyze
 from penstock.analysis.values import MOST_NAMES, MOST_SLICES, OTHERS, Moment, Selection, members_of
@@ -282,13 +282,13 @@ def results(accumulator):
 )
 def test_pairs_are_added_up_in_any_portions(batches, chunk, full):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid, "_CHUNK", chunk)
-        patch.setattr(grid, "_WAITING", chunk)
-        pairs, counter = grid._Pairs(), Counter()
+        patch.setattr(pairs_module, "_CHUNK", chunk)
+        patch.setattr(pairs_module, "_WAITING", chunk)
+        pairs, counter = pairs_module.Pairs(), Counter()
         for batch in batches:
             if full:
-                other = grid._Pairs()
-                other._add(np.array(sorted(place << 32 | 2**32 - 1 for place in set(batch)), np.uint64))
+                other = pairs_module.Pairs()
+                other.append(np.array(sorted(place << 32 | 2**32 - 1 for place in set(batch)), np.uint64))
                 pairs.merge(other)
                 counter.update(dict.fromkeys(set(batch), 2**32 - 1))
             elif batch:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 import numpy as np
 
-from penstock.analysis.grid import FAILED, NONE, Array, Grid, Ordered, Rows, kind_name, kind_of
+from penstock.analysis.grid import FAILED, NONE, Grid, Ordered, Rows, kind_name
 from penstock.analysis.naming import Known, Named
+from penstock.analysis.pairs import Array
 from penstock.analysis.slicing import Slicing
 from penstock.analysis.values import MOST_THREADS, Selection, Span
 from penstock.oplog.block import Columns
@@ -19,21 +20,27 @@ from penstock.oplog.usual import NEVER
 from penstock.records import Op
 from penstock.stats.buckets import bucket_of
 from penstock.stats.errors import ErrorTable
-from penstock.stats.tally import READS
 
 __all__ = ["Accumulator", "Limits", "LogCount"]
 
-#: Rows that are sorted and counted at once.
-_ROWS: Final = 1 << 18
+#: Rows that are sorted and counted at once: enough to hide what NumPy's calls cost, few enough for the cache.
+_ROWS: Final = 1 << 16
 _KINDS: Final = 256
 _LATEST: Final = 2**63 - 1
+_NOBODY: Final = np.zeros((0, 0, 0), np.bool_)
 #: Combinations that are marked in a table.
 _TABLE: Final = 1 << 21
 
 _STAT: Final = int(Op.STAT)
-_IS_STAT: Final = np.array([code in (_STAT, HEAD) for code in range(HEAD + 1)])
-_IS_READ: Final = np.array([code in READS for code in range(HEAD + 1)])
-_FOLDED: Final = np.array([_STAT if code == HEAD else code for code in range(HEAD + 1)], np.uint8)
+
+
+def _fold(kind: int) -> int:
+    """HEAD is a stat, and those move nothing."""
+    op, bucket = divmod(kind, 16)
+    return _STAT * 16 if op in (_STAT, HEAD) else op * 16 + bucket
+
+
+_FOLDED: Final = np.array([_fold(kind) for kind in range(_KINDS)], np.uint8)
 
 
 @attrs.frozen(slots=True)
@@ -69,20 +76,31 @@ class LogCount:
             self.last_end_ns = max(self.last_end_ns, last_end_ns)
 
 
-@attrs.define(slots=True, eq=False)
 class _Held:
-    """Arrays of the selected rows that wait."""
+    """Room for selected rows that wait."""
 
-    kinds: list[Array] = attrs.Factory(list)
-    nbytes: list[Array] = attrs.Factory(list)
-    objects: list[Array] = attrs.Factory(list)
-    durations: list[Array] = attrs.Factory(list)
-    firsts: list[Array] = attrs.Factory(list)
-    starts: list[Array] = attrs.Factory(list)
-    ends: list[Array] = attrs.Factory(list)
-    threads: list[Array] = attrs.Factory(list)
-    clients: list[Array] = attrs.Factory(list)
-    endpoints: list[Array] = attrs.Factory(list)
+    def __init__(self, rows: int) -> None:
+        self.filled = 0
+        self.rows = rows
+        self._arrays = {
+            name: np.empty(rows, np.uint8 if name in ("kinds", "clients", "endpoints") else np.int64)
+            for name in (
+                *("kinds", "clients", "endpoints", "threads", "nbytes", "objects"),
+                *("durations", "starts", "firsts", "ends"),
+            )
+        }
+
+    def put(self, columns: Mapping[str, Array], count: int) -> None:
+        """Add ``count`` rows."""
+        upto = self.filled + count
+        for name, values in columns.items():
+            self._arrays[name][self.filled : upto] = values
+        self.filled = upto
+
+    def take(self) -> dict[str, Array]:
+        """All rows, in arrays that are good until others are put there."""
+        filled, self.filled = self.filled, 0
+        return {name: values[:filled] for name, values in self._arrays.items()}
 
 
 class Accumulator:
@@ -105,24 +123,28 @@ class Accumulator:
         self._selection = selection
         self._limits = limits
         operations = selection.operations or frozenset(Op.__members__)
-        self._operations = np.array([code > 0 and Op(code).name in operations for code in _FOLDED])
-        self._buckets = np.array([not selection.buckets or number in selection.buckets for number in range(16)])
+        buckets = selection.buckets or range(16)
+        self._kinds = np.zeros((16, 16), np.bool_)
+        self._kinds[np.ix_([int(Op[name]) for name in operations], list(buckets))] = True
+        self._kinds = self._kinds.reshape(-1)
         self._every = not selection.operations and not selection.buckets
         self._known_clients = Known(self.clients, selection.clients)
         self._known_endpoints = Known(self.endpoints, selection.endpoints)
-        self._held = _Held()
-        self._waits = 0
+        self._held = _Held(_ROWS)
         self._log = 0
+        # Which combinations of client, kind and thread of this log were met.
+        self._met: Array = _NOBODY
 
     def __getstate__(self) -> dict[str, Any]:
         self.settle()
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_known")}
+        kept = {name: value for name, value in self.__dict__.items() if not name.startswith("_known")}
+        return kept | {"_held": _Held(0)}
 
     def add(self, log: int, columns: Columns) -> None:
         """Count rows of a log."""
         if log != self._log:
             self.settle()
-            self._log = log
+            self._log, self._met = log, _NOBODY
         count = self.logs.setdefault(log, LogCount())
         count.rows += len(columns)
         self._known_clients.learn(columns.client_names)
@@ -145,44 +167,53 @@ class Accumulator:
 
     def _select(self, columns: Columns, warming: Array | None) -> int:
         self._known_endpoints.learn(columns.endpoint_names)
-        ops = _FOLDED[columns.ops]
-        nbytes = np.where(_IS_STAT[columns.ops], 0, columns.nbytes)
-        buckets = bucket_of(nbytes)
+        kinds = columns.ops << np.uint8(4)
+        kinds |= bucket_of(columns.nbytes).view(np.uint8)
+        kinds = _FOLDED.take(kinds)
         failed = [place for place, _, _ in columns.failures]
-        buckets[failed] = 0
-        kept = self._kept(columns, ops, buckets)
+        kinds[failed] &= 0xF0
+        kept = self._kept(columns, kinds)
         if warming is not None:
             self._note_warmup(warming if kept is None else warming & kept, failed)
             kept = ~warming if kept is None else kept & ~warming
         kept = self._within(columns.starts, kept)
-        buckets[failed] = FAILED
         for place, file, error in columns.failures:
             if kept is None or kept[place]:
-                self.errors.note(Op(int(ops[place])).name, error, file)
-        firsts = np.where(_IS_READ[columns.ops] & (columns.firsts != NEVER), columns.firsts - columns.starts, NONE)
-        which = slice(None) if kept is None else np.flatnonzero(kept)
-        held = self._held
-        held.kinds.append(kind_of(ops, buckets)[which])
-        held.nbytes.append(nbytes[which])
-        held.objects.append(columns.n_objects[which])
-        held.durations.append(columns.durations[which])
-        held.firsts.append(firsts[which])
-        held.starts.append(columns.starts[which])
-        held.ends.append(columns.ends[which])
-        held.threads.append(columns.threads[which])
-        held.clients.append(self._known_clients.slots(columns.clients[which]))
-        held.endpoints.append(self._known_endpoints.slots(columns.endpoints[which]))
-        selected = len(held.kinds[-1])
-        self._waits += selected
-        if self._waits >= _ROWS:
-            self.settle()
-        return selected
+                self.errors.note(Op(int(kinds[place]) >> 4).name, error, file)
+        kinds[failed] |= FAILED
+        return self._hold(columns, kinds, None if kept is None else np.flatnonzero(kept))
 
-    def _kept(self, columns: Columns, ops: Array, buckets: Array) -> Array | None:
+    def _hold(self, columns: Columns, kinds: Array, which: Array | None) -> int:
+        """Keep the rows at these places until there are enough to be counted; says how many there are."""
+        count = len(kinds) if which is None else len(which)
+        if self._held.filled + count > self._held.rows:
+            self.settle()
+            if count > self._held.rows:
+                self._held = _Held(count)
+        rows = {
+            "kinds": kinds,
+            "clients": columns.clients,
+            "endpoints": columns.endpoints,
+            "threads": columns.threads,
+            "nbytes": columns.nbytes,
+            "objects": columns.n_objects,
+            "durations": columns.durations,
+            "starts": columns.starts,
+            "firsts": columns.firsts,
+            "ends": columns.ends,
+        }
+        if which is not None:
+            rows = {name: values[which] for name, values in rows.items()}
+        rows["clients"] = self._known_clients.slots(rows["clients"])
+        rows["endpoints"] = self._known_endpoints.slots(rows["endpoints"])
+        self._held.put(rows, count)
+        return count
+
+    def _kept(self, columns: Columns, kinds: Array) -> Array | None:
         """The rows of selected operations, sizes, clients and endpoints; None for all."""
         kept: Array | None = None
         if not self._every:
-            kept = self._operations[ops] & self._buckets[buckets]
+            kept = self._kinds[kinds]
         if self._selection.clients:
             selected = self._known_clients.selected[columns.clients]
             kept = selected if kept is None else kept & selected
@@ -208,27 +239,50 @@ class Accumulator:
 
     def settle(self) -> None:
         """Count the rows that wait."""
-        held, self._held, waits, self._waits = self._held, _Held(), self._waits, 0
-        if not waits:
+        if not self._held.filled:
             return
-        made = {field.name: np.concatenate(getattr(held, field.name)) for field in attrs.fields(_Held)}
-        rows = Rows(made["kinds"], made["nbytes"], made["objects"], made["durations"], made["firsts"])
-        self.clients.add(made["clients"], rows, self.total)
-        self.endpoints.add(made["endpoints"], rows, self.total)
-        ordered = self.slicing.add(made["starts"], made["ends"], rows)
-        self._note_spans(ordered, made["starts"], made["ends"])
-        self._note_threads(made["kinds"], made["clients"], made["threads"])
+        held = self._held.take()
+        kinds, starts, ends = held["kinds"], held["starts"], held["ends"]
+        firsts = held["firsts"] - starts
+        np.putmask(firsts, held["firsts"] == NEVER, NONE)
+        rows = Rows(kinds, held["nbytes"], held["objects"], held["durations"], firsts)
+        self.clients.add(held["clients"], rows, self.total)
+        self.endpoints.add(held["endpoints"], rows, self.total)
+        self._note_spans(self.slicing.add(starts, ends, rows), starts, ends)
+        self._note_threads(kinds, held["clients"], held["threads"])
 
     def _note_spans(self, ordered: Ordered, starts: Array, ends: Array) -> None:
         kinds = ordered.cells & _KINDS - 1
-        np.minimum.at(self.first_starts, kinds, np.minimum.reduceat(starts[ordered.order], ordered.begins))
-        np.maximum.at(self.last_ends, kinds, np.maximum.reduceat(ends[ordered.order], ordered.begins))
+        if int(starts.min()) < int(self.first_starts[kinds].max()):
+            np.minimum.at(self.first_starts, kinds, np.minimum.reduceat(starts.take(ordered.order), ordered.begins))
+        np.maximum.at(self.last_ends, kinds, np.maximum.reduceat(ends.take(ordered.order), ordered.begins))
 
     def _note_threads(self, kinds: Array, clients: Array, threads: Array) -> None:
-        for client, thread, kind in _combinations(clients, threads, kinds):
-            key = (self._log, self.clients.name(client), thread)
-            bit = self._bit(key)
+        for client, kind, thread in self._new_callers(kinds, clients, threads):
+            bit = self._bit((self._log, self.clients.name(client), thread))
             self.members[kind] = self.members.get(kind, 0) | 1 << bit
+
+    def _new_callers(self, kinds: Array, clients: Array, threads: Array) -> list[tuple[int, ...]]:
+        """Combinations of client, kind and thread, those that were not met before at least."""
+        sizes = (int(clients.max()) + 1, _KINDS, 1 << int(threads.max()).bit_length())
+        if math.prod(sizes) > _TABLE:
+            return _combinations(clients, kinds, threads)
+        larger = tuple(map(max, sizes, self._met.shape))
+        sizes = larger if math.prod(larger) <= _TABLE else sizes
+        if sizes != self._met.shape:
+            self._met = np.zeros(sizes, np.bool_)
+        codes = kinds.astype(np.int64)
+        if sizes[0] > 1:
+            codes += clients.astype(np.int64) << 8
+        codes *= sizes[2]
+        codes += threads
+        met = self._met.reshape(-1)
+        known = met.take(codes)
+        if known.all():
+            return []
+        met[codes] = True
+        found = np.unravel_index(np.unique(codes[~known]), self._met.shape)
+        return list(zip(*(column.tolist() for column in found), strict=True))
 
     def _bit(self, thread: tuple[int, str, int]) -> int:
         bit = self.threads.get(thread)

@@ -8,18 +8,17 @@ slots. Latencies are kept as the buckets of histograms that are not empty.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import numpy as np
 
+from penstock.analysis.pairs import Array, Buckets, Pairs, runs
 from penstock.records import Op
 from penstock.stats.histogram import Histogram, buckets_of
-from penstock.stats.tally import Cell, Tally
+from penstock.stats.tally import READS, Cell, Tally
 
-__all__ = ["FAILED", "NONE", "SLOTS", "Array", "Grid", "Ordered", "Rows", "kind_name", "kind_of"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
+__all__ = ["FAILED", "NONE", "SLOTS", "Grid", "Ordered", "Rows", "kind_name"]
 
 #: How many slots there are.
 SLOTS: Final = 256
@@ -33,17 +32,9 @@ _BUCKETS: Final = 16
 #: Values from here on are added one by one, so that sums stay within 64 bits.
 _LARGE: Final = 1 << 42
 _HALF: Final = 21
-#: Pairs that wait before they are added to those before, and those that are added up at once.
-_WAITING: Final = 1 << 20
-_CHUNK: Final = 1 << 20
-_UPPER: Final = np.uint64(32)
-_LOWER: Final = np.uint64(0xFFFFFFFF)
 
-
-def kind_of(ops: Array, buckets: Array) -> Array:
-    """Kinds of operations' codes and buckets."""
-    kinds: Array = ops * np.uint8(_BUCKETS) + buckets.astype(np.uint8)
-    return kinds
+_READING: Final = np.isin(np.arange(_KINDS) // _BUCKETS, [int(op) for op in READS])
+_STATTING: Final = np.arange(_KINDS) // _BUCKETS == int(Op.STAT)
 
 
 def kind_name(kind: int) -> tuple[str, int]:
@@ -54,7 +45,10 @@ def kind_name(kind: int) -> tuple[str, int]:
 
 @attrs.frozen(slots=True, eq=False)
 class Rows:
-    """Calls, one item each in every array. ``firsts`` counts from the start; NONE stands for no first byte."""
+    """Calls, one item each in every array. ``firsts`` counts from the start; NONE stands for no first byte.
+
+    It matters of reads only, and ``nbytes`` of what is no stat.
+    """
 
     kinds: Array
     nbytes: Array
@@ -68,95 +62,28 @@ class Rows:
 
 @attrs.frozen(slots=True, eq=False)
 class Ordered:
-    """Rows in the order of their cells: the place of each, where the rows of a cell begin, and the key of each cell."""
+    """Rows in the order of their cells: the place of each, the key of each cell, and how many rows it has."""
 
     order: Array
-    begins: Array
     cells: Array
+    counts: Array
 
+    @property
+    def begins(self) -> Array:
+        """Where the rows of each cell begin."""
+        begins: Array = np.cumsum(self.counts)
+        begins -= self.counts
+        return begins
 
-class _Pairs:
-    """Places and how often each was counted, a pair in one number, so that sorting them is fast and they are small."""
-
-    def __init__(self) -> None:
-        self._pairs: Array = np.zeros(0, np.uint64)  # ascending, mostly one for each place
-        self._waiting: list[Array] = []
-        self._waits = 0
-
-    def add(self, places: Array) -> None:
-        """Count places, which are below 2**32."""
-        places = np.sort(places)
-        begins = _runs(places)
-        counts = np.diff(begins, append=len(places))
-        self._add(places[begins].astype(np.uint64) << _UPPER | counts.astype(np.uint64))
-
-    def merge(self, other: _Pairs) -> None:
-        """Add what the other counts."""
-        for pairs in (other._pairs, *other._waiting):
-            self._add(pairs)
-
-    def _add(self, pairs: Array) -> None:
-        self._waiting.append(pairs)
-        self._waits += len(pairs)
-        if self._waits > max(_WAITING, len(self._pairs) // 2):
-            self.settle()
-
-    def settle(self) -> None:
-        """Bring pairs that wait together with those before."""
-        if self._waiting:
-            every, self._waiting, self._waits = [self._pairs, *self._waiting], [], 0
-            self._pairs = np.zeros(0, np.uint64)
-            pairs = np.concatenate(every)
-            del every
-            pairs.sort()
-            self._pairs = _summed(pairs)
-
-    def move(self, cells: Array) -> None:
-        """Replace the upper half of each place, a cell's key, by another."""
-        every, self._waiting, self._waits = [*self._waiting, self._pairs], [], 0
-        self._pairs = np.zeros(0, np.uint64)
-        upper = cells.astype(np.uint64) << np.uint64(48)
-        for pairs in every:
-            self._add(upper[pairs >> np.uint64(48)] | pairs & np.uint64((1 << 48) - 1))
-
-    def cells(self) -> Iterator[tuple[int, Array, Array]]:
-        """The key of each cell, the buckets within it and their counts."""
-        self.settle()
-        if not len(self._pairs):
-            return
-        places, counts = self._pairs >> _UPPER, (self._pairs & _LOWER).astype(np.int64)
-        firsts = _runs(places)
-        if len(firsts) < len(places):
-            places, counts = places[firsts], np.add.reduceat(counts, firsts)
-        keys = places >> np.uint64(16)
-        begins = _runs(keys)
-        ends = np.append(begins[1:], len(keys)).tolist()
-        buckets = places.astype(np.uint16)
-        for key, begin, end in zip(keys[begins].tolist(), begins.tolist(), ends, strict=True):
-            yield key, buckets[begin:end], counts[begin:end]
-
-
-def _summed(pairs: Array) -> Array:
-    """Ascending pairs with one for each place, made where they are. Counts that would not fit stay apart."""
-    filled = 0
-    begin = 0
-    while begin < len(pairs):
-        end = min(begin + _CHUNK, len(pairs))
-        if end < len(pairs):
-            # All pairs of a place are added up together.
-            place = pairs[end] >> _UPPER << _UPPER
-            end = begin + int(np.searchsorted(pairs[begin:end], place))
-            if end == begin:
-                end = begin + int(np.searchsorted(pairs[begin:], place | _LOWER, side="right"))
-        some = pairs[begin:end]
-        places = some >> _UPPER
-        begins = _runs(places)
-        counts = np.add.reduceat(some & _LOWER, begins)
-        made = places[begins] << _UPPER | counts if int(counts.max()) <= int(_LOWER) else some.copy()
-        pairs[filled : filled + len(made)] = made
-        filled += len(made)
-        begin = end
-    return pairs[:filled].copy()
+    def only(self, wanted: Array) -> Ordered:
+        """Those of the cells that are marked."""
+        if wanted.all():
+            return self
+        edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False)).tolist()
+        begins = [*self.begins.tolist(), len(self.order)]
+        parts = [self.order[begins[at] : begins[upto]] for at, upto in zip(edges[::2], edges[1::2], strict=True)]
+        order = np.concatenate(parts) if parts else self.order[:0]
+        return Ordered(order, self.cells[wanted], self.counts[wanted])
 
 
 class _Latencies:
@@ -178,33 +105,37 @@ class _Latencies:
         #: What large values add to sum and sum of squares.
         self.large: dict[int, tuple[int, int]] = {}
         # Their places are the key of a cell, and below it the number of a bucket.
-        self.pairs = _Pairs()
-        self.fine = _Pairs() if coarse else None
+        self.pairs = Pairs()
+        self.fine = Buckets() if coarse else None
 
-    def add(self, keys: Array, values: Array) -> None:
-        """Count values whose cells' keys ascend."""
-        if not len(keys):
+    def add(self, ordered: Ordered, values: Array) -> None:
+        """Count the values of some rows, in their order. They are used up."""
+        if not len(values):
             return
-        values = np.maximum(values, 0)
-        begins = _runs(keys)
-        cells = keys[begins]
-        self.counts[cells] += np.diff(begins, append=len(keys))
-        self.lowest[cells] = np.minimum(self.lowest[cells], np.minimum.reduceat(values, begins))
-        self.highest[cells] = np.maximum(self.highest[cells], np.maximum.reduceat(values, begins))
-        buckets = buckets_of(values)
-        upper = keys.astype(np.uint32) << np.uint32(16)
-        if self.fine is None:
-            self.pairs.add(upper | buckets)
-        else:
-            self.fine.add(upper & np.uint32(0xFF0000) | buckets)
-            self.pairs.add(upper | buckets & np.uint32(0xFFF8) | np.uint32(4))
-        for row in np.flatnonzero(values >= _LARGE).tolist():
-            value, cell = int(values[row]), int(keys[row])
-            total, squares = self.large.get(cell, (0, 0))
-            self.large[cell] = (total + value, squares + value * value)
-            values[row] = 0
+        cells, begins = ordered.cells, ordered.begins
+        lowest, highest = np.minimum.reduceat(values, begins), np.maximum.reduceat(values, begins)
+        if int(lowest.min()) < 0:
+            values, lowest, highest = (np.maximum(some, 0) for some in (values, lowest, highest))
+        self.counts[cells] += ordered.counts
+        self.lowest[cells] = np.minimum(self.lowest[cells], lowest)
+        self.highest[cells] = np.maximum(self.highest[cells], highest)
+        self._add_buckets(ordered, buckets_of(values))
+        if int(highest.max()) >= _LARGE:
+            keys = np.repeat(cells, ordered.counts)
+            for row in np.flatnonzero(values >= _LARGE).tolist():
+                value = int(values[row])
+                self._add_large(int(keys[row]), value, value * value)
+                values[row] = 0
         self.totals[cells] += np.add.reduceat(values, begins)
         self._add_squares(cells, values, begins)
+
+    def _add_buckets(self, ordered: Ordered, buckets: Array) -> None:
+        if self.fine is not None:
+            self.fine.add(ordered.cells & _KINDS - 1, ordered.counts, buckets)
+            buckets &= ~7
+            buckets |= 4
+        buckets |= np.repeat(ordered.cells << 16, ordered.counts)
+        self.pairs.add(buckets.astype(np.uint32))
 
     def _add_squares(self, cells: Array, values: Array, begins: Array) -> None:
         highest = int(values.max())
@@ -265,8 +196,7 @@ class _Latencies:
         total.merge(self)
         total.moved(np.arange(SLOTS * _KINDS) % _KINDS)
         if self.fine is not None:
-            total.pairs = _Pairs()
-            total.pairs.merge(self.fine)
+            total.pairs = self.fine.pairs()
         return total
 
     def histograms(self) -> Iterator[tuple[int, Histogram]]:
@@ -302,39 +232,49 @@ class Grid:
 
     def add(self, slots: Array, rows: Rows) -> Ordered:
         """Count rows, each in its slot; says how they were ordered for it."""
-        keys = slots.astype(np.uint16) << np.uint16(8) | rows.kinds
+        keys = slots.astype(np.uint16)
+        keys <<= 8
+        keys |= rows.kinds
         order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        begins = _runs(keys)
-        ordered = Ordered(order, begins, keys[begins].astype(np.int64))
-        self._add(rows, keys, ordered)
+        keys = keys.take(order)
+        begins = runs(keys)
+        ordered = Ordered(order, keys[begins].astype(np.int64), np.diff(begins, append=len(keys)))
+        self._add(rows, ordered)
         return ordered
 
-    def _add(self, rows: Rows, keys: Array, ordered: Ordered) -> None:
-        order, cells = ordered.order, ordered.cells
-        failed = cells % _BUCKETS == FAILED
-        if failed.any():
-            counts = np.diff(ordered.begins, append=len(keys))
-            self.errors[cells[failed]] += counts[failed]
-            good = np.repeat(~failed, counts)
-            order, keys = order[good], keys[good]
-            if not len(keys):
-                return
-        self._add_sums(keys, rows.nbytes[order], rows.objects[order])
-        self.service.add(keys, rows.durations[order])
-        firsts = rows.firsts[order]
-        given = np.flatnonzero(firsts != NONE)
-        self.first_byte.add(keys[given], firsts[given])
+    def _add(self, rows: Rows, every: Ordered) -> None:
+        failed = every.cells % _BUCKETS == FAILED
+        self.errors[every.cells[failed]] += every.counts[failed]
+        good = every.only(~failed)
+        if not len(good.order):
+            return
+        self._add_sums(rows, good)
+        self.service.add(good, rows.durations.take(good.order))
+        reads = good.only(_READING[good.cells & _KINDS - 1])
+        firsts = rows.firsts.take(reads.order)
+        given = firsts != NONE
+        if not given.all():
+            keys = np.repeat(reads.cells, reads.counts)[given]
+            firsts, begins = firsts[given], runs(keys)
+            reads = Ordered(reads.order[given], keys[begins], np.diff(begins, append=len(keys)))
+        self.first_byte.add(reads, firsts)
 
-    def _add_sums(self, keys: Array, nbytes: Array, objects: Array) -> None:
-        begins = _runs(keys)
-        cells = keys[begins]
-        for row in np.flatnonzero(nbytes >= _LARGE).tolist():
-            cell = int(keys[row])
-            self.large[cell] = self.large.get(cell, 0) + int(nbytes[row])
-            nbytes[row] = 0
-        self.nbytes[cells] += np.add.reduceat(nbytes, begins)
-        self.objects[cells] += np.add.reduceat(objects, begins)
+    def _add_sums(self, rows: Rows, good: Ordered) -> None:
+        if int(rows.objects.min()) == 1 == int(rows.objects.max()):
+            self.objects[good.cells] += good.counts
+        else:
+            self.objects[good.cells] += np.add.reduceat(rows.objects.take(good.order), good.begins)
+        moving = good.only(~_STATTING[good.cells & _KINDS - 1])
+        if not len(moving.order):
+            return
+        nbytes = rows.nbytes.take(moving.order)
+        if int(nbytes.max()) >= _LARGE:
+            keys = np.repeat(moving.cells, moving.counts)
+            for row in np.flatnonzero(nbytes >= _LARGE).tolist():
+                cell = int(keys[row])
+                self.large[cell] = self.large.get(cell, 0) + int(nbytes[row])
+                nbytes[row] = 0
+        self.nbytes[moving.cells] += np.add.reduceat(nbytes, moving.begins)
 
     def move(self, slots: Array) -> None:
         """Put what is in slot ``i`` into slot ``slots[i]``, where it is added to what is there."""
@@ -400,10 +340,3 @@ class Grid:
         for key in np.flatnonzero(self.errors).tolist():
             cell_of(key).errors += int(self.errors[key])
         return made
-
-
-def _runs(keys: Array) -> Array:
-    """Where each run of equal keys begins."""
-    if not len(keys):
-        return np.zeros(0, np.int64)
-    return np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1])

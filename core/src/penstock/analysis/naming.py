@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from penstock.analysis.grid import SLOTS, Array, Grid, Rows
+from penstock.analysis.grid import SLOTS, Grid, Rows
+from penstock.analysis.pairs import Array
 from penstock.analysis.values import MOST_NAMES, OTHERS
 from penstock.globs import compile_glob
 from penstock.oplog.formatter import WARMING

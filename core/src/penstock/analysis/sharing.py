@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from penstock.analysis.accumulating import Limits
-from penstock.analysis.grid import Array
+from penstock.analysis.pairs import Array
 from penstock.analysis.values import Selection
 from penstock.oplog.cells import ROOM, Text, fill
 from penstock.oplog.columnar import BLOCK

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from penstock.analysis.grid import SLOTS, Array, Grid, Ordered, Rows
+from penstock.analysis.grid import SLOTS, Grid, Ordered, Rows
+from penstock.analysis.pairs import Array
 from penstock.analysis.values import MOST_SLICES, Slice
 from penstock.stats.tally import Tally
 

@@ -51,5 +51,5 @@ _EXPONENT = np.uint64(52)
 def bucket_of(sizes: npt.ArrayLike) -> npt.NDArray[np.int8]:
     """The number of each size's bucket; upper bounds belong to their bucket, so 8192 bytes are in ``1B-8KiB``."""
     values = np.asarray(np.asarray(sizes, dtype=np.int64), dtype=np.float64) - 0.5
-    buckets: npt.NDArray[np.int8] = _TABLE[values.view(np.uint64) >> _EXPONENT]
+    buckets: npt.NDArray[np.int8] = _TABLE[(values.view(np.uint64) >> _EXPONENT).view(np.int64)]
     return buckets

@@ -381,10 +381,13 @@ class Histogram:
         return f"<Histogram of {self.count} values, {self.minimum} to {self.maximum} ns>"
 
 
-def buckets_of(values: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+def buckets_of(values: npt.ArrayLike) -> _Ints:
     """The number of each value's bucket, as :meth:`Histogram.record` counts it; below 2**16."""
-    array = np.clip(np.asarray(values, dtype=np.int64), 0, LIMIT - 1)
-    return _buckets(array, int(array.min()) if len(array) else 0).astype(np.uint32)
+    array = np.asarray(values, dtype=np.int64)
+    lowest, highest = (int(array.min()), int(array.max())) if len(array) else (0, 0)
+    if lowest < 0 or highest >= LIMIT:
+        array = np.clip(array, 0, LIMIT - 1)
+    return _buckets(array, lowest)
 
 
 def _sum_of_squares(values: _Ints, highest: int) -> int:
