@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -278,24 +279,62 @@ def results(accumulator):
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 40), max_size=60), max_size=8), st.sampled_from([1, 2, 7, 1 << 20]), st.booleans()
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60), max_size=8),
+    st.sampled_from([1, 2, 7, 1 << 20]),
+    st.sampled_from([0, 1 << 20]),
+    st.sampled_from([0, 3]),
+    st.booleans(),
 )
-def test_pairs_are_added_up_in_any_portions(batches, chunk, full):
+def test_pairs_are_added_up_in_any_portions(batches, chunk, table, shift, full):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs_module, "_CHUNK", chunk)
         patch.setattr(pairs_module, "_WAITING", chunk)
+        patch.setattr(pairs_module, "_TABLE", table)
         pairs, counter = pairs_module.Pairs(), Counter()
-        for batch in batches:
+        for batch in map(sorted, batches):
             if full:
-                other = pairs_module.Pairs()
-                other.append(np.array(sorted(place << 32 | 2**32 - 1 for place in set(batch)), np.uint64))
+                other, middles = pairs_module.Pairs(), {middle(place, shift) for place in batch}
+                places = sorted((cell << 16 | bucket) << 32 | 2**32 - 1 for cell, bucket in middles)
+                other.append(np.array(places, np.uint64))
                 pairs.merge(other)
-                counter.update(dict.fromkeys(set(batch), 2**32 - 1))
+                counter.update(dict.fromkeys(middles, 2**32 - 1))
             elif batch:
-                pairs.add(np.array(batch, np.uint32))
-                counter.update(batch)
+                cells, begins = np.unique([cell for cell, _ in batch], return_index=True)
+                buckets = np.array([bucket for _, bucket in batch])
+                pairs.add(cells, np.diff(begins, append=len(batch)), buckets, shift)
+                counter.update(middle(place, shift) for place in batch)
         found = {(key, place): count for key, *both in pairs.cells() for place, count in zip(*both, strict=True)}
-    assert found == {(0, place): count for place, count in counter.items()}
+    assert found == counter
+
+
+def middle(place, shift):
+    """A cell and a bucket, the middle of its group if buckets are in groups."""
+    cell, bucket = place
+    return cell, bucket >> shift << shift | (1 << shift >> 1)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 33 * 1024 - 1)), max_size=20), max_size=4))
+def test_a_table_of_buckets_gives_pairs(batches):
+    tables = pairs_module.Buckets(), pairs_module.Buckets()
+    for number, batch in enumerate(map(sorted, batches)):
+        if batch:
+            kinds, begins = np.unique([kind for kind, _ in batch], return_index=True)
+            buckets = np.array([bucket for _, bucket in batch])
+            tables[number % 2].add(kinds, np.diff(begins, append=len(batch)), buckets)
+    tables[0].merge(pickle.loads(pickle.dumps(tables[1])))
+    counter = Counter(place for batch in batches for place in batch)
+    assert counts_of(tables[0]) == counter
+    for _ in range(33):
+        tables[0].merge(tables[0])
+    assert counts_of(tables[0]) == Counter({place: count << 33 for place, count in counter.items()})
+
+
+def counts_of(table):
+    counter = Counter()
+    for pair in np.concatenate([np.zeros(0, np.uint64), *table.pairs()._waiting]).tolist():
+        place, count = divmod(pair, 1 << 32)
+        counter[divmod(place, 1 << 16)] += count
+    return counter
 
 
 @settings(max_examples=25)

@@ -9,14 +9,13 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from penstock.analysis.grid import FAILED, NONE, Grid, Ordered, Rows, kind_name
+from penstock.analysis.grid import FAILED, Grid, Ordered, Rows, kind_name
 from penstock.analysis.naming import Known, Named
 from penstock.analysis.pairs import Array
 from penstock.analysis.slicing import Slicing
 from penstock.analysis.values import MOST_THREADS, Selection, Span
 from penstock.oplog.block import Columns
 from penstock.oplog.names import HEAD
-from penstock.oplog.usual import NEVER
 from penstock.records import Op
 from penstock.stats.buckets import bucket_of
 from penstock.stats.errors import ErrorTable
@@ -243,9 +242,7 @@ class Accumulator:
             return
         held = self._held.take()
         kinds, starts, ends = held["kinds"], held["starts"], held["ends"]
-        firsts = held["firsts"] - starts
-        np.putmask(firsts, held["firsts"] == NEVER, NONE)
-        rows = Rows(kinds, held["nbytes"], held["objects"], held["durations"], firsts)
+        rows = Rows(kinds, held["nbytes"], held["objects"], held["durations"], starts, held["firsts"])
         self.clients.add(held["clients"], rows, self.total)
         self.endpoints.add(held["endpoints"], rows, self.total)
         self._note_spans(self.slicing.add(starts, ends, rows), starts, ends)

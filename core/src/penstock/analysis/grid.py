@@ -14,23 +14,24 @@ import attrs
 import numpy as np
 
 from penstock.analysis.pairs import Array, Buckets, Pairs, runs
+from penstock.oplog.usual import NEVER
 from penstock.records import Op
 from penstock.stats.histogram import Histogram, buckets_of
 from penstock.stats.tally import READS, Cell, Tally
 
-__all__ = ["FAILED", "NONE", "SLOTS", "Grid", "Ordered", "Rows", "kind_name"]
+__all__ = ["FAILED", "SLOTS", "Grid", "Ordered", "Rows", "kind_name"]
 
 #: How many slots there are.
 SLOTS: Final = 256
 #: The bucket of failed calls within a kind.
 FAILED: Final = 15
-#: Stands for a first byte that a row does not have.
-NONE: Final = -(2**63)
 
 _KINDS: Final = 256
 _BUCKETS: Final = 16
 #: Values from here on are added one by one, so that sums stay within 64 bits.
 _LARGE: Final = 1 << 42
+#: Bits of a bucket's number that the groups of buckets don't have.
+_COARSE: Final = 3
 _HALF: Final = 21
 
 _READING: Final = np.isin(np.arange(_KINDS) // _BUCKETS, [int(op) for op in READS])
@@ -45,15 +46,15 @@ def kind_name(kind: int) -> tuple[str, int]:
 
 @attrs.frozen(slots=True, eq=False)
 class Rows:
-    """Calls, one item each in every array. ``firsts`` counts from the start; NONE stands for no first byte.
-
-    It matters of reads only, and ``nbytes`` of what is no stat.
+    """Calls, one item each in every array. ``firsts``, NEVER where there is no first byte, matters of reads only, and
+    ``nbytes`` of what is no stat.
     """
 
     kinds: Array
     nbytes: Array
     objects: Array
     durations: Array
+    starts: Array
     firsts: Array
 
     def __len__(self) -> int:
@@ -130,12 +131,11 @@ class _Latencies:
         self._add_squares(cells, values, begins)
 
     def _add_buckets(self, ordered: Ordered, buckets: Array) -> None:
+        shift = 0
         if self.fine is not None:
             self.fine.add(ordered.cells & _KINDS - 1, ordered.counts, buckets)
-            buckets &= ~7
-            buckets |= 4
-        buckets |= np.repeat(ordered.cells << 16, ordered.counts)
-        self.pairs.add(buckets.astype(np.uint32))
+            shift = _COARSE
+        self.pairs.add(ordered.cells, ordered.counts, buckets, shift)
 
     def _add_squares(self, cells: Array, values: Array, begins: Array) -> None:
         highest = int(values.max())
@@ -252,11 +252,12 @@ class Grid:
         self.service.add(good, rows.durations.take(good.order))
         reads = good.only(_READING[good.cells & _KINDS - 1])
         firsts = rows.firsts.take(reads.order)
-        given = firsts != NONE
+        given = firsts != NEVER
         if not given.all():
             keys = np.repeat(reads.cells, reads.counts)[given]
             firsts, begins = firsts[given], runs(keys)
             reads = Ordered(reads.order[given], keys[begins], np.diff(begins, append=len(keys)))
+        firsts -= rows.starts.take(reads.order)
         self.first_byte.add(reads, firsts)
 
     def _add_sums(self, rows: Rows, good: Ordered) -> None:

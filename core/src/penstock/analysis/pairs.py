@@ -16,6 +16,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: Pairs that wait before they are added to those before, and those that are added up at once.
 _WAITING: Final = 1 << 20
 _CHUNK: Final = 1 << 20
+#: Counters for each item up to which a table of all possible places is made.
+_TABLE: Final = 2
 _UPPER: Final = np.uint64(32)
 _LOWER: Final = np.uint64(0xFFFFFFFF)
 
@@ -32,12 +34,32 @@ class Pairs:
         self._waiting: list[Array] = []
         self._waits = 0
 
-    def add(self, places: Array) -> None:
-        """Count places, which are below 2**32."""
-        places = np.sort(places)
-        begins = runs(places)
-        counts = np.diff(begins, append=len(places))
-        self.append(places[begins].astype(np.uint64) << _UPPER | counts.astype(np.uint64))
+    def add(self, cells: Array, counts: Array, buckets: Array, shift: int = 0) -> None:
+        """Count buckets; the first ``counts[0]`` of them are in the first of the cells, and so on.
+
+        Of a bucket's number as many of its lower bits don't count. It becomes that of the middle of its group.
+        """
+        buckets = buckets >> shift
+        first = int(buckets.min())
+        width = int(buckets.max()) - first + 1
+        if len(cells) * width > _TABLE * len(buckets):
+            buckets |= np.repeat(cells << 16, counts)
+            places = np.sort(buckets.astype(np.uint32))
+            begins = runs(places)
+            places, found = places[begins].astype(np.int64), np.diff(begins, append=len(places))
+            keys, buckets = places & ~0xFFFF, places & 0xFFFF
+        else:
+            buckets += np.repeat(np.arange(-first, len(cells) * width - first, width), counts)
+            found = np.bincount(buckets)
+            places = np.flatnonzero(found)
+            found = found[places]
+            row = places // width
+            keys, buckets = cells[row] << 16, places - row * width + first
+        keys |= buckets << shift
+        keys |= 1 << shift >> 1
+        keys <<= 32
+        keys |= found
+        self.append(keys.view(np.uint64))
 
     def merge(self, other: Pairs) -> None:
         """Add what the other counts."""
