@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +105,30 @@ def test_clock_offsets_and_clients(tmp_path):
         ("b", 1_999_999_993, 1_999_999_994, 1_999_999_996, 1_999_999_998, ""),
         ("c", 4_500_000_000, 4_500_000_001, None, 4_500_000_005, "h\t1"),
     ]
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_threads_of_several_processes_stay_apart(tmp_path, is_sorted):
+    def of(path, *threads):
+        rows = [attrs.evolve(row(10 * at, client=who), thread=thread) for at, (thread, who) in enumerate(threads)]
+        return Part(write(tmp_path / path, rows))
+
+    parts = [
+        of("a.tsv", (0, ""), (1, ""), (0, "h"), (0, "")),
+        of("b.tsv", (0, ""), (1, ""), (7, ""), (0, "h\t2"), (0, "")),
+        of("c.tsv", (2, ""), (0, "h")),
+    ]
+    done = merge_logs(parts, tmp_path / "all.tsv", is_sorted=is_sorted)
+    found = {(each.client_id, each.thread) for each in read(tmp_path / "all.tsv")}
+    assert len(found) == 9
+    told = {(os.path.basename(each.name), each.client_id, each.old): each.new for each in done.renumbered}
+    assert set(told) == {("b.tsv", "", 0), ("b.tsv", "", 1), ("c.tsv", "h", 0)} | (
+        {("c.tsv", "", 2)} if ("c.tsv", "", 2) in told else set()
+    )
+    assert len({told["b.tsv", "", 0], told["b.tsv", "", 1], 0, 1, 7}) == 5
+    again = merge_logs([Part(str(tmp_path / "all.tsv"))], tmp_path / "again.tsv")
+    assert again.renumbered == ()
+    assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "all.tsv").read_bytes()
 
 
 def test_bad_rows_and_parts_that_were_cut_off(tmp_path):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from penstock.cli.common import verbose_option, warn
 from penstock.errors import UsageError
+from penstock.report.text import printable
 
 if TYPE_CHECKING:
     from penstock.oplog import Changed
+    from penstock.oplog.threads import Renumbered
 
 __all__ = ["anonymize", "convert", "merge", "sort"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(.+)=([+-]?)([^=]+)", re.DOTALL)
+_MOST_RUNS: Final = 5
 _SUFFIX: Final = re.compile(r"\.(?:tsv|csv|jsonl|parquet)(?:\.zst)?\Z")
 
 
@@ -93,7 +97,8 @@ def merge(
 ) -> None:
     """Make one log of several, such as of the processes and hosts of a job, sorted by when the calls started.
 
-    TARGET has every column that one of the logs has; the forms may differ. With --sorted nothing is held in memory,
+    TARGET has every column that one of the logs has; the forms may differ. Threads that have one number in several
+    logs, and the same client, get different ones, which are told. With --sorted nothing is held in memory,
     and a log that isn't sorted is a failure.
     """
     from penstock.oplog import Part, merge_logs
@@ -115,7 +120,29 @@ def merge(
         skip_bad_rows=skip_bad_rows,
         folder=temp_dir,
     )
+    for text in _renumbered(done.renumbered):
+        warn(text)
     _say(target, done)
+
+
+def _renumbered(threads: Sequence[Renumbered]) -> Iterator[str]:
+    """A sentence for each log and client; numbers that moved alike are told as a range."""
+    for (name, client), group in itertools.groupby(threads, key=lambda each: (each.name, each.client_id)):
+        pairs = sorted((each.old, each.new) for each in group)
+        runs: list[list[tuple[int, int]]] = []
+        for old, new in pairs:
+            if runs and runs[-1][-1] == (old - 1, new - 1):
+                runs[-1].append((old, new))
+            else:
+                runs.append([(old, new)])
+        told = [f"{_range(run[0][0], run[-1][0])} became {_range(run[0][1], run[-1][1])}" for run in runs]
+        more = f" and {len(told) - _MOST_RUNS} more" if len(told) > _MOST_RUNS else ""
+        whose = f" of client {printable(client)}" if client else ""
+        yield f"{name}: threads{whose} {', '.join(told[:_MOST_RUNS])}{more}, for another log has these numbers too"
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def _offsets(texts: Sequence[str], sources: Sequence[str]) -> dict[str, int]:

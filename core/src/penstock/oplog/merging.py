@@ -13,6 +13,7 @@ from penstock.oplog.chunks import Chunk
 from penstock.oplog.logtext import LogText, union
 from penstock.oplog.sorting import ROWS_IN_MEMORY, Changed, Sorter, merge_runs, write_ordered
 from penstock.oplog.target import Target
+from penstock.oplog.threads import Threads
 
 __all__ = ["Part", "merge_logs"]
 
@@ -41,8 +42,9 @@ def merge_logs(
     """Write the rows of all parts to ``target`` in the order in which they started, numbered anew.
 
     Of rows that started together the earlier part's come first. The target has every column that a part has; where
-    a part lacks it, the row holds its default. With ``is_sorted`` nothing is held or sorted: every part must be in
-    order. Raises OpLogError, also when one isn't; ``target`` is untouched then.
+    a part lacks it, the row holds its default. A thread whose number one of another part has, of the same client, gets
+    another number; ``Changed.renumbered`` tells which. With ``is_sorted`` nothing is held or sorted: every part must
+    be in order. Raises OpLogError, also when one isn't; ``target`` is untouched then.
     """
     if not parts:
         raise OpLogError("there are no logs to merge; name one at least")
@@ -54,9 +56,10 @@ def merge_logs(
         added = ["client_id"] if any(part.client_id is not None for part in parts) else []
         columns = union([*(log.columns for log in logs), added])
         out = stack.enter_context(Target(target, columns, level=level))
+        threads = Threads(columns)
         runs = [
-            log.chunks(columns, offset_ns=part.offset_ns, client_id=part.client_id)
-            for log, part in zip(logs, parts, strict=True)
+            threads.distinct(log.chunks(columns, offset_ns=part.offset_ns, client_id=part.client_id), at)
+            for at, (log, part) in enumerate(zip(logs, parts, strict=True))
         ]
         if is_sorted:
             checked = [_in_order(run, log.name) for run, log in zip(runs, logs, strict=True)]
@@ -69,7 +72,7 @@ def merge_logs(
                     sorter.add(chunk)
             rows = write_ordered(sorter.ordered(), out)
     cut_off = tuple(log.name for log in logs if log.truncated)
-    return Changed(rows, sum(log.bad_rows for log in logs), cut_off)
+    return Changed(rows, sum(log.bad_rows for log in logs), cut_off, threads.renumbered([log.name for log in logs]))
 
 
 def _in_order(run: Iterator[Chunk], name: str) -> Iterator[Chunk]:

@@ -16,6 +16,7 @@ from penstock.errors import OpLogError
 from penstock.oplog.chunks import Array, Chunk, gather
 from penstock.oplog.logtext import LogText
 from penstock.oplog.target import Target
+from penstock.oplog.threads import Renumbered
 
 if TYPE_CHECKING:
     from typing import Self
@@ -34,11 +35,15 @@ _HEAD: Final = struct.Struct("<QQ")
 
 @attrs.frozen(slots=True)
 class Changed:
-    """What came of a command: rows in the new log, malformed ones left out, and logs whose end was cut off."""
+    """What came of a command: rows in the new log, malformed ones left out, and logs whose end was cut off.
+
+    ``renumbered`` are threads of merged logs that had to be given other numbers.
+    """
 
     rows: int
     bad_rows: int
     cut_off: tuple[str, ...]
+    renumbered: tuple[Renumbered, ...] = ()
 
 
 def sort_log(
