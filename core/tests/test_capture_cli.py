@@ -163,8 +163,8 @@ sys.exit({ending})
 @pytest.mark.parametrize(
     ("args", "code", "text"),
     [
-        (["log.zst", "--", "true"], 1, "*.tsv.zst"),
-        (["no/log.tsv", "--", "true"], 1, "no directory that can be written"),
+        (["log.zst", "--", "true"], 2, "*.tsv.zst"),
+        (["no/log.tsv", "--", "true"], 2, "no directory that can be written"),
         (["log.tsv", "--", "./nothing-here"], 2, "./nothing-here can't be run"),
         (["log.tsv"], 2, "COMMAND"),
     ],
@@ -179,7 +179,7 @@ def test_what_can_not_be(here, args, code, text):
 def test_parts_that_were_left(here):
     (here / "log.part-7.tsv").write_text("")
     done = CliRunner().invoke(main, ["capture", "log.tsv", "--", "touch", "ran"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "log.part-7.tsv was left by an earlier capture" in done.stderr
     assert not (here / "ran").exists()
 

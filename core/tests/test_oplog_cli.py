@@ -93,7 +93,7 @@ def test_a_log_that_was_cut_off_prints_what_is_whole(log):
     assert "is cut off; its 15 whole rows were read" in result.stderr
     log.write_bytes(data[:20])
     result = head(log)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no complete header" in result.stderr
 
 
@@ -101,7 +101,7 @@ def test_a_malformed_row(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_text("op\tfile\tstart\tend\nGET\tk\tnow\tnow\nGET\tk\t1970-01-01T00:00:00Z\t1970-01-01T00:00:00Z\n")
     result = head(path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert ":2: 'now' is not a time" in result.stderr
     result = head(path, "--skip-bad-rows")
     assert result.exit_code == 0
@@ -120,7 +120,7 @@ def test_names_that_are_no_utf8(tmp_path):
 
 def test_a_file_that_is_not_there_and_wrong_usage(tmp_path, log):
     result = head(tmp_path / "absent")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "No such file" in result.stderr
     assert head(log, "--tsv", "--json").exit_code == 2
     assert head(log, "-n", "-1").exit_code == 2

@@ -241,9 +241,10 @@ def test_no_complete_header(data):
         opened(data)
 
 
-def test_what_is_no_log():
+@pytest.mark.parametrize("data", ["hello\nworld\n", b"\x89PNG\r\r\n", b"\xff\r\x00\n", b'"a\n'])
+def test_what_is_no_log(data):
     with pytest.raises(OpLogError, match="not the header of a log"):
-        opened("hello\nworld\n")
+        opened(data)
 
 
 def test_a_line_without_end_is_refused_in_bounded_memory():

@@ -56,7 +56,7 @@ def test_what_was_left_out_is_said(log):
     text = log.read_text().replace("1970-01-01T00:00:01.000000000Z", "now")
     log.write_text(text[:-5])
     result = oplog("sort", log, log.with_name("b.tsv"))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{log}:3: 'now' is not a time" in result.stderr
     for command in ("sort", "merge", "convert", "anonymize"):
         result = oplog(command, log, log.with_name("b.tsv"), "--skip-bad-rows")
@@ -80,7 +80,7 @@ def test_merge(log, tmp_path):
         ("c", "a", 3 * SECOND),
     ]
     result = oplog("merge", "--sorted", log, other, tmp_path / "all.tsv")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "a.tsv: row 2 started before the one above it; merge without --sorted" in result.stderr
     oplog("sort", log, log)
     assert (
@@ -121,7 +121,7 @@ def test_convert(log, tmp_path):
     oplog("convert", tmp_path / "c.jsonl", tmp_path / "d.tsv", "--columns", "13")
     assert (tmp_path / "d.tsv").read_bytes() == log.read_bytes()
     result = oplog("convert", log, tmp_path / "d.txt")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "name the log *.tsv, *.csv or *.jsonl" in result.stderr
 
 
@@ -170,7 +170,7 @@ def test_anonymize(log, tmp_path):
     assert "absent can't be read: No such file" in result.stderr
     key.write_text("x")
     result = oplog("anonymize", log, tmp_path / "5.tsv", "--key-file", key)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "a key of 1 bytes can be guessed" in result.stderr
 
 

@@ -265,7 +265,7 @@ def test_logs_without_a_time_in_common(log, tmp_path):
     path = tmp_path / "b.tsv"
     path.write_bytes(text_of(make_rows(2, begin=BEGIN + 3600 * SECOND)))
     done = analyze(log, path)
-    assert (done.exit_code, "have no time in common" in done.stderr) == (1, True)
+    assert (done.exit_code, "have no time in common" in done.stderr) == (2, True)
     assert "--union" in done.stderr
     assert whole(document(log, path, "--union"))["count"] > 3000
 
@@ -276,7 +276,7 @@ def test_bad_rows(tmp_path):
     lines[7] = b"nonsense"
     path.write_bytes(b"\n".join(lines))
     done = analyze(path)
-    assert (done.exit_code, f"{path}:8: " in done.stderr) == (1, True)
+    assert (done.exit_code, f"{path}:8: " in done.stderr) == (2, True)
     done = analyze(path, "--skip-bad-rows")
     assert done.exit_code == 0
     assert f"{path}: 1 malformed row was skipped" in done.stderr
@@ -344,7 +344,7 @@ def test_wrong_input(log, tmp_path):
         done = analyze(*arguments)
         assert (done.exit_code, words in done.stderr) == (2, True), (arguments, done.stderr)
     done = analyze(tmp_path / "none.tsv")
-    assert (done.exit_code, "can't be read: No such file" in done.stderr) == (1, True)
+    assert (done.exit_code, "can't be read: No such file" in done.stderr) == (2, True)
 
 
 def test_without_xlsxwriter_nothing_is_read(log, tmp_path, monkeypatch):

@@ -248,7 +248,7 @@ def test_in_place_uses_the_recorded_names(log, row, replay, tmp_path):
         (["--target", "mem://t", "--stop-on-error", "--max-errors", "3"], 2, "--stop-on-error stops at the first one"),
         (["--target", "mem://t", "--recovery-threshold", "9s"], 2, "the recovery threshold, 9 s, is above"),
         (["--target", "mem://t", "--remap", "/nowhere.yaml"], 2, "/nowhere.yaml: can't be read"),
-        (["--target", "mem://t", "--sort-rows", "1"], 1, "sort it first: penstock oplog sort"),
+        (["--target", "mem://t", "--sort-rows", "1"], 2, "sort it first: penstock oplog sort"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_started(log, row, replay, arguments, code, message):
@@ -265,7 +265,7 @@ def disorder(row):
 
 def test_a_log_that_is_none_is_refused(replay, tmp_path, log):
     called, directory = replay(tmp_path / "none.tsv", "--target", "mem://t")
-    assert (called.exit_code, directory) == (1, None)
+    assert (called.exit_code, directory) == (2, None)
     assert "can't be read" in called.stderr
     called, directory = replay(log([]), "--target", "mem://t")
     assert (called.exit_code, directory) == (2, None)

@@ -96,7 +96,7 @@ def test_a_log_is_analysed(log, synth):
 
 def test_a_bad_row_is_told_with_its_line_or_left_out(log, synth):
     log.write_text(log.read_text() + "what\n")
-    failed = call(log, "-o", "x.html", code=1)
+    failed = call(log, "-o", "x.html", code=2)
     assert "42" in failed.output
     assert not Path("x.html").exists()
     call(log, "-o", "x.html", "--skip-bad-rows")

@@ -18,6 +18,7 @@ from penstock.analysis.values import Selection
 from penstock.errors import OpLogError
 from penstock.oplog.cells import Room
 from penstock.oplog.columnar import ColumnLog, ColumnParser
+from penstock.oplog.rows import bad_row
 from penstock.oplog.source import Piece
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Pool:
             # Blocks go out in their order, so those before the first one with a bad row are done.
             first = min(self._bad)
             bad = self._bad[first]
-            raise OpLogError(f"{log.name}:{self._lines_before(log, first) + bad.line}: {bad.text}")
+            raise bad_row(log.name, self._lines_before(log, first) + bad.line, bad.text)
         bad_rows = sum(done.bad_rows for done in self._done.values())
         parser = ColumnParser(log.name, log.columns, bad=log.raise_bad, line=self._lines_before(log, self._sent))
         columns = log.last(parser)

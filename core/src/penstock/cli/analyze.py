@@ -50,7 +50,7 @@ def analyze(
     time that is looked at, from the first start to the last end; of several logs, that is the time that all of them
     cover. Latencies are from start to end of a call, TTFB is the time to the first byte of a read.
 
-    Exit status: 0 done, 1 a log can't be read, 2 usage.
+    Exit status: 0 done, 1 the results can't be written, 2 usage, or a log that can't be read.
     """
     from penstock.cli.analyze_logs import find_logs, read_logs
 

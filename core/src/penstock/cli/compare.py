@@ -84,7 +84,7 @@ def compare(
     figure of B: 'GET.p99 > +10%', 'ops/s < -5%', 'GET.4MiB-32MiB.p99 > 20ms', 'errors > 0'. OPERATION may be META or
     ALL, SIZE may be *; without them each operation over all sizes is meant. Figures of B are taken as measured.
 
-    Exit status: 0 compared, 1 a log can't be read, 2 usage, 4 a condition holds.
+    Exit status: 0 compared, 1 the results can't be written, 2 usage, or a log that can't be read, 4 a condition holds.
     """
     from penstock.analysis.comparing import compare as compare_sides
     from penstock.analysis.comparing_rules import parse_rule

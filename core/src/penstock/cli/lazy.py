@@ -11,6 +11,7 @@ dataset``, and whatever else ``generate`` is called with is its own.
 from __future__ import annotations
 
 import copy
+import errno
 import importlib
 import os
 import re
@@ -23,7 +24,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from penstock.environment import calm, variables
-from penstock.errors import PenstockError, PluginError, StoreError, UsageError, redact
+from penstock.errors import OpLogError, PenstockError, PluginError, StoreError, UsageError, redact
 from penstock.options import nearest
 
 __all__ = ["FAILED", "INTERRUPTED", "OVER_LIMIT", "REGRESSION", "USAGE", "Entry", "LazyGroup", "State"]
@@ -34,6 +35,7 @@ OVER_LIMIT = 3
 REGRESSION = 4
 INTERRUPTED = 130
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PLUGINS = "From plugins"
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -217,8 +219,14 @@ def _explain(error: BaseException, state: State) -> int:
         _say(str(error) or type(error).__name__)
         if isinstance(error, StoreError):
             _say_remedy(error)
-        return USAGE if isinstance(error, UsageError) else FAILED
+        return USAGE if isinstance(error, UsageError) or _is_of_a_log(error) else FAILED
     raise error
+
+
+def _is_of_a_log(error: PenstockError) -> bool:
+    """Whether it is about a log that was given and can't be used, rather than a disk that is full or breaks."""
+    cause = error.__cause__
+    return isinstance(error, OpLogError) and not (isinstance(cause, OSError) and cause.errno in _DISK)
 
 
 def _say(text: str) -> None:

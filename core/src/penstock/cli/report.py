@@ -37,7 +37,7 @@ def report(results: tuple[str, ...], output: str | None, skip_bad_rows: bool, wo
     with stages or repeats each of these; name one of them alone by its directory below. Or each
     RESULT is an operation log: they are analysed, several of them together, over the time that all of them cover.
 
-    Exit status: 0 written, 1 a log can't be read, 2 usage, or something that is no result.
+    Exit status: 0 written, 1 it can't be written, 2 usage, or something that is no result and no log that can be read.
     """
     from penstock.report.results import is_result
 
@@ -117,7 +117,10 @@ def _of_logs(paths: Sequence[str], *, workers: int | None, skip_bad_rows: bool) 
     from penstock.cli.analyze_logs import read_logs
     from penstock.report.analyzed import render_analysis
 
-    return render_analysis(read_logs(paths, Selection(), workers=workers, skip_bad_rows=skip_bad_rows))
+    found = read_logs(paths, Selection(), workers=workers, skip_bad_rows=skip_bad_rows)
+    if not found.tally.cells:
+        raise UsageError(f"{', '.join(paths)}: there is no call in it; nothing can be drawn")
+    return render_analysis(found)
 
 
 def _write(place: str, html: str) -> None:

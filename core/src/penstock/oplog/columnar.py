@@ -20,7 +20,7 @@ from penstock.oplog.logtext import PEEK, tabbed_columns
 from penstock.oplog.names import Names, Operations
 from penstock.oplog.parsing import Table, decode
 from penstock.oplog.reader import Reader
-from penstock.oplog.rows import Layout, Row, is_header
+from penstock.oplog.rows import Layout, Row, bad_row, is_header
 from penstock.oplog.source import Piece, Source, open_log
 from penstock.oplog.usual import UsualLines
 
@@ -199,7 +199,7 @@ class ColumnLog:
     def raise_bad(self, line: int, error: ValueError | str) -> None:
         """What happens to a bad row: nothing when such are skipped, else OpLogError."""
         if not self._skip:
-            raise OpLogError(f"{self.name}:{line}: {error}") from None
+            raise bad_row(self.name, line, error) from None
 
     def _by_block(self) -> Iterator[Columns]:
         room = Room()

@@ -15,7 +15,7 @@ from penstock.errors import OpLogError
 from penstock.oplog.chunks import Chunk, scan
 from penstock.oplog.columns import COLUMNS, COLUMNS_15, escape, format_time, parse_time
 from penstock.oplog.reader import Reader
-from penstock.oplog.rows import Layout, Row, is_header
+from penstock.oplog.rows import Layout, Row, bad_row, is_header
 from penstock.oplog.source import Source, open_log
 
 __all__ = ["PEEK", "LogText", "tabbed_columns", "union"]
@@ -201,7 +201,7 @@ class LogText:
 
     def _bad(self, number: int, error: ValueError | str) -> None:
         if not self._skip:
-            raise OpLogError(f"{self.name}:{number}: {error}")
+            raise bad_row(self.name, number, error)
         self.bad_rows += 1
 
 

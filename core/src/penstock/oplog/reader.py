@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from penstock.errors import OpLogError
 from penstock.oplog.parsing import JsonLines, Parser, Table, decode, delimiter_of, split
-from penstock.oplog.rows import Layout, Row, is_header
+from penstock.oplog.rows import Layout, Row, bad_row, is_header
 from penstock.oplog.source import Source, open_log
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Reader:
                         "names at least op, file and start"
                     )
                 return rows
-            fields = split(text, delimiter_of(text))
+            fields = _fields(text)
             if not is_header(fields):
                 raise OpLogError(
                     f"{self.name}:{self._number}: this is not the header of a log, which names its columns "
@@ -203,7 +203,15 @@ class Reader:
 
     def _bad(self, error: ValueError) -> None:
         if not self._skip:
-            raise OpLogError(f"{self.name}:{self._number}: {error}") from None
+            raise bad_row(self.name, self._number, error) from None
         self.bad_rows += 1
         if self._on_bad_row is not None:
             self._on_bad_row(self._number, error)
+
+
+def _fields(text: str) -> list[str]:
+    """The fields of what may be a header; none of what no table has, such as the bytes of a picture."""
+    try:
+        return split(text, delimiter_of(text))
+    except ValueError:
+        return []

@@ -10,7 +10,7 @@ import attrs
 from penstock.errors import OpLogError
 from penstock.oplog.columns import COLUMNS, COLUMNS_15, OPERATIONS, escape, format_time, parse_time, unescape
 
-__all__ = ["Layout", "Row", "UnknownOperation", "column_names", "is_header", "row_from_json"]
+__all__ = ["Layout", "Row", "UnknownOperation", "bad_row", "column_names", "is_header", "row_from_json"]
 
 _NAMES: Final = COLUMNS_15
 _ALIASES: Final = {"operation": "op", "t_start": "start"}
@@ -100,6 +100,11 @@ class Layout:
             return _make(values, number, escaped=self._escaped)
         extra = tuple((name, unescape(fields[at]) if self._escaped else fields[at]) for name, at in self._extra)
         return _make(values, number, escaped=self._escaped, extra=extra)
+
+
+def bad_row(name: str, line: int, problem: object) -> OpLogError:
+    """What to raise for a malformed row of the log ``name``."""
+    return OpLogError(f"{name}:{line}: {problem} (--skip-bad-rows, or skip_bad_rows, leaves such rows out)")
 
 
 def column_names(header: Sequence[str]) -> list[str]:
