@@ -123,6 +123,10 @@ def test_a_burst_of_errors_is_told_from_a_lasting_cause():
     lasting = error_finding(TIMES, [1] * 120, 12_000)
     assert lasting.text == "1 % of all calls failed (120), in 120 of 120 points: not one event but a lasting cause."
     assert error_finding(TIMES, [0] * 120, 10) is None
+    few = error_finding(TIMES, [0] * 30 + [1, 0, 2] + [0] * 87, 10_000)
+    assert few.text == (
+        "0.03 % of all calls failed (3), at 30.0 s and 32.0 s: too few to tell a single event from a lasting cause."
+    )
 
 
 def test_lag_that_grows_is_queueing_and_little_lag_is_good():

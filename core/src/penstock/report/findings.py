@@ -33,6 +33,7 @@ _SHORT_TAIL: Final = 5.0
 _LONG_TAIL: Final = 20.0
 _SLOW_PATH: Final = 2.0
 _BURST: Final = 0.9
+_FEW_ERRORS: Final = 6
 #: Calls that start so late, against how long they take, are queued rather than on time.
 _LATE_SHARE: Final = 0.1
 _LATE_NS: Final = 1_000_000
@@ -175,6 +176,10 @@ def error_finding(times: Sequence[float], failed: Sequence[int], calls: int) -> 
     if not total:
         return None
     share = f"{figure(100 * total / max(calls, 1))} % of all calls failed ({total:,})"
+    if total < _FEW_ERRORS:
+        moments = [format_duration(time) for time, count in zip(times, failed, strict=True) if count]
+        when = moments[0] if len(moments) == 1 else f"{', '.join(moments[:-1])} and {moments[-1]}"
+        return Finding("warn", f"{share}, at {when}: too few to tell a single event from a lasting cause.")
     need, seen = _BURST * total, 0
     ordered = sorted(zip(failed, times, strict=True), reverse=True)
     burst: list[float] = []
