@@ -53,6 +53,12 @@ def test_the_command_that_generate_prints_checks_what_it_wrote(base, factors):
     assert run(*command).stderr.rstrip().endswith("all as generated")
 
 
+def test_what_compressors_make_of_a_large_factor_is_told(here):
+    said = run("generate", "d/", "-n", "1", "-s", "4096", "--compress-factor", "16").stderr
+    assert "compress_factor 16: in objects below 1 MiB frames of LZ4 come out lower" in said
+    assert "compress_factor" not in run("generate", "e/", "-n", "1", "-s", "4096", "--compress-factor", "12").stderr
+
+
 def test_the_same_seed_makes_the_same_objects_and_none_makes_new_ones(here):
     for directory, seed in (("a", ["--seed", "4"]), ("b", ["--seed", "4"]), ("c", []), ("d", [])):
         run("generate", f"{directory}/", "-n", "3", "-s", "5000", *seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.engine.contents import Contents, prepared_number, prepared_recipe, put_number, put_recipe
+from penstock.engine.contents import Contents, content_limits, prepared_number, prepared_recipe, put_number, put_recipe
 from penstock.engine.knowing import put_contents
 from penstock.engine.places import Places
 from penstock.engine.sets import prepared_sets
@@ -28,6 +28,15 @@ workload:
 
 def configured(content: str, seed: int = 1) -> Config:
     return loads(TEXT.format(content=content, seed=seed), label="w.yaml", environ={})
+
+
+def test_factors_that_no_compressor_keeps_are_told_once():
+    assert content_limits(configured("compress_factor: 12")) == []
+    (text,) = content_limits(configured("compress_factor: 16"))
+    assert text.startswith("compress_factor 16: in objects below 1 MiB frames of LZ4 come out lower")
+    stages = "stages: [{name: s, workload: [{op: put, path: n/, size: 1, compress_factor: 32}, {op: get, path: n/*}]}]"
+    config = loads(f"target: mem://c/\nduration: 1s\n{stages}\n", label="w.yaml", environ={})
+    assert [text.partition(":")[0] for text in content_limits(config)] == ["compress_factor 32"]
 
 
 def families(config, run_id, count=400):

@@ -56,6 +56,12 @@ def test_check_says_ok_and_what_the_file_describes(file):
     assert "6 directories with 20 files (about 200 B)" in facts
 
 
+def test_check_says_what_compressors_make_of_a_large_factor(file):
+    result = run("check", file(GOOD.replace("size: 4KiB", "size: 4KiB, compress_factor: 30")))
+    assert result.exit_code == 0
+    assert result.stderr.startswith("compress_factor 30: LZ4 pays a byte for each 255")
+
+
 def test_check_prints_each_problem_on_a_line_of_its_own_and_exits_with_2(file):
     path = file("target: mem://b/\nsed: 1\nworkload: [{op: gte}]\n")
     result = run("check", path)

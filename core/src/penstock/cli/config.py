@@ -36,6 +36,7 @@ def check(ctx: click.Context, file: str, overrides: tuple[str, ...], as_json: bo
     Prints every problem, with its place in the file, and exits with 2 when there are any. FILE may be - for standard
     input. With --json the whole configuration is printed, every default written out.
     """
+    from penstock.engine.contents import content_limits
     from penstock.errors import ConfigError
     from penstock.workload.config import dump, load
 
@@ -48,7 +49,7 @@ def check(ctx: click.Context, file: str, overrides: tuple[str, ...], as_json: bo
     if as_json:
         print_json({"name": loaded.name, "config": dump(loaded.config, secrets=False)})
         return
-    for note in loaded.notes:
+    for note in (*loaded.notes, *content_limits(loaded.config)):
         click.echo(note, err=True)
     click.echo(f"{file}: ok")
     for label, text in describe_run(loaded):

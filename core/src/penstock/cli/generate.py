@@ -85,6 +85,8 @@ def generate(
     payload = content.open(chosen, size)
     (found,) = session.find(uri, threads=threads)
     refuse_glob(found)
+    if limits := content.limits():
+        click.echo(limits, err=True)
     write_objects(found, number, names.namer(number), Maker.of(payload, size, number, formatted), Headers(if_absent))
     words = ["penstock verify", shlex.quote(uri), f"-n {number} -s {size} --seed {chosen}", content.arguments()]
     if formatted is not None:

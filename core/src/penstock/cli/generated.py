@@ -130,6 +130,12 @@ class Content:
         except ValueError as error:
             raise UsageError(str(error)) from None
 
+    def limits(self) -> str:
+        """Where compressors don't come as near to the factor as they should; empty: nowhere."""
+        from penstock.payloads.shaping import limits_of
+
+        return limits_of(self.compress_factor)
+
     def arguments(self) -> str:
         """The options that give this content again."""
         said = [f"--fill {self.fill}"] if self.fill != "pooled" else []
@@ -147,7 +153,7 @@ def content_options(command: _F) -> _F:
             type=float,
             default=1.0,
             show_default=True,
-            help="The bytes compress so many to one, by zstd level 1 and LZ4, from 4 KiB on.",
+            help="The bytes compress so many to one, by zstd level 1 and LZ4, from 4 KiB on; above 12 nearly so.",
         ),
         click.option(
             "--dedup-across", is_flag=True, help="Count the blocks through all objects, so that they repeat each other."

@@ -9,13 +9,23 @@ import attrs
 from penstock.engine.formatting import FormattedPayload
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
-from penstock.payloads.shaping import BLOCK, shaped
+from penstock.payloads.shaping import BLOCK, limits_of, shaped
 from penstock.plugins import default_host
 from penstock.workload import sizes
+from penstock.workload.config import Config
 from penstock.workload.content import Content
 from penstock.workload.formatting import codec_of
+from penstock.workload.operations import Put
 
-__all__ = ["Contents", "Recipe", "prepared_number", "prepared_recipe", "put_number", "put_recipe"]
+__all__ = [
+    "Contents",
+    "Recipe",
+    "content_limits",
+    "prepared_number",
+    "prepared_recipe",
+    "put_number",
+    "put_recipe",
+]
 
 
 @attrs.frozen
@@ -61,6 +71,14 @@ class Contents:
                 across=recipe.across,
             )
         return self._shaped[recipe]
+
+
+def content_limits(config: Config) -> list[str]:
+    """Where compressors don't come as near to a factor of the configuration as they should, for people."""
+    tree = config.prepare.directory_structure
+    entries: list[Content] = [*config.prepare.ensure_objects, *([tree] if tree is not None else [])]
+    entries += [item for part in config.parts() for item in part.workload if isinstance(item, Put)]
+    return [text for factor in sorted({entry.compress_factor for entry in entries}) if (text := limits_of(factor))]
 
 
 def prepared_recipe(entry: Content, position: int) -> Recipe:

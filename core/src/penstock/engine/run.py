@@ -15,6 +15,7 @@ from penstock.clocks import wall_ns
 from penstock.engine import board, starting
 from penstock.engine.arrivals import offered, rate_phases
 from penstock.engine.conduct import OP_LOG, RunResult, carry_out, join_log
+from penstock.engine.contents import content_limits
 from penstock.engine.coordinator import Coordinator
 from penstock.engine.course import Course, course_of
 from penstock.engine.found import Found, Measured
@@ -148,7 +149,7 @@ def _target(config: Config) -> str:
 
 
 def _job(config: Config, about: About, course: Course, found: Found, log: dict[str, Any] | None) -> Job:
-    found.notes.extend([*_doubts(found), *_blind_spots(config, found)])
+    found.notes.extend([*_doubts(found), *_blind_spots(config, found), *content_limits(config)])
     legs = legs_of(config)
     if len(legs) == 1:
         measured = found.only(course.legs[0])

@@ -57,7 +57,7 @@ class Verifier:
 class Verifying(Forwarding):
     """See the module. It belongs to one thread. ``counts`` grow while it works.
 
-    ``writing`` is the bit of the version that its puts write, as :class:`~penstock.engine.knowing.Known` has it: whoever
+    ``writing`` is the bit of the version that its puts write, as :class:`~penstock.engine.knowing.Known` has it: who
     puts sets it before. Bytes could not tell, for versions may have most of them in common, or all.
     """
 
