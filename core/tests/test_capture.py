@@ -264,6 +264,21 @@ class TestSwitch:
             assert switched.get != store.get
         assert all(getattr(switched, name) == getattr(store, name) for name in switch._METHODS)
 
+    def test_reads_in_bulk_are_not_offered_while_each_is_recorded(self, log, tmp_path):
+        with penstock.connect(f"file://{tmp_path}") as store:
+            store.put("a", b"1")
+            room = memoryview(bytearray(1))
+            assert store.raw.fill_many(["a"], [room]) == 1
+            with oplog.start(log):
+                assert store.raw.fill_many is None
+            assert store.raw.fill_many(["a"], [room]) == 1
+            switch.arrange(lambda: oplog.start(log))
+            try:
+                assert store.raw.fill_many is None
+            finally:
+                switch.arrange(None)
+            assert store.raw.fill_many(["a"], [room]) == 1
+
     def test_a_store_that_nobody_uses_goes(self):
         store = switch.switched(MemoryStore(MemoryOptions(name="m")), "mem://m/", "mem://")
         before = len(switch._board.stores)

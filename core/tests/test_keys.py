@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidKeyError
-from penstock.keys import MAX_KEY_BYTES, MAX_SEGMENT_BYTES, check_key, check_path_key, sort_key
+from penstock.keys import MAX_KEY_BYTES, MAX_SEGMENT_BYTES, check_key, check_path_key, is_plain_path, sort_key
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
@@ -61,3 +61,15 @@ def test_keys_sort_as_their_bytes(keys):
 
 def test_the_order_of_bytes_is_not_that_of_utf_16():
     assert sorted(["\U00010000", "\uffff"], key=sort_key) == ["\uffff", "\U00010000"]
+
+
+@given(st.text("a./\0é-", max_size=8) | st.integers(240, 260).map("x".__mul__))
+def test_what_is_plain_at_a_glance_stands_the_check_and_is_not_hidden(key):
+    if is_plain_path(key):
+        assert check_path_key(key) is key
+        assert not any(segment.startswith(".") or not segment for segment in key.split("/"))
+
+
+@pytest.mark.parametrize("key", ["a", "dev/shm/object-000001.bin", "a.b/c", "x" * MAX_SEGMENT_BYTES])
+def test_common_names_are_plain(key):
+    assert is_plain_path(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from penstock.errors import InvalidKeyError
 
-__all__ = ["MAX_KEY_BYTES", "MAX_SEGMENT_BYTES", "check_key", "check_path_key", "sort_key"]
+__all__ = ["MAX_KEY_BYTES", "MAX_SEGMENT_BYTES", "check_key", "check_path_key", "is_plain_path", "sort_key"]
 
 MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
@@ -39,6 +39,22 @@ def check_path_key(key: str) -> str:
         if len(segment) * 4 > MAX_SEGMENT_BYTES and len(segment.encode()) > MAX_SEGMENT_BYTES:
             raise InvalidKeyError(f"{key!r}: a segment is longer than {MAX_SEGMENT_BYTES} bytes")
     return key
+
+
+def is_plain_path(key: str) -> bool:
+    """Whether ``key`` is at a glance one that :func:`check_path_key` takes, of a file and not hidden: short ASCII.
+
+    False says nothing. It costs a tenth of a check.
+    """
+    return (
+        0 < len(key) <= MAX_SEGMENT_BYTES
+        and key.isascii()
+        and "\0" not in key
+        and "//" not in key
+        and "/." not in key
+        and key[0] not in "./"
+        and key[-1] != "/"
+    )
 
 
 def sort_key(key: str) -> bytes:

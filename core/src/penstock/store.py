@@ -26,6 +26,7 @@ __all__ = [
     "API_VERSION",
     "Address",
     "Capabilities",
+    "FillsMany",
     "ObjectInfo",
     "ObjectStore",
     "ObjectWriter",
@@ -246,6 +247,20 @@ class ObjectStore(Protocol):
 
     def close(self) -> None:
         """Give back what the store holds. Closing twice is harmless."""
+
+
+class FillsMany(Protocol):
+    """What a store may have besides the nine methods, where reads are too quick to be made one by one.
+
+    A layer that has to see every read does not hand it on. Who finds no ``fill_many``, or None, calls ``get``.
+    """
+
+    def fill_many(self, keys: Sequence[str], rooms: Sequence[memoryview], /) -> int:
+        """Read object i, whole, into room i, which is writable and has just its size; return how many came.
+
+        They come in order. It stops at the first that is not to be had so, for whatever reason, without an error:
+        a ``get`` of that one says which. What is in its room is of no use then.
+        """
 
 
 @attrs.frozen(slots=True)

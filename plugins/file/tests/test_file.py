@@ -221,3 +221,49 @@ def test_addresses():
     place = resolve_store("/a/b?fsync=yes")
     assert (place.address.base, place.address.key, place.resolved.options.root) == ("file:///a/b/", "", "/a/b")
     assert place.resolved.options.fsync is True
+
+
+class TestFillMany:
+    """Small files in bulk."""
+
+    CONTENTS = (b"first", b"second, and longer", b"3")
+
+    @pytest.fixture
+    def keys(self, store):
+        keys = [f"d/{number}.bin" for number in range(3)]
+        for key, content in zip(keys, self.CONTENTS, strict=True):
+            store.put(key, content)
+        return keys
+
+    @staticmethod
+    def rooms(*sizes):
+        return [memoryview(bytearray(b"." * size)) for size in sizes]
+
+    def test_rooms_hold_what_the_files_do(self, store, keys):
+        rooms = self.rooms(*map(len, self.CONTENTS))
+        assert store.fill_many(keys, rooms) == 3
+        assert tuple(map(bytes, rooms)) == self.CONTENTS
+
+    @pytest.mark.parametrize("size", [17, 19])
+    def test_it_stops_at_a_file_of_another_size(self, store, keys, size):
+        rooms = self.rooms(5, size, 1)
+        assert store.fill_many(keys, rooms) == 1
+        assert (bytes(rooms[0]), bytes(rooms[2])) == (b"first", b".")
+
+    @pytest.mark.parametrize("name", ["missing", "d", "d/", "../x", "/x", "", ".hidden", "é", "pipe"])
+    def test_it_leaves_to_get_what_is_not_plainly_a_file(self, store, keys, name, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / ".hidden").write_bytes(b"first")
+        (tmp_path / "é").write_bytes(b"first")
+        assert store.fill_many([keys[0], name, keys[0]], self.rooms(5, 5, 5)) == 1
+
+    def test_nothing_is_left_open(self, store, keys):
+        before = os.listdir("/proc/self/fd")
+        store.fill_many([*keys, "d"], self.rooms(5, 18, 1, 5))
+        assert os.listdir("/proc/self/fd") == before
+
+    @pytest.mark.parametrize("mode", ["sequential", "random", "dontneed"])
+    def test_hints_for_the_page_cache_are_for_get_to_give(self, tmp_path, mode):
+        with closing(open_store(f"file://{tmp_path}", options={"page_cache": mode})) as store:
+            store.put("a", b"first")
+            assert store.fill_many(["a"], self.rooms(5)) == 0

@@ -98,6 +98,8 @@ class Retrying:
         self._random = random
         self._clock = clock
         self.capabilities: Capabilities = store.capabilities
+        # It raises nothing, so there is nothing to repeat.
+        self.fill_many: object = getattr(store, "fill_many", None)
 
     def get(
         self, key: str, sink: Sink, /, *, start: int = 0, length: int | None = None, if_match: str | None = None

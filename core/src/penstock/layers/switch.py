@@ -49,7 +49,7 @@ class Switched:
     to a call while nothing is recorded, and whoever holds the store need not open it again.
     """
 
-    __slots__ = ("__weakref__", "_base", "_name", "_store", "capabilities", "close", *_METHODS)
+    __slots__ = ("__weakref__", "_base", "_name", "_store", "capabilities", "close", "fill_many", *_METHODS)
 
     get: Callable[..., ObjectInfo]
     put: Callable[..., ObjectInfo]
@@ -58,6 +58,8 @@ class Switched:
     list_pages: Callable[..., Iterator[Page]]
     delete: Callable[..., Sequence[StoreError]]
     copy: Callable[..., ObjectInfo]
+    #: That of :class:`penstock.store.FillsMany`, while the store has it and nothing is recorded.
+    fill_many: Callable[..., int] | None
 
     def __init__(self, store: ObjectStore, base_uri: str, endpoint_name: str) -> None:
         self._store = store
@@ -74,10 +76,13 @@ class Switched:
 
     def _wait(self) -> None:
         """The next call begins the capture that was arranged, then goes where that has routed it."""
+        self.fill_many = None
         for name in _METHODS:
             setattr(self, name, partial(self._begin, name))
 
     def _route(self, store: ObjectStore) -> None:
+        # What meters a store has none: each read is to be seen.
+        self.fill_many = getattr(store, "fill_many", None)
         for name in _METHODS:
             setattr(self, name, getattr(store, name))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from penstock.keys import is_plain_path
 from penstock.posix import CAPABILITIES, Namespace, Replacement, write_all
 from penstock.posix.namespace import READ
 from penstock.store import ObjectInfo, ObjectWriter, Sink
@@ -36,6 +37,7 @@ class FileStore:
         self._before_read = before_read(options.page_cache)
         self._after_read = after_read(options.page_cache)
         self._after_write = after_write(options.page_cache)
+        self._hints = options.page_cache not in ("auto", "normal")
         self.stat = names.stat
         self.list_pages = names.list_pages
         self.delete = names.delete
@@ -67,6 +69,31 @@ class FileStore:
         finally:
             os.close(fd)
         return names.info(key, status)
+
+    def fill_many(self, keys: Sequence[str], rooms: Sequence[memoryview], /) -> int:
+        """As :class:`penstock.store.FillsMany` says, with three system calls for each file: one byte of room beyond
+        its end shows that the file is as long as it should be.
+        """
+        if self._hints:
+            return 0
+        root, beyond, done = self._names.root, bytearray(1), 0
+        for key, room in zip(keys, rooms, strict=True):
+            size = room.nbytes
+            if not (size and is_plain_path(key)):
+                break
+            try:
+                fd = os.open(root + key.encode(), READ)
+            except OSError:
+                break
+            try:
+                if os.preadv(fd, (room, beyond), 0) != size:
+                    break
+            except OSError:
+                break
+            finally:
+                os.close(fd)
+            done += 1
+        return done
 
     def put(
         self,
