@@ -62,11 +62,12 @@ class Arenas:
 
     def _kept(self, capacity: int) -> memoryview | None:
         """Memory of this size that came back, if there is any; else there is room for it afterwards."""
+        # What came back last is looked at first: it may be in the CPU's cache still.
         for _ in range(len(self._back)):
-            memory = self._back.popleft()
+            memory = self._back.pop()
             if memory.nbytes == capacity:
                 return memory
-            self._back.append(memory)
+            self._back.appendleft(memory)
         while self._back and self.nbytes + capacity > self._limit:
             self._back.popleft()
         return None

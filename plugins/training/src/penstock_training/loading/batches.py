@@ -66,6 +66,11 @@ class Batch:
         self.root, self.view = root, root.data
         self._watched = weakref.ref(root)
 
+    def room_of(self, place: int) -> memoryview:
+        """Where a sample is to lie."""
+        offset = self.offsets[place]
+        return self.view[offset : offset + self.sizes[place]]
+
     def expect(self, jobs: int) -> None:
         """So many jobs read this batch."""
         self._pending = jobs

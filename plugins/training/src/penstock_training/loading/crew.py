@@ -12,21 +12,33 @@ Job = Callable[[], None]
 
 
 class Crew:
-    """A fixed number of threads and what is to be done. A job raises nothing.
+    """A number of threads and what is to be done. A job raises nothing.
 
     Taking a job costs no lock while there are any, so jobs may be small. Without threads jobs wait until :meth:`help`
     does them.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, begin_with: int | None = None) -> None:
+        """``begin_with`` of the threads are there at once, the others after :meth:`grow`; None: all are."""
         self._jobs: deque[Job] = deque()
         self._change = threading.Condition()
         self._stopped = False
-        self._threads = [
-            threading.Thread(target=self._labour, name="penstock-loader", daemon=True) for _ in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._most = threads
+        self._threads: list[threading.Thread] = []
+        self._start(threads if begin_with is None else min(begin_with, threads))
+        #: How many jobs are done, while there is at most one thread; with more of them it is not exact.
+        self.done = 0
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether there are fewer threads than there may be."""
+        return len(self._threads) < self._most
+
+    def grow(self) -> None:
+        """Have all threads. One thread calls this, never while another does."""
+        with self._change:
+            if not self._stopped:
+                self._start(self._most - len(self._threads))
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Have these done, after those submitted before."""
@@ -42,9 +54,10 @@ class Crew:
             job()
 
     def stop(self) -> None:
-        """Begin no more jobs. Returns at once."""
+        """Begin no more jobs, and no more threads. Returns at once."""
         self._stopped = True
         self._jobs.clear()
+        # Who starts threads holds the lock: afterwards all are known.
         with self._change:
             self._change.notify_all()
 
@@ -53,6 +66,12 @@ class Crew:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
+
+    def _start(self, threads: int) -> None:
+        for _ in range(threads):
+            thread = threading.Thread(target=self._labour, name="penstock-loader", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _take(self) -> Job | None:
         try:
@@ -65,6 +84,7 @@ class Crew:
             job = self._take()
             if job is not None:
                 job()
+                self.done += 1
                 # A job holds its batch, which must not outlive its use because this thread sleeps.
                 del job
                 continue

@@ -30,6 +30,10 @@ __all__ = ["Fetcher", "Reading"]
 _MIB = 1024 * 1024
 _LOCAL, _REMOTE = 2, 16
 
+#: Seconds that a consumer waits for one thread before it asks whether others would help, and seconds that a small
+#: file takes that comes from memory.
+_PATIENCE, _PACE = 0.01, 0.0001
+
 
 @attrs.frozen(kw_only=True)
 class Reading:
@@ -62,7 +66,9 @@ class Fetcher:
         self.change = threading.Condition()
         self.stopped = False
         self._source, lanes = self._opened(dataset, reading)
-        self.crew = Crew(self.workers * lanes)
+        self.crew = Crew(self.workers * lanes, begin_with=1 if self._source.is_quick else None)
+        #: How many samples a job reads.
+        self._together = 1.0
 
     def _opened(self, dataset: Dataset, reading: Reading) -> tuple[WholeFiles | SplitFiles, int]:
         ranged = reading.reader == "range"
@@ -103,6 +109,7 @@ class Fetcher:
         # Few enough samples in one job that all threads have work, many enough that they are handed over seldom.
         together = -(-len(batch.numbers) // (2 * self.workers or 1))
         jobs = list(self._source.jobs(batch, together)) if batch.numbers else [partial(self.settle, batch)]
+        self._together = len(batch.numbers) / len(jobs)
         batch.expect(len(jobs))
         self.crew.submit(jobs)
 
@@ -112,11 +119,31 @@ class Fetcher:
         self.begin(batch)
         while not (self.workers or batch.done):
             self.crew.help()
-        with self.change:
-            self.change.wait_for(lambda: batch.done or self.stopped)
+        self.wait(lambda: batch.done or self.stopped)
         if batch.failure is not None:
             raise batch.failure
         return batch.take()
+
+    def wait(self, there: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until ``there`` holds, which is asked when ``change`` is notified. False: it does not after
+        ``timeout`` seconds.
+
+        Where one thread reads at first, this is where the others are called: when it keeps the consumer waiting, and
+        not because there is so much to read.
+        """
+        with self.change:
+            while self.crew.may_grow:
+                patience = _PATIENCE if timeout is None else min(_PATIENCE, timeout)
+                before = self.crew.done
+                if self.change.wait_for(there, patience):
+                    return True
+                if (self.crew.done - before) * self._together * _PACE < patience:
+                    self.crew.grow()
+                if timeout is not None:
+                    timeout -= patience
+                    if not timeout:
+                        return False
+            return self.change.wait_for(there, timeout)
 
     def is_stopped(self) -> bool:
         """Whether nobody wants anything any more."""

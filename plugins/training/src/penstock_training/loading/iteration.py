@@ -149,10 +149,8 @@ class Iteration:
         def there() -> bool:
             return self._ready() is not None or fetcher.stopped or (waiter is not None and waiter.called_off)
 
-        with fetcher.change:
-            if fetcher.change.wait_for(there, self._pacing.timeout):
-                return
-        raise self._timed_out()
+        if not fetcher.wait(there, self._pacing.timeout):
+            raise self._timed_out()
 
     def _timed_out(self) -> StoreTimeoutError:
         batch = next(iter(self._begun.values()))

@@ -40,9 +40,10 @@ class Loader:
     again when nobody holds a view of it any more.
 
     Reading: ``num_workers`` threads read ahead, each with a request of its own under way; None: 2 where the store has
-    real directories, 16 elsewhere; 0: no threads, each batch is read when it is asked for. ``prefetch`` batches are
-    read ahead of the one that is asked for, as long as ``max_bytes_in_flight`` is not exceeded: bytes are taken
-    before they are requested and given back when the consumer has let go of the batch, or has asked for the two
+    real directories, 16 elsewhere; 0: no threads, each batch is read when it is asked for. Small files of a directory
+    one of them reads as long as that is quick; the others begin when it keeps the consumer waiting. ``prefetch``
+    batches are read ahead of the one that is asked for, as long as ``max_bytes_in_flight`` is not exceeded: bytes are
+    taken before they are requested and given back when the consumer has let go of the batch, or has asked for the two
     after it. A batch that is larger than this by itself is read when nothing else is being read.
     ``reader="range"`` reads files of more than ``part_size`` bytes as several ranges, ``parts_in_flight`` of each
     at once, and starts as many threads as that may take; in a file of a format it bounds its requests. ``whole`` is

@@ -13,7 +13,7 @@ from penstock_training.loading.batches import Batch
 from penstock_training.loading.opened import Opened
 from penstock_training.loading.splitting import Split
 from penstock_training.loading.table import FileTable
-from penstock_training.loading.whole import Job, Taker
+from penstock_training.loading.whole import SMALL, Job, Taker
 
 __all__ = ["SplitFiles"]
 
@@ -36,6 +36,14 @@ class SplitFiles:
         self._taker = taker
         self._part_size = part_size
         self._whole = whole
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether samples are small and lie in real files, most likely; as for whole files, one thread may do then."""
+        split, files = self._split, self._files
+        nbytes = int(files.sizes().sum())
+        small = nbytes <= SMALL * split.samples
+        return small and self._opened.stores.of(0).capabilities.directories
 
     def prepare(self, batch: Batch, numbers: NDArray[np.int64]) -> None:
         """Find out what memory the samples take, at most."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class FileTable:
     def key(self, number: int) -> str:
         """A file's key in the store of its base."""
         return self._text[self._ends[number] : self._ends[number + 1]].decode()
+
+    def keys(self, numbers: Sequence[int]) -> list[str]:
+        """:meth:`key` of several files."""
+        text, ends = self._text, self._ends
+        return [text[ends[number] : ends[number + 1]].decode() for number in numbers]
 
     def size(self, number: int) -> int:
         """A file's size in bytes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -17,12 +17,15 @@ from penstock_training.loading.landing import Landing
 from penstock_training.loading.stores import Stores
 from penstock_training.loading.table import FileTable
 
-__all__ = ["Job", "Taker", "WholeFiles"]
+__all__ = ["SMALL", "Job", "Taker", "WholeFiles"]
 
 Job = Callable[[], None]
 
 #: Where samples differ in size each begins at a multiple of this, which suits every dtype.
 _ALIGNED = 64
+
+#: Bytes: reading a file of up to so many from the page cache is mostly calls, not copying.
+SMALL = 128 * 1024
 
 
 class Taker(Protocol):
@@ -104,21 +107,46 @@ class WholeFiles:
         if first < count:
             yield partial(self._read_files, batch, first, count)
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether most files are small and lie in a store that reads such in bulk. Then one thread seldom waits, and
+        several would mostly hand Python's lock to each other.
+        """
+        small = bool(len(self._sizes)) and float(self._sizes.mean()) <= SMALL
+        return small and self._bulk() is not None
+
+    def _bulk(self) -> Callable[[Sequence[str], Sequence[memoryview]], int] | None:
+        """The store's way to read many files at once, where all are in one store that has it, for now."""
+        if len(self._files.bases) > 1:
+            return None
+        found: Callable[[Sequence[str], Sequence[memoryview]], int] | None
+        found = getattr(self._stores.of(0).raw, "fill_many", None)
+        return found
+
     def _read_files(self, batch: Batch, first: int, end: int) -> None:
-        taker, files, store = self._taker, self._files, self._stores.of
-        landing, place = Landing(taker.is_stopped), first
+        taker, landing, place = self._taker, Landing(self._taker.is_stopped), first
+        rows = taker.takes_rows and batch.stacked
         try:
-            for place in range(first, end):
+            there = self._read_in_bulk(batch, first, end)
+            for place in range(there if rows else first, end):
                 if not taker.wants(batch, place):
                     break
-                file, offset = batch.numbers[place], batch.offsets[place]
-                room = batch.view[offset : offset + batch.sizes[place]]
-                landing.fill(store(file).raw, files.key(file), room)
-                if not taker.takes_rows or not batch.stacked:
+                if place >= there:
+                    file = batch.numbers[place]
+                    landing.fill(self._stores.of(file).raw, self._files.key(file), batch.room_of(place))
+                if not rows:
                     self._hand_over(batch, place)
         except BaseException as error:  # noqa: BLE001 - the consumer raises it
             taker.fail(batch, place, error)
         taker.settle(batch)
+
+    def _read_in_bulk(self, batch: Batch, first: int, end: int) -> int:
+        """Read files from place ``first`` on while that can be done in bulk; the place of the next one."""
+        bulk = self._bulk()
+        if bulk is None or max(batch.sizes[first:end]) > SMALL or not self._taker.wants(batch, first):
+            return first
+        rooms = [batch.room_of(place) for place in range(first, end)]
+        return first + bulk(self._files.keys(batch.numbers[first:end]), rooms)
 
     def _hand_over(self, batch: Batch, place: int) -> None:
         if batch.root is not None:
