@@ -178,13 +178,16 @@ class Frames(Stagehand):
         return self.Broken(puppet)
 
     class Broken(Wire):
+        """What it holds back comes before what the host sends next."""
+
         def __init__(self, puppet):
             super().__init__(puppet)
             self.count = 0
+            self.held = []
 
         async def receive(self):
             self.count += 1
-            return await super().receive()
+            return self.held.pop() if self.held else await super().receive()
 
 
 class DropsAFrame(Frames):
@@ -210,28 +213,21 @@ class DropsAFrameOnTheWayThere(Frames):
 
 class DoublesFrames(Frames):
     class Broken(Frames.Broken):
-        last = None
-
         async def receive(self):
-            if self.last is not None:
-                frame, self.last = self.last, None
-                return frame
             frame = await super().receive()
-            self.last = None if self.count % 40 else frame
+            if self.count % 40 == 0:
+                self.held.append(frame)
             return frame
 
 
 class TurnsFramesAround(Frames):
     class Broken(Frames.Broken):
-        kept = None
-
         async def receive(self):
-            if self.kept is not None:
-                frame, self.kept = self.kept, None
-                return frame
             frame = await super().receive()
             if self.count % 20 == 0 and frame and b'"item":{"number"' in frame:
-                self.kept, frame = frame, await super().receive()
+                following = await super().receive()
+                self.held.append(frame)
+                return following
             return frame
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,17 +15,40 @@ from mutants import broken_launchers
 from mutants.puppets import PUPPETS, Stagehand
 from penstock.testing import ProcessLauncherContract
 from penstock.testing.launchers.hosts import HostLaws, HostStartLaws
+from penstock.testing.launchers.tools import Stage
+
+
+class PatientStage(Stage):
+    """The little patience that is right for a mutant that hangs is too little for a start on a busy machine."""
+
+    def __init__(self, opener, spec, *, workers, patience, starting):
+        super().__init__(opener, spec, workers=workers, patience=starting)
+        self._later = patience
+
+    @contextmanager
+    def _come(self, spec, workers):
+        with super()._come(spec, workers) as crew:
+            crew.patience = self._later
+            yield crew
 
 
 class Contract(HostStartLaws, ProcessLauncherContract, HostLaws):
     """The kit's test class over one launcher: all but whole runs, as these launchers have no processes."""
 
     broken = Stagehand
+    starting = ProcessLauncherContract.patience
 
     @pytest.fixture(scope="class")
     @classmethod
     def launcher(cls):
         return cls.broken
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stage(cls, launcher, spec):
+        stage = PatientStage(launcher, spec, workers=cls.workers, patience=cls.patience, starting=cls.starting)
+        yield stage
+        stage.clear()
 
     def strike(self, handle):
         PUPPETS[handle.pid].die("killed by SIGKILL")
