@@ -1,6 +1,7 @@
 """The classes that DLIO's YAML names, driven as DLIO drives them."""
 
 import gc
+import os
 import sys
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_the_reader_reads_what_dlio_asks_for(dlio, named, made, form, each):
     assert not any(reader.open_file_map.values())
 
 
+def test_the_reader_reads_uris_that_dlio_made_absolute_paths_of(dlio, named, made, monkeypatch, tmp_path):
+    made("npz", files=2, base="mem://absolute/root")
+    dlio.storage_root = "mem://absolute/root"
+    monkeypatch.chdir(tmp_path)
+    uri = "mem://absolute/root/data/train/img_1_of_2.npz"
+    dlio.global_index_map = {0: (os.path.abspath(uri), 0)}
+    reader = named(READER)(train(), 0)
+    reader.read_index(0, 1)
+    assert reader.nbytes == 400
+
+
 def test_the_reader_reads_files_of_dlio_with_samples_along_the_last_axis(dlio, named, made, tmp_path):
     made("npz", files=1)
     np.savez(tmp_path / "data/train/many.npz", x=np.arange(60, dtype=np.uint8).reshape(4, 5, 3), y=np.zeros(3))
@@ -79,6 +91,22 @@ def test_the_loader_gives_ranks_disjoint_samples_that_cover_the_set(dlio, named,
         assert sorted(rows) == sorted(content[:400].ljust(400, b"\0") for content in contents)
         orders.append(rows)
     assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("changing", [True, False])
+def test_a_loader_that_is_made_once_gives_each_epoch_its_order(dlio, named, made, changing):
+    contents = made("npz", files=8)
+    dlio.file_shuffle, dlio.sample_shuffle, dlio.seed_change_epoch = "seed", "off", changing
+    loader = named(LOADER)("npz", train(), 1)
+    loader.read()
+    epochs = []
+    for _ in range(3):
+        # DLIO counts the steps, and asks for no batch after the last of them.
+        batches = loader.next()
+        epochs.append([bytes(row) for _, batch in zip(range(4), batches, strict=False) for row in batch])
+        loader.finalize()
+    assert all(sorted(epoch) == sorted(content[:400].ljust(400, b"\0") for content in contents) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == (3 if changing else 1)
 
 
 def test_the_loader_needs_all_files(dlio, named, made):

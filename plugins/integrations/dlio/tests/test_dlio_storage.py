@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import penstock
 from penstock.errors import ObjectNotFoundError, UsageError
 
 
@@ -92,6 +93,67 @@ def test_places_are_those_that_dlios_arguments_say(dlio, given, path, uri, optio
     place = Place.of(dlio)
     assert place.uri(path) == uri
     assert place.options == options
+
+
+def test_dlio_opens_files_by_their_paths(storage, tmp_path):
+    store = storage(str(tmp_path / "root"))
+    store.create_node("data/train", exist_ok=True)
+    # So do the generators and the readers of DLIO.
+    np.savez(store.get_uri("data/train/a.npz"), x=np.zeros(3))
+    assert (tmp_path / "root/data/train/a.npz").is_file()
+    assert store.walk_node("data/train") == ["a.npz"]
+    assert store.walk_node("data/train/*.npz", use_pattern=True) == [str(tmp_path / "root/data/train/a.npz")]
+    assert store.list_objects("data") == [str(tmp_path / "root/data/train/a.npz")]
+
+
+@pytest.fixture
+def older(dlio, monkeypatch):
+    """DLIO 2.0: no storage options, and generators that know files only."""
+    from dlio_benchmark.storage.storage_handler import DataStorage
+    from dlio_benchmark.utils import config
+
+    monkeypatch.delattr(DataStorage, "islocalfs")
+    monkeypatch.setattr(config, "LoadConfig", lambda args, given: None)
+    dlio.__dict__.update(num_files_train=3, format="npz", file_prefix="img", num_samples_per_file=1)
+    dlio.__dict__.update(record_length=400, record_length_stdev=0, storage_root="mem://older")
+    return dlio
+
+
+def test_older_versions_get_options_and_data_anywhere(older):
+    import penstock_dlio
+    from dlio_benchmark.data_generator.generator_factory import GeneratorFactory
+    from dlio_benchmark.utils import config
+    from penstock_dlio.installing import uninstall
+
+    assert GeneratorFactory.get_generator("npz") == ("dlio's own", "npz")
+    penstock_dlio.install()
+    config.LoadConfig(older, {"storage": {"storage_options": {"storage_library": "penstock", "region": "here"}}})
+    assert older.storage_options == {"storage_library": "penstock", "region": "here"}
+    older.comm_size = 2
+    for older.my_rank in (0, 1):
+        GeneratorFactory.get_generator("npz").generate()
+    names = [info.key for info in penstock.list("mem://older/data/train/")]
+    assert names == [f"mem://older/data/train/img_{number}_of_3.npz" for number in range(3)]
+    contents = [np.load(io.BytesIO(penstock.get(name)))["x"] for name in names]
+    assert [content.size for content in contents] == [400] * 3
+    assert len({content.tobytes() for content in contents}) == 3
+    older.storage_root = "/files"
+    assert GeneratorFactory.get_generator("npz") == ("dlio's own", "npz")
+    uninstall()
+    older.storage_root = "mem://older"
+    assert GeneratorFactory.get_generator("npz") == ("dlio's own", "npz")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"format": "csv"}, "csv: no files of it are made here; known: npz"), ({"num_samples_per_file": 4}, "one sample")],
+)
+def test_what_is_not_generated_is_named(older, given, message):
+    from penstock_dlio.generating import PenstockGenerator
+
+    older.__dict__.update(given)
+    with pytest.raises(UsageError, match=message):
+        PenstockGenerator().generate()
 
 
 def test_the_factory_gives_ours_where_it_is_asked_for_and_its_own_elsewhere(dlio):

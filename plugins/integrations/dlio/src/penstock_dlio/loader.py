@@ -23,6 +23,8 @@ _MIB = 1024 * 1024
 class PenstockDataLoader(BaseDataLoader):  # type: ignore[misc]
     """Reads ahead with ``read_threads`` threads; ranks share each step, and no sample is read twice.
 
+    Samples are shuffled over the whole set where ``file_shuffle`` or ``sample_shuffle`` says so, anew in each epoch.
+
     A batch is an array of the bytes of its samples, cut or filled up to the size of DLIO's ``resized_image``.
     """
 
@@ -30,6 +32,8 @@ class PenstockDataLoader(BaseDataLoader):  # type: ignore[misc]
         super().__init__(format_type, dataset_type, epoch_number, None)
         self._place = Place.of(self._args)
         self._loader: Loader | None = None
+        #: That of the next batches; DLIO makes a loader once for all epochs.
+        self._epoch = int(epoch_number)
         self._codec: DataFormat | None = None
         self._shape: tuple[int, ...] = (1,)
 
@@ -46,14 +50,13 @@ class PenstockDataLoader(BaseDataLoader):  # type: ignore[misc]
             raise UsageError(
                 f"{len(dataset)} samples were found, and DLIO counts {self.num_samples}; are files missing?"
             )
-        shuffle = word(getattr(arguments, "sample_shuffle", "off")) != "off"
+        shuffles = {word(getattr(arguments, f"{what}_shuffle", "off")) for what in ("file", "sample")}
         self._shape = np.shape(arguments.resized_image) or (1,)
         self._loader = Loader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
+            shuffle=shuffles != {"off"},
             seed=int(getattr(arguments, "seed", 0)),
-            epoch=self.epoch_number,
             drop_last=True,
             num_workers=int(arguments.read_threads),
             prefetch=max(1, int(arguments.prefetch_size)),
@@ -65,10 +68,13 @@ class PenstockDataLoader(BaseDataLoader):  # type: ignore[misc]
         )
 
     def next(self) -> Iterator[Any]:
-        """The batches of this rank."""
+        """The batches of this rank in an epoch; asked again, without :meth:`read`, those of the next one."""
         super().next()
         if self._loader is None:
             raise UsageError("read() makes the loader; DLIO calls it before next()")
+        # Before the batches: DLIO leaves an epoch by the number of its steps, and what follows the last may never run.
+        self._loader.set_epoch(self._epoch if getattr(self._args, "seed_change_epoch", True) else 0)
+        self._epoch += 1
         with self._loader as loader:
             yield from loader
 

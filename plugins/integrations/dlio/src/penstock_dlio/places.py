@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from penstock.urls import join
+from penstock.urls import join, strip_scheme
 
 __all__ = ["Place", "word"]
 
@@ -54,13 +54,26 @@ class Place:
             base = f"{'direct' if direct else 'file'}://{os.path.abspath(root)}"
         return cls(base.rstrip("/"), _options(given, base) or None)
 
+    @property
+    def local(self) -> bool:
+        """Whether paths are those of the operating system."""
+        return self.base.startswith(("file://", "direct://"))
+
+    def name(self, path: str) -> str:
+        """What DLIO's own code opens: a path where the place is :attr:`local`, else the URI."""
+        uri = self.uri(path)
+        return strip_scheme(uri) if self.local and uri.startswith(("file://", "direct://")) else uri
+
     def uri(self, path: str) -> str:
         """The URI of one of DLIO's paths: below the place, unless it is a URI, or begins with what the place is."""
         if "://" in path:
             return path
-        local = self.base.partition("://")[0] in ("file", "direct")
-        if local and path.startswith("/"):
-            return f"{self.base.partition('://')[0]}://{path}"
+        scheme = self.base.partition("://")[0]
+        if self.local and path.startswith("/"):
+            return f"{scheme}://{path}"
+        if not self.local and (began := f"/{path}".find(f"/{scheme}:/")) >= 0:
+            # DLIO made an absolute path of a URI: /where/it/runs/s3:/bucket/name.
+            return f"{scheme}://{path[began:].partition(':/')[2]}"
         return join(self.base, path.removeprefix("./").lstrip("/")) if path.strip("./") else self.base
 
 

@@ -35,3 +35,6 @@ class DataStorage(ABC):
 
     @abstractmethod
     def delete_node(self, id): ...
+
+    def islocalfs(self):
+        return False

@@ -12,3 +12,7 @@ class ConfigArguments:
         if cls._only is None:
             cls._only = cls()
         return cls._only
+
+
+def LoadConfig(args, config):  # noqa: N802
+    args.__dict__.update(config.get("storage", {}))

@@ -1,0 +1,1 @@
+"""Stands in for a package of DLIO: its interface, as it is described, and no more."""
