@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 #: Rooms of core, lowest first. A module may import its own room and any room of a row above its own; never its
 #: neighbours in the row, never upward. ``penstock`` is the package's public face.
 ROWS = (
-    "errors clocks buffers quantities globs environment",
+    "errors clocks buffers quantities globs environment scheduling",
     "keys urls options records service",
     "store formats payload launchers commands",
     "hookspecs",
@@ -79,7 +79,8 @@ HEAVY = (
 )
 LIGHT = (
     "errors clocks buffers quantities globs environment keys urls options records store formats payload launchers "
-    "commands hookspecs plugins sinks writers metering memory posix http parts layers opening client penstock service"
+    "commands hookspecs plugins sinks writers metering memory posix http parts layers opening client penstock service "
+    "scheduling"
 )
 LIGHT_FILES = ("*/cli/__init__.py", "*/cli/lazy.py", "*/cli/common.py", "*/plugin.py")
 

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from penstock.errors import PenstockError
     from penstock.opening import open_store
     from penstock.samples import open_samples, read_samples, write_samples
+    from penstock.scheduling import as_batch
     from penstock.service import BucketInfo, UploadInfo
     from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter
     from penstock.writers import GuardedWriter
@@ -101,6 +102,7 @@ __all__ = [
     "abort_upload",
     "abort_uploads",
     "aio",
+    "as_batch",
     "close_stores",
     "connect",
     "copy",
@@ -152,6 +154,7 @@ _HOMES = {
     "penstock.errors": "PenstockError",
     "penstock.opening": "open_store",
     "penstock.samples": "open_samples read_samples write_samples",
+    "penstock.scheduling": "as_batch",
     "penstock.service": "BucketInfo UploadInfo",
     "penstock.store": "Capabilities ObjectInfo ObjectStore ObjectWriter",
     "penstock.writers": "GuardedWriter",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from penstock.buffers import aligned_buffer
 from penstock.errors import StoreError, UsageError
+from penstock.scheduling import as_batch
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -169,6 +170,7 @@ class Parts(Generic[_T]):
             self._failed.append(part)
 
     def _run(self, part: _Part) -> None:
+        as_batch()
         me = threading.get_ident()
         with self._state:
             self._senders.add(me)

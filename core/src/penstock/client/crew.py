@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from penstock.scheduling import as_batch
+
 __all__ = ["each"]
 
 _T = TypeVar("_T")
@@ -76,6 +78,7 @@ class _Crew(Generic[_T, _R]):
                 thread.join()
 
     def _run(self) -> None:
+        as_batch()
         try:
             while not self._stopping:
                 self._room.acquire()
