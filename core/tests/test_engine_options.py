@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from penstock.clocks import wall_ns
+from penstock.engine.lanes import Lane
 from penstock.engine.plan import make_plans
 from penstock.engine.session import Session
 from penstock.errors import ThrottledError
 from penstock.memory import MemoryOptions, MemoryStore
+from penstock.stats.tally import ALL, Cell, Tally
 
 
 @pytest.fixture
@@ -35,8 +39,8 @@ def clear() -> None:
     store.delete([info.key for page in store.list_pages() for info in page.objects])
 
 
-def work(text: str, loads, *, lanes: int = 2) -> None:
-    """Open, prepare, resolve and run 12 operations of a workload in this process."""
+def work(text: str, loads, *, lanes: int = 2) -> tuple[Session, Cell]:
+    """Open, prepare, resolve and run 12 operations of a workload in this process; what was measured."""
     config = loads(f"target: mem://options/\ntotal_operations: 12\nconcurrency: {lanes}\n{text}")
     session = Session()
     (plan,) = make_plans(config, run_id="run")
@@ -44,7 +48,11 @@ def work(text: str, loads, *, lanes: int = 2) -> None:
     if not config.prepare.skip_verification:
         list(session.prepare({}))
     session.resolve({})
-    list(session.run({"start_ns": wall_ns()}))
+    measured = Tally()
+    for item in session.run({"start_ns": wall_ns()}):
+        if "done" not in item:
+            measured.merge(Tally.from_message(item["tally"]))
+    return session, measured.roll_up(ALL)
 
 
 @pytest.fixture
@@ -99,8 +107,38 @@ def test_calls_are_repeated_when_the_file_says_so(calls, loads, monkeypatch):
     assert len([name for name, _, _ in calls if name == "stat"]) == 9
 
 
+RANGES = """
+range_engine: {threshold: 1KiB, part_size: 1KiB, concurrency: 3}
+faults: {rules: [{fail: {error: ThrottledError}, operations: [get], every: 5}]}
+on_error: {max_total_errors: none, retries: {attempts: 20, base_delay: 0, max_delay: 0}}
+prepare: {ensure_objects: [{count: 3, size: 8KiB}]}
+workload: [{op: get, path: '*'}]
+"""
+
+
+@pytest.mark.parametrize("verify", ["off", "content"])
+def test_a_range_that_failed_is_asked_for_again_and_not_the_whole_object(calls, loads, verify):
+    session, measured = work(f"verify: {verify}\n{RANGES}", loads)
+    ((count,),) = (faulty.counts() for stack in session._places.stacks for faulty in stack.faulty)
+    asked = [name for name, _, _ in calls].count("get")
+    # What reached the store is one request for each of 8 ranges of each read, and what failed was asked once more.
+    assert asked == 12 * 8
+    assert count.covered == asked + count.injected
+    assert (measured.count, measured.errors, measured.nbytes) == (12, 0, 12 * 8192)
+    # A read tells of the repeats of its ranges, which other threads made.
+    assert measured.retries == count.injected > 20
+
+
 def test_one_operation_may_choose_otherwise_than_the_others(calls, loads):
     prepare = "prepare: {ensure_objects: [{count: 4, size: 1}]}"
     both = "[{op: get, path: '*', selection: each_once}, {op: stat, path: '*', weight: 0.5}]"
     work(f"{prepare}\nworkload: {both}\nseed: 3", loads, lanes=1)
     assert sorted(key for name, key, _ in calls if name == "get") == [f"prepared-{n:08d}.dat" for n in range(4)]
+
+
+def test_lanes_are_batch_threads_unless_they_have_to_begin_on_time(loads, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Lane, "run", lambda lane: seen.append(os.sched_getscheduler(0)))
+    for rate in ("max", "{ops_per_second: 1000}"):
+        work(f"rate: {rate}\nworkload: [{{op: list, path: r/}}]", loads)
+    assert seen == [os.SCHED_BATCH] * 2 + [os.SCHED_OTHER] * 2

@@ -32,12 +32,14 @@ from penstock.engine.threads import bind
 from penstock.engine.verifying import Verifier, Verifying
 from penstock.errors import RunError
 from penstock.launchers import Body
+from penstock.layers.behalf import note
 from penstock.layers.retry import Retrying, RetryPolicy
 from penstock.metering import Metered, OneRecorder
 from penstock.oplog import OpLogWriter
 from penstock.payload import Payload
 from penstock.records import Recorder
 from penstock.report.outcome import EndpointUse
+from penstock.scheduling import as_batch
 from penstock.stats.verification import Verification
 from penstock.store import ObjectStore
 from penstock.workload.config import Config
@@ -70,6 +72,7 @@ class Session:
         self._new_directories: list[tuple[int, str]] = []
         self._standing: set[tuple[int, str]] = set()
         self._log: OpLogWriter | None = None
+        self._driving = threading.local()
 
     def open(self, body: Body) -> Body:
         """Open every store of the plan, and the log; both stay open for all legs."""
@@ -79,7 +82,7 @@ class Session:
         self.config = self.plan.load_config()
         self._legs = legs_of(self.config)
         self._contents = Contents(self.config.seed)
-        self._places = places = Places(self.config)
+        self._places = places = Places(self.config, wrap=self._retrying)
         self._sets = prepared_sets(self.config, places, self._payload)
         for part in self.config.parts():
             for item in part.workload:
@@ -135,7 +138,7 @@ class Session:
         lanes = [
             self._lane(leg, control, index, recorder, arrivals) for index, recorder in enumerate(collector.recorders)
         ]
-        threads = [threading.Thread(target=_drive, args=(lane, collector), daemon=True) for lane in lanes]
+        threads = [threading.Thread(target=self._drive, args=(lane, collector), daemon=True) for lane in lanes]
         for thread in threads:
             thread.start()
         interval, origin, generating = round(leg.config.live_interval * 1e9), control.warm - before, 0
@@ -208,7 +211,7 @@ class Session:
         prepare, part = self.config.prepare, self.plan.preparing
         return Preparation(
             sets=self._sets,
-            stores=[self._retrying(store, None) for store in self._stores()],
+            stores=self._stores(),
             rank=part.rank,
             workers=part.workers,
             threads=part.threads,
@@ -268,7 +271,7 @@ class Session:
         generating = Generating(self._payload, control.warm)
         self._generating.append(generating)
         number, run_id = part.first_lane + index, leg.run_id(self.plan.run_id)
-        stores = [self._checking(self._retrying(store, recorder), at) for at, store in enumerate(self._stores())]
+        stores = [self._checking(store, at) for at, store in enumerate(self._stores())]
         meters = [Metered(store, OneRecorder(recorder), at) for at, store in enumerate(stores)]
         builder = LaneBuilder(
             config=config,
@@ -320,7 +323,10 @@ class Session:
             return None
         return partial(setattr, store, "writing", self._verifier.knowledge.bit_of(run_id, operation))
 
-    def _retrying(self, store: ObjectStore, recorder: Recorder | None) -> ObjectStore:
+    def _retrying(self, store: ObjectStore) -> ObjectStore:
+        """What makes requests, with the retries that the configuration asks for: below what splits a call, so that a
+        range is repeated, not the read that it is part of.
+        """
         retries = self.config.on_error.retries
         if retries is None:
             return store
@@ -330,13 +336,27 @@ class Session:
             max_delay=retries.max_delay,
             deadline=retries.deadline,
         )
-        if recorder is None:
-            return Retrying(store, policy)
-        return Retrying(store, policy, on_retry=lambda error, attempt, wait: recorder.retried())
+        return Retrying(store, policy, on_retry=lambda error, attempt, wait: note(self._note_retry))
+
+    def _note_retry(self) -> None:
+        """The call of this thread was repeated: where it is a lane's, the row of that call says so."""
+        recorder: Recorder | None = getattr(self._driving, "recorder", None)
+        if recorder is not None:
+            recorder.retried()
+
+    def _drive(self, lane: Lane, collector: Collector) -> None:
+        self._driving.recorder = lane.recorder
+        if lane.arrivals is None:
+            # With planned arrivals what counts is to begin on time.
+            as_batch()
+        try:
+            lane.run()
+        finally:
+            collector.ended()
 
     def _patient(self, store: ObjectStore) -> ObjectStore:
         """The store as it is to be used where nothing is measured, and nothing may be left behind."""
-        return Retrying(store, RetryPolicy()) if self.config.on_error.retries is None else self._retrying(store, None)
+        return Retrying(store, RetryPolicy()) if self.config.on_error.retries is None else store
 
     def _error_limit(self) -> int | None:
         on_error = self.config.on_error
@@ -396,10 +416,3 @@ def _missed(control: Control, arrivals: Arrivals | None, lanes: Sequence[Lane]) 
     if arrivals is None or control.stopping or control.deadline == ENDLESS or not control.take():
         return 0
     return sum(lane.missed for lane in lanes) + arrivals.missed(control.deadline)
-
-
-def _drive(lane: Lane, collector: Collector) -> None:
-    try:
-        lane.run()
-    finally:
-        collector.ended()

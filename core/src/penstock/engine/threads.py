@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from penstock.clocks import monotonic_ns
+from penstock.scheduling import as_batch
 
 __all__ = ["bind", "work_through"]
 
@@ -44,6 +45,7 @@ def work_through(items: Iterable[_T], threads: int, start: Callable[[], Callable
             yield item
 
     def loop() -> None:
+        as_batch()
         try:
             work = start()
             for item in take():
