@@ -146,7 +146,7 @@ class _Bits:
     def mark(self, text: Text, byte: int) -> None:
         """Look for a byte."""
         packed = self._pack(text, byte)
-        self.count = int(np.count_nonzero(self._marks[: 8 * len(packed)]))
+        self.count = _count_ones(packed.view(np.uint64))
         self._windows = np.ndarray(len(packed) - 7, "<u8", packed.data, 0, (1,))
 
     def places(self, text: Text, byte: int) -> Array | None:
@@ -187,6 +187,13 @@ class _Bits:
         return np.packbits(marks, bitorder="little")
 
 
+def _count_ones(words: Array) -> int:
+    """How many bits are 1."""
+    if hasattr(np, "bitwise_count"):
+        return int(np.bitwise_count(words).sum(dtype=np.int64))
+    return int(np.count_nonzero(np.unpackbits(words.view(np.uint8))))
+
+
 def _exponents(values: Array) -> Array:
     """The number of the highest bit of each value below 2**53; a double keeps it. Of 0 it is far below 0."""
     exponents = values.astype(np.float64).view(np.int64)
@@ -225,19 +232,21 @@ class _Lines:
         at = self.begins
         while len(found) < columns:
             bits = self._bits.after(at)
-            single: Array = np.empty((columns - len(found), len(at)), np.uint64)
-            for one in single:
+            ends: list[Array] = []
+            for _ in range(columns - len(found)):
                 rest = bits - _U(1)
                 rest &= bits
-                np.bitwise_xor(bits, rest, out=one)
+                bits ^= rest
+                places = _exponents(bits)
+                places += at
+                ends.append(places)
                 bits = rest
-            while len(single) and not single[-1].all():
-                single = single[:-1]
-            if not len(single):
+            # Without a bit the exponent is far below 0.
+            while ends and not (ends[-1] >= at).all():
+                ends.pop()
+            if not ends:
                 return None
-            places = _exponents(single)
-            places += at
-            found += list(places)
+            found += ends
             at = found[-1] + 1
         self._least = at
         return found
