@@ -142,7 +142,8 @@ def need(session: nox.Session, **programs: str) -> None:
 def settings(project: Path) -> dict[str, Any]:
     """What a project says in ``[tool.penstock]``: ``live`` is the environment of its ``live`` session, and
     ``live-programs`` the programs that it takes, each with Debian's package; ``beside`` names the directories below
-    plugins/ whose packages its tests need too; ``heavy`` keeps it out of the default sessions.
+    plugins/ whose packages its tests need too; ``heavy`` keeps it out of the default sessions, and ``heavy-tests`` names
+    a directory of more tests that are kept out, whose needs are the group ``heavy`` and, without theirs, ``heavy-alone``.
     """
     return dict(nox.project.load_toml(project / "pyproject.toml").get("tool", {}).get("penstock", {}))
 
@@ -225,11 +226,18 @@ def conformance(session: nox.Session, plugin: Path) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("plugin", [nox.param(path, id=path.name) for path in PLUGINS if "heavy" in settings(path)])
+@nox.parametrize(
+    "plugin", [nox.param(path, id=path.name) for path in PLUGINS if {"heavy", "heavy-tests"} & settings(path).keys()]
+)
 def integrations(session: nox.Session, plugin: Path) -> None:
     """An adapter to a framework that takes gigabytes."""
     install_for_tests(session, plugin)
-    pytest(session, str((plugin / "tests").relative_to(ROOT)))
+    said = settings(plugin)
+    if "heavy-tests" in said:
+        groups = nox.project.load_toml(plugin / "pyproject.toml")
+        session.install("-q", *nox.project.dependency_groups(groups, "heavy"))
+        session.install("-q", "--no-deps", *said.get("heavy-alone", ()))
+    pytest(session, str((plugin / said.get("heavy-tests", "tests")).relative_to(ROOT)))
 
 
 @nox.session(default=False)
