@@ -142,8 +142,8 @@ def need(session: nox.Session, **programs: str) -> None:
 def settings(project: Path) -> dict[str, Any]:
     """What a project says in ``[tool.penstock]``: ``live`` is the environment of its ``live`` session, and
     ``live-programs`` the programs that it takes, each with Debian's package; ``beside`` names the directories below
-    plugins/ whose packages its tests need too; ``heavy`` keeps it out of the default sessions, and ``heavy-tests`` names
-    a directory of more tests that are kept out, whose needs are the group ``heavy`` and, without theirs, ``heavy-alone``.
+    plugins/ whose packages its tests need too; ``heavy`` keeps it out of the default sessions. ``heavy-tests`` names a
+    directory of more tests that are kept out: they need the group ``heavy`` and, without its needs, ``heavy-alone``.
     """
     return dict(nox.project.load_toml(project / "pyproject.toml").get("tool", {}).get("penstock", {}))
 
