@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
+import tempfile
 
 import pytest
 
@@ -27,20 +27,24 @@ def token(tmp_path_factory):
 @pytest.fixture(scope="session")
 def cluster(token):
     """A cluster that asks for the token, of four nodes on this machine."""
-    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
-    os.environ.update(ours)
-    from ray.cluster_utils import Cluster
-
     node = {"num_cpus": 2, "object_store_memory": 80 * 1024 * 1024}
-    cluster = Cluster(
-        initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": _HEALTH}
-    )
-    try:
-        for _ in range(3):
-            cluster.add_node(**node, wait=False)
-        cluster.wait_for_nodes()
-        yield cluster
-    finally:
-        cluster.shutdown()
-        for name in ours:
-            del os.environ[name]
+    # What Ray and the hosts on it leave goes with this directory; the names of sockets in it have to be short.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as where,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", where)
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        from ray.cluster_utils import Cluster
+
+        head = {**node, "include_dashboard": False, "_system_config": _HEALTH}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for _ in range(3):
+                cluster.add_node(**node, wait=False)
+            cluster.wait_for_nodes()
+            yield cluster
+        finally:
+            cluster.shutdown()
