@@ -74,13 +74,16 @@ class _Run:
 
     @classmethod
     def start(cls, directory: Path, text: str, command: Sequence[str], arguments: Sequence[str]) -> _Run:
-        directory.mkdir()
+        # What hosts of this machine keep, as one does that is lost, goes with the test's directory.
+        temporary = directory.with_name(f"{directory.name}-tmp")
+        for made in (directory, temporary):
+            made.mkdir()
         (directory / "run.yaml").write_text(text)
         marker = f"kit{secrets.token_hex(12)}"
         process = subprocess.Popen(  # noqa: S603  (our own command)
             [*command, "run", "run.yaml", *arguments],
             cwd=directory,
-            env={**os.environ, _FORWARDED: marker},
+            env={**os.environ, "TMPDIR": str(temporary), _FORWARDED: marker},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
