@@ -33,8 +33,10 @@ CONSTRAINTS = ROOT / "constraints.txt"
 BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text())
 TOOLS = ("jsonschema", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "trustme")
 #: What fails is run once more, and is named if it passes then: thousands of tests with servers and threads share
-#: a few cores here. The nightly session has no such patience.
+#: a few cores here. What the nightly session starts has no such patience, and leaves nothing out.
 QUICK = ("-m", "not slow", "--reruns", "1", "-raR", "--tb=native")
+if "PENSTOCK_NIGHT" in os.environ:
+    QUICK = ("--timeout", "1800", "--tb=native")
 #: Tests that a session of their own runs; integration runs all others.
 KIT = ("tests/test_kit_kills_mutants.py",)
 PACKAGES = ("tests/test_import_rules.py", "tests/test_packaging.py", "tests/test_readme.py")
@@ -323,19 +325,21 @@ def readme_commands() -> list[str]:
     return commands
 
 
-@nox.session(default=False)
+@nox.session(default=False, python=False)
 def nightly(session: nox.Session) -> None:
-    """Every test, the slow ones too, with many more random examples."""
-    light = [path for path in PLUGINS if "heavy" not in settings(path)]
-    install_wheels(session, *light)
-    install_test_needs(session, CORE, *light)
-    install(session, "build", "hatchling")
-    need(session, nginx="nginx")
-    os.environ["HYPOTHESIS_PROFILE"] = "nightly"
-    pytest(session, "-n", "auto", "core/tests")
-    for path in light:
-        pytest(session, str((path / "tests").relative_to(ROOT)))
-    pytest(session, "-n", "auto", f"--ignore={NETNS}", "tests")
+    """Every test, the slow ones too, with many more random examples.
+
+    These are the sessions of tests as they are, each in an environment of its own, as plugins of others disturb some;
+    and those for which a change need not wait.
+    """
+    night = {"PENSTOCK_NIGHT": "1", "HYPOTHESIS_PROFILE": "nightly"}
+    names = ["core", "plugins", "integration", "integrations"]
+    if os.geteuid():
+        session.warn("netns is left out: it takes root")
+    else:
+        names.append("netns")
+    command = [sys.executable, "-m", "nox", "-f", str(ROOT / "noxfile.py"), "-s", *names, "--", *session.posargs]
+    session.run(*command, env=night, external=True)
 
 
 @nox.session(default=False)
