@@ -80,10 +80,15 @@ def _endpoints(config: Config, parts: int | None) -> list[Target]:
 
 
 class Places:
-    """Resolves paths and opens their stores; one store for all paths with the same root and options."""
+    """Resolves paths and opens their stores; one store for all paths with the same root and options.
 
-    def __init__(self, config: Config) -> None:
+    ``wrap`` is put on what makes requests, below what splits and checks calls; that of
+    :func:`penstock.layers.stack.apply`.
+    """
+
+    def __init__(self, config: Config, *, wrap: Callable[[ObjectStore], ObjectStore] | None = None) -> None:
         self._config = config
+        self._wrap = wrap
         self._targets: list[Target] = []
         self._endpoints: dict[int, list[Target]] = {}
         self._known: dict[tuple[str, int | None], Place] = {}
@@ -139,7 +144,7 @@ class Places:
         if number in self._endpoints:
             assert config.multi_endpoint is not None
             layers = attrs.evolve(layers, endpoints=config.multi_endpoint.layer(config.seed))
-        return open_stack(self.targets(number), layers, threads=threads)
+        return open_stack(self.targets(number), layers, threads=threads, wrap=self._wrap)
 
     def uri(self, place: Place) -> str:
         """The place as a URI, for people."""

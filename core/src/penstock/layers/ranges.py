@@ -29,7 +29,9 @@ from penstock.errors import (
     StoreError,
     UnsupportedOperationError,
 )
+from penstock.layers.behalf import Helpers
 from penstock.layers.forwarding import Forwarding, flat
+from penstock.scheduling import as_batch
 from penstock.sinks import Into
 from penstock.store import ObjectInfo, ObjectStore, Sink
 
@@ -360,6 +362,7 @@ class _Crew:
         self._done: set[int] = set()
         self._errors: dict[int, BaseException] = {}
         self._stopped = False
+        self._helpers = Helpers()
 
     def run(self, width: int, answer: Callable[[int], None]) -> None:
         """Call ``answer`` in this thread for each job that is done, by number. Raises the first job's failure."""
@@ -386,6 +389,7 @@ class _Crew:
                 self._state.notify_all()
             for thread in threads:
                 thread.join()
+            self._helpers.settle()
 
     def _await(self, number: int) -> None:
         with self._state:
@@ -395,6 +399,11 @@ class _Crew:
                 raise self._errors[min(self._errors)]
 
     def _labour(self) -> None:
+        as_batch()
+        with self._helpers.helping():
+            self._work_on()
+
+    def _work_on(self) -> None:
         while (number := self._take()) is not None:
             try:
                 self._work(number)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from penstock.errors import StoreError, UsageError
+from penstock.layers.behalf import note
 from penstock.metering import Metered
 from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, Page
 
@@ -185,4 +186,4 @@ def note_retry() -> None:
     """Tell the capture, if there is one, that the call which this thread is in has to be repeated."""
     capture = _board.capture
     if capture is not None:
-        capture.retried()
+        note(capture.retried)
