@@ -5,6 +5,7 @@ It takes plans that drive I/O, never a command or code. When its coordinator is 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from penstock.engine.serving import Attendant, serve_methods
 from penstock.engine.session import Session
 from penstock.launchers import Body
 
-__all__ = ["Attendant", "Job", "main", "serve"]
+__all__ = ["Attendant", "Job", "Worker", "main", "serve"]
 
 
 class Job(Protocol):
@@ -33,9 +34,19 @@ class Job(Protocol):
     def cleanup(self, body: Body) -> Iterator[Body]: ...
 
 
+class Worker(Session):
+    """A session that has the process for itself."""
+
+    def resolve(self, body: Body) -> Body:
+        found = super().resolve(body)
+        # All that was imported, opened and found stays: to look through it for garbage would hold up every lane.
+        gc.freeze()
+        return found
+
+
 def main() -> None:
     """Serve the run of a workload."""
-    serve(Session())
+    serve(Worker())
 
 
 def serve(session: Job, attendant: Attendant | None = None) -> None:
