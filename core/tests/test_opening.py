@@ -176,3 +176,18 @@ class TestPrefixed:
         store.close()
         assert closed == [1]
         assert store.capabilities is inner.capabilities
+
+
+@pytest.mark.parametrize(
+    ("uri", "endpoint"),
+    [
+        ("s3://bucket/a", "s3://"),
+        ("s3+http://10.0.0.5:9000/bucket/a", "s3+http://10.0.0.5:9000"),
+        ("az://account/container/a", "az://account"),
+        ("gs://bucket/a", "gs://"),
+        ("mem://name/a", "mem://"),
+        ("file:///data/a", "file://"),
+    ],
+)
+def test_the_endpoint_is_scheme_and_authority(uri, endpoint):
+    assert resolve_object(uri).endpoint() == endpoint

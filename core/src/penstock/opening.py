@@ -51,9 +51,11 @@ class Target:
         require_bucket(self.kind, self.address)
 
     def endpoint(self) -> str:
-        """Scheme and authority, as an op-log names them."""
-        scheme, mark, _ = self.address.base.partition("://")
-        return f"{scheme}{mark}"
+        """Scheme and authority, as an op-log names them: what stands before the bucket."""
+        scheme, mark, rest = self.address.base.partition("://")
+        bucket = self.address.bucket
+        authority = rest.removesuffix("/").removesuffix(bucket).rstrip("/") if bucket else ""
+        return f"{scheme}{mark}{authority}"
 
 
 def require_bucket(kind: StoreType, address: Address) -> None:

@@ -205,6 +205,15 @@ def test_backends_say_what_their_buckets_are():
     assert names.split("az://", "account/other/a")[0].bucket == "other"
     base, key = names.split("s3+http://", "host:9000/bucket/a")
     assert (base.uri, base.bucket, key) == ("s3+http://host:9000/bucket/", "bucket", "a")
+    # With the authority twice, as our own logs have it, and once, as others do.
+    for endpoint, file in (("s3+http://host:9000", "host:9000/bucket/a"), ("s3+http://host:9000", "bucket/a")):
+        for _ in range(2):
+            base, key = names.split(endpoint, file)
+            assert (base.uri, base.bucket, key) == ("s3+http://host:9000/bucket/", "bucket", "a")
+            assert base.endpoint == "s3+http://host:9000"
+    for container in ("first", "second"):
+        base, key = names.split("az://account", f"account/{container}/a/b")
+        assert (base.uri, base.bucket, key) == (f"az://account/{container}/", container, "a/b")
     base, key = names.split("file://", "/data/a")
     assert (base.uri, base.bucket, key) == ("file:///", "", "data/a")
     assert not names.guessed

@@ -48,10 +48,13 @@ class Names:
         """The base of a row's name, and its key, which may be empty."""
         if "://" in file and (match := _URI.match(file)) is not None:
             endpoint, file = match[0], file[match.end() :]
+        said = endpoint
+        if not endpoint.endswith("://"):
+            endpoint = _before(endpoint, file)
         first, _, rest = file.partition("/")
-        place = endpoint, first
+        place = said, first
         if place in self._deeper:
-            place = endpoint, f"{first}/{rest.partition('/')[0]}"
+            place = said, f"{first}/{rest.partition('/')[0]}"
         base = self._bases.get(place)
         if base is None:
             base = self._find(endpoint, file, place)
@@ -63,12 +66,14 @@ class Names:
         if len(self._bases) >= _MOST:
             self._bases.clear()
         base = self._parse(endpoint, file)
+        if not base.relative:
+            base = attrs.evolve(base, endpoint=place[0])
         if base.service:
             return base
         prefix = _whole(endpoint, "x")[:-1]
         if base.uri.removeprefix(prefix).rstrip("/").count("/") == 1 and place not in self._deeper:
             self._deeper.add(place)
-            place = endpoint, "/".join(file.split("/", 2)[:2])
+            place = place[0], "/".join(file.split("/", 2)[:2])
         self._bases[place] = base
         return base
 
@@ -103,3 +108,9 @@ def _whole(endpoint: str, file: str) -> str:
     if not endpoint or _URI.match(file):
         return file
     return endpoint + file if endpoint.endswith("://") else f"{endpoint.rstrip('/')}/{file.lstrip('/')}"
+
+
+def _before(endpoint: str, file: str) -> str:
+    """The endpoint without its authority, where the name has that too, as names in our own logs do."""
+    scheme, mark, authority = endpoint.partition("://")
+    return f"{scheme}{mark}" if authority and file.startswith(f"{authority}/") else endpoint
