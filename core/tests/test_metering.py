@@ -160,6 +160,23 @@ def test_one_row_for_a_call_that_fails(op, call, error, store, metered, buffer, 
     assert got["start"] < got["end"]
 
 
+@pytest.mark.parametrize(("key", "known"), [("k", True), ("k/", False)])
+def test_a_put_tells_when_its_body_had_been_sent(store, metered, buffer, clock, monkeypatch, key, known):
+    put, moments = store.put, []
+
+    def sending(*args, **options):
+        moments.append(clock())
+        metering.sent.at = moments[-1]
+        clock.skip(5)
+        return put(*args, **options)
+
+    monkeypatch.setattr(store, "put", sending)
+    metered.put(key, b"")
+    monkeypatch.setattr(store, "put", put)
+    metered.put("other", b"x")
+    assert buffer.rows["first"].tolist() == [moments[0] if known else 0, 0]
+
+
 def test_due_and_flags_go_into_the_rows(metered, buffer):
     metered.due, metered.flags = 12345, WARMUP
     metered.stat("a")

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 import time
 
 import attrs
 
-__all__ = ["Anchor", "cpu_ns", "monotonic_ns", "sleep", "thread_cpu_ns", "wall_ns"]
+__all__ = ["Anchor", "cpu_ns", "monotonic_ns", "sent", "sleep", "thread_cpu_ns", "wall_ns"]
 
 #: Nanoseconds of a clock that never goes back; its zero means nothing.
 monotonic_ns = time.monotonic_ns
@@ -47,6 +48,18 @@ cpu_ns = time.process_time_ns
 thread_cpu_ns = time.thread_time_ns
 #: Sleep for a number of seconds.
 sleep = time.sleep
+
+
+class _Sent(threading.local):
+    """``at`` is when this thread last handed over the whole body of a request, on the monotonic clock; 0: it did not
+    since somebody set it to 0. Whoever sends bodies writes it, whoever times a put reads it.
+    """
+
+    at = 0
+
+
+#: Of the calling thread.
+sent = _Sent()
 
 
 @attrs.frozen(slots=True)

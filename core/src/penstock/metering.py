@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.clocks import monotonic_ns
+from penstock.clocks import monotonic_ns, sent
 from penstock.errors import StoreError
 from penstock.records import Op, Recorder
 from penstock.store import Capabilities, ObjectInfo, ObjectStore, ObjectWriter, Page, Sink
@@ -132,6 +132,7 @@ class Metered:
         content_type: str | None = None,
     ) -> ObjectInfo:
         op = Op.MKDIR if key.endswith("/") else Op.PUT
+        sent.at = 0
         begin = monotonic_ns()
         try:
             info = self._store.put(
@@ -141,7 +142,9 @@ class Metered:
             self._add(op, key, begin, error=error)
             raise
         end = monotonic_ns()
-        self._source.current().add(op, key, begin, 0, end, info.size, 1, "", self._endpoint, self.due, self.flags)
+        # Of a body that other threads sent, or a store that sends none, nobody knows when it was sent.
+        first = sent.at if op == Op.PUT else 0
+        self._source.current().add(op, key, begin, first, end, info.size, 1, "", self._endpoint, self.due, self.flags)
         return info
 
     def open_writer(

@@ -6,7 +6,7 @@ import errno
 import ssl
 from collections.abc import Sequence
 
-from penstock.clocks import monotonic_ns
+from penstock.clocks import monotonic_ns, sent
 from penstock.errors import StoreConnectionError, StoreTimeoutError
 from penstock.http.channels import SEND_SLICE_S, Channel
 from penstock.http.forms import USUAL_HEAD, Forms
@@ -69,6 +69,8 @@ class Connection:
             self._set_deadline()
         self._interims = 0
         self._send(request)
+        if len(request) > 1 and not self.cut_short:
+            sent.at = monotonic_ns()
         if not self.end:
             self.end = self.receive(self.view)
             if not self.end:
