@@ -123,7 +123,9 @@ def test_the_loader_needs_all_files(dlio, named, made):
         next(named(LOADER)("npz", train(), 1).next())
 
 
-def test_checkpoints_have_the_size_of_the_states_and_hold_unique_bytes(dlio, named, tmp_path):
+def test_checkpoints_have_the_size_of_the_states_and_hold_unique_bytes(dlio, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dlio.storage_root = str(tmp_path / "elsewhere")
     dlio.__dict__.update(
         model_size=1000, optimization_groups=[100, 50], checkpoint_folder="saved", checkpoint_fsync=True
     )

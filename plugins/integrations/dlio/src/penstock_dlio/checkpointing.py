@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -62,8 +63,11 @@ class PenstockCheckpointing(BaseCheckpointing):  # type: ignore[misc]
         return False
 
     def name(self, suffix: str) -> str:
-        """The URI of an object of a checkpoint."""
-        return join(self._place.uri(str(self.args.checkpoint_folder)), f"{suffix}.{self.ext}")
+        """The URI of an object of a checkpoint. In a file system the folder is relative to the process, as in DLIO."""
+        folder = str(self.args.checkpoint_folder)
+        if self._place.local and "://" not in folder:
+            folder = os.path.abspath(folder)
+        return join(self._place.uri(folder), f"{suffix}.{self.ext}")
 
     def save_state(self, suffix: str, state: Any, fsync: bool = False) -> None:
         """Write one object. ``fsync``: of files, wait until they would survive a loss of power."""
