@@ -202,3 +202,29 @@ def test_the_summary_names_the_spread_of_hosts_and_the_lost(synth):
     many = summary(synth.make_hosts(64, seconds=2, lost=range(4, 44)))
     assert many.count(" was lost ") == 9
     assert "and 31 more, in workers.tsv" in many
+
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        raise OSError(28, "No space left on device")
+
+    close = flush
+
+
+def test_a_log_that_can_not_be_written_ends_and_the_run_goes_on(monkeypatch, tmp_path):
+    monkeypatch.setattr("penstock.report.live.open", lambda *arguments, **given: Full(), raising=False)
+    stream = io.StringIO()
+    play(open_view(tmp_path / "console.log", stream=stream))
+    lines = stream.getvalue().splitlines()
+    assert [line for line in lines if "console.log" in line] == [
+        f"  note: {tmp_path}/console.log ends here: [Errno 28] No space left on device"
+    ]
+    assert len(lines) > 8, "what is shown goes on"
+
+
+def test_a_reader_that_is_gone_stops_nothing():
+    view = LineView(Full())
+    play(view)

@@ -5,9 +5,10 @@ All of it goes to standard error, so that standard output is for results.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from penstock.quantities import format_bytes, format_count, format_duration, format_rate
@@ -64,7 +65,8 @@ def open_view(
         views.append(RichView(target) if target.isatty() else LineView(target))
     if log is not None:
         file = open(log, "a", encoding="utf-8")  # noqa: SIM115 closed with the view
-        views.append(LineView(file, owned=True))
+        shown = _Several(tuple(views))
+        views.append(LineView(file, owned=True, broken=lambda error: shown.note(f"{log} ends here: {error}")))
     return _Several(views)
 
 
@@ -109,12 +111,19 @@ class _Several:
 
 
 class LineView:
-    """One line for each phase, interval and note; of progress, a line whenever it has grown by a quarter."""
+    """One line for each phase, interval and note; of progress, a line whenever it has grown by a quarter.
 
-    def __init__(self, stream: TextIO, *, owned: bool = False) -> None:
-        """A stream that is ``owned`` is closed with the view."""
+    A stream that can't be written any more, because its disk is full or its reader gone, gets no further line: what
+    is watched goes on.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, owned: bool = False, broken: Callable[[OSError], None] = lambda error: None
+    ) -> None:
+        """A stream that is ``owned`` is closed with the view. ``broken`` hears why there are no further lines."""
         self._stream = stream
         self._owned = owned
+        self._broken = broken
         self._open = True
         self._next = 0.0
         self._roster = ""
@@ -160,9 +169,18 @@ class LineView:
         self._open = False
 
     def _line(self, text: str) -> None:
-        if self._open:
+        if not self._open:
+            return
+        try:
             self._stream.write(printable(text) + "\n")
             self._stream.flush()
+        except OSError as error:
+            self._open = False
+            if self._owned:
+                # What could not be written is written again when it is closed.
+                with contextlib.suppress(OSError):
+                    self._stream.close()
+            self._broken(error)
 
 
 #: Lines that the live view needs for all but the workers, and how many of them there are at least.
