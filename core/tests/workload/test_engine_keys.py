@@ -311,3 +311,15 @@ def test_an_empty_object_is_written_in_parts_too(store, calls):
     assert (len(made), {store.stat(key).size for key in made}) == (5, {0})
     clean(session)
     assert keys(store) == []
+
+
+def test_empty_objects_of_a_format_are_prepared_and_put(store, calls):
+    session, last = work(
+        "verify: content\nprepare: {ensure_objects: [{path: a/, count: 3, size: 0, format: raw}]}\n"
+        "workload: [{op: put, path: new/, size: 0, format: raw}, {op: get, path: a/*}]",
+        operations=20,
+    )
+    assert last["reason"] == ""
+    assert {store.stat(key).size for key in keys(store)} == {0}
+    clean(session)
+    assert keys(store) == []

@@ -59,7 +59,7 @@ class LaneBuilder:
     _standing: list[tuple[int, operations.Mkdir, deque[str]]] = attrs.field(factory=list, init=False)
     _sources: list[Source] = attrs.field(factory=list, init=False)
     _views: list[tuple[str, OwnPuts]] = attrs.field(factory=list, init=False)
-    _room: memoryview = attrs.field(factory=lambda: memoryview(b""), init=False)
+    _room: memoryview = attrs.field(factory=lambda: aligned_buffer(0), init=False)
     _sink: Discard = attrs.field(factory=Discard, init=False)
 
     def build(self) -> tuple[list[Step], list[float]]:

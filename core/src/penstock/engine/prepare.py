@@ -164,7 +164,7 @@ class Preparation:
     def _maker(self, made: Made) -> Callable[[list[int]], None]:
         prepared = made.prepared
         store = self.stores[prepared.store]
-        room = memoryview(b"")
+        room = aligned_buffer(0)
 
         def make(places: list[int]) -> None:
             nonlocal room
