@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_tfrecord import framing
 from penstock_tfrecord.example import encode_example
 from penstock_tfrecord.wire import decode_varints, encode_varints, find_features, varint
 
@@ -232,6 +233,13 @@ def data(records):
     return encoded(*records, example=False)
 
 
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    """Examples of hypothesis share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
 class TestIndexes:
     def test_the_form_of_dali(self, data):
         # Computed as tfrecord2idx describes its output: where a record begins, and its size with the 16 bytes.
@@ -276,8 +284,56 @@ class TestIndexes:
     def test_an_index_with_other_cuts_is_found_when_reading(self):
         data = encoded({"data": b"a" * 20}, {"data": b"b" * 20}, example=False)
         reader = codec(example=False).open(LocalBuffer(data), index=b"0 30\n30 42\n")
-        with pytest.raises(FormatError, match="its index says"):
+        with pytest.raises(FormatError, match=r"its index says.*make it anew"):
             reader.read([0])
+
+    @pytest.mark.parametrize("check", [True, False])
+    @pytest.mark.parametrize("form", ["dali", "binary"])
+    def test_an_index_that_is_older_than_its_file_gives_no_wrong_record(self, form, check):
+        older = encoded(*[{"data": b"a" * size} for size in (20, 20, 20)], example=False)
+        newer = encoded(*[{"data": b"b" * size} for size in (10, 30, 20)], example=False)
+        reader_of = codec(example=False, check=check)
+        index = b"".join(reader_of.index(LocalBuffer(older), form=form))
+        reader = reader_of.open(LocalBuffer(newer), index=index)
+        for number in (0, 1):
+            with pytest.raises(FormatError, match="make it anew"):
+                reader.read([number])
+        assert reader.read([2]) == [{"data": b"b" * 20}]
+
+    def test_damage_is_not_blamed_on_an_index_that_is_not_there(self, data):
+        with pytest.raises(FormatError) as caught:
+            codec(example=False).open(LocalBuffer(data[:20] + b"?" + data[21:])).read([0])
+        assert "index" not in str(caught.value)
+
+    @settings(max_examples=60)
+    @given(
+        sizes=st.lists(st.tuples(st.sampled_from([0, 1, 40, 3000]), st.integers(1, 40)), max_size=8),
+        look=st.sampled_from([100, 1000, 1 << 20]),
+    )
+    def test_any_runs_of_sizes(self, sizes, look, monkeypatch_module):
+        monkeypatch_module.setattr(framing, "_LOOK", look)
+        flat = [size for size, count in sizes for _ in range(count)]
+        data = encoded(*[{"data": bytes(size)} for size in flat], example=False)
+        starts = [sum(flat[:number]) + 16 * number for number in range(len(flat))]
+        due = [(start, size + 16) for start, size in zip(starts, flat, strict=True)]
+        reader_of = codec(example=False)
+        assert b"".join(reader_of.index(LocalBuffer(data))) == b"".join(b"%d %d\n" % pair for pair in due)
+        binary = b"".join(reader_of.index(LocalBuffer(data), form="binary"))
+        assert binary == b"".join(struct.pack("<QQ", *pair) for pair in due)
+        assert len(reader_of.open(LocalBuffer(data))) == len(flat)
+
+    @given(number=st.integers(0, 29), bit=st.integers(0, 12 * 8 - 1))
+    def test_a_flipped_bit_in_any_head_of_a_run_is_found(self, number, bit):
+        data = bytearray(encoded(*[{"data": bytes(50)}] * 30, example=False))
+        data[66 * number + bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FormatError, match=f"the record at byte {66 * number} "):
+            b"".join(codec(example=False).index(LocalBuffer(bytes(data))))
+
+    @pytest.mark.parametrize("cut", [1, 65, 66 + 11])
+    def test_a_run_that_is_cut_is_found(self, cut):
+        data = encoded(*[{"data": bytes(50)}] * 30, example=False)[:-cut]
+        with pytest.raises(FormatError, match="the file ends"):
+            b"".join(codec(example=False).index(LocalBuffer(data)))
 
     def test_a_form_that_is_not_there(self, data):
         with pytest.raises(UsageError, match="dali or binary"):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from penstock.errors import UsageError
 from penstock.formats import Fill, LocalBuffer, RangeReader, Sample
 from penstock_tfrecord.compression import compress, decompress
 from penstock_tfrecord.content import Content, Examples, Raw
-from penstock_tfrecord.framing import frame, frames, frames_of_stream, scan
-from penstock_tfrecord.index import FORMS, read_index, write_index
+from penstock_tfrecord.framing import frame, frames, frames_of_stream, runs
+from penstock_tfrecord.index import FORMS, places_of, read_index, write_index
 from penstock_tfrecord.plugin import TfrecordOptions
 from penstock_tfrecord.reader import TfrecordReader
 
@@ -59,12 +56,15 @@ class TfrecordFormat:
         options = self._options
         if self._compressed:
             file = self._decompressed(file)
-        if index is not None:
-            places = read_index(index, file.size)
-        else:
-            found = itertools.chain.from_iterable(scan(file, check=options.check))
-            places = np.fromiter(found, np.int64).reshape(-1, 2)
-        return TfrecordReader(file, places, self._content, check=options.check, compression=options.compression)
+        places = read_index(index, file.size) if index is not None else places_of(runs(file, check=options.check))
+        return TfrecordReader(
+            file,
+            places,
+            self._content,
+            check=options.check,
+            compression=options.compression,
+            indexed=index is not None,
+        )
 
     def index(self, file: RangeReader, /, *, form: str = "") -> Iterator[Buffer]:
         """From the heads of the records. Of a compressed file the decompressed bytes count, so only a reader that
@@ -75,7 +75,7 @@ class TfrecordFormat:
             raise UsageError(f"tfrecord: no form of index is named {form}; use {' or '.join(FORMS)}")
         if self._compressed:
             file = self._decompressed(file)
-        return write_index(scan(file, check=self._options.check), form)
+        return write_index(runs(file, check=self._options.check), form)
 
     def _decompressed(self, file: RangeReader) -> RangeReader:
         return LocalBuffer(b"".join(decompress(file.read(0, file.size), self._options.compression)))

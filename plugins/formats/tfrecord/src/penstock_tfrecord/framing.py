@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from crc32c import crc32c
 
 from penstock.errors import FormatError
@@ -18,7 +19,7 @@ from penstock.formats import RangeReader
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["FRAME", "HEAD", "check_head", "frame", "frames", "frames_of_stream", "record_of", "scan"]
+__all__ = ["FRAME", "HEAD", "check_head", "frame", "frames", "frames_of_stream", "record_of", "runs"]
 
 #: Bytes before a record's data.
 HEAD = 12
@@ -33,6 +34,8 @@ _PIECE = 256 * 1024
 _FAR = 256 * 1024
 _FIRST_LOOK = 16 * 1024
 _LOOK = 1024 * 1024
+#: So many records of one size in a row suggest that more follow.
+_FEW = 8
 
 _length = struct.Struct("<Q")
 _sum = struct.Struct("<I")
@@ -158,8 +161,8 @@ def record_of(view: memoryview, at: int, *, check: bool) -> memoryview:
     return body
 
 
-def scan(file: RangeReader, *, check: bool) -> Iterator[tuple[int, int]]:
-    """The ``(offset, size)`` of each record with its frame, from the heads alone.
+def runs(file: RangeReader, *, check: bool) -> Iterator[tuple[int, int, int]]:
+    """The records in order, ``(offset, size with its frame, count)`` of neighbours of one size, from the heads alone.
 
     Between heads that are far apart nothing is read; where they are close, all of the file is, by 1 MiB.
     """
@@ -168,10 +171,27 @@ def scan(file: RangeReader, *, check: bool) -> Iterator[tuple[int, int]]:
     while at < size:
         if at + HEAD > base + len(view):
             base, view = at, file.read(at, min(look, size - at))
-        length = check_head(bytes(view[at - base : at - base + HEAD]), at, size, check=check)
-        yield at, FRAME + length
-        at += FRAME + length
+        head = bytes(view[at - base : at - base + HEAD])
+        length = check_head(head, at, size, check=check)
+        step = FRAME + length
+        # A head that is equal to one that was checked needs no check, but its record has to end within the file.
+        count = min(_alike(view[at - base :], head, step), (size - at) // step)
+        yield at, step, count
+        at += count * step
         look = HEAD if length >= _FAR else _LOOK
+
+
+def _alike(view: memoryview, head: bytes, step: int) -> int:
+    """How many records in a row begin with this head, the first of them at the beginning of ``view``."""
+    count, most = 1, max((len(view) - HEAD) // step + 1, 1)
+    few = min(most, _FEW)
+    while count < few and view[count * step : count * step + HEAD] == head:
+        count += 1
+    if count < _FEW or count == most:
+        return count
+    heads = np.ndarray((most, HEAD), np.uint8, view, strides=(step, 1))
+    differ = (heads != np.frombuffer(head, np.uint8)).any(axis=1)
+    return int(differ.argmax()) if differ.any() else most
 
 
 def _cut(at: int, length: int, end: int) -> FormatError:

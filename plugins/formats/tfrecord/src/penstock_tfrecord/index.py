@@ -10,7 +10,7 @@ The first record begins at 0, so a binary index begins with 8 zero bytes, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,28 +22,45 @@ from penstock_tfrecord.framing import FRAME
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["FORMS", "Places", "read_index", "write_index"]
+__all__ = ["FORMS", "Places", "places_of", "read_index", "write_index"]
 
 #: One row ``(offset, size)`` for each record.
 Places = npt.NDArray[np.int64]
 
 FORMS = ("dali", "binary")
-_PIECE = 64 * 1024
+#: Records of one piece.
+_PIECE = 4096
 
 
-def write_index(places: Iterable[tuple[int, int]], form: str) -> Iterator[Buffer]:
-    """An index of one of FORMS, in pieces."""
-    pending = bytearray()
-    for offset, size in places:
-        if form == "dali":
-            pending += b"%d %d\n" % (offset, size)
-        else:
-            pending += offset.to_bytes(8, "little") + size.to_bytes(8, "little")
-        if len(pending) >= _PIECE:
-            yield bytes(pending)
-            pending.clear()
+def write_index(runs: Iterable[tuple[int, int, int]], form: str) -> Iterator[Buffer]:
+    """An index of one of FORMS, in pieces, of records ``(offset, size, count)``."""
+    pending: list[tuple[int, int, int]] = []
+    held = 0
+    for run in runs:
+        pending.append(run)
+        held += run[2]
+        if held >= _PIECE:
+            yield _written(pending, form)
+            pending, held = [], 0
     if pending:
-        yield bytes(pending)
+        yield _written(pending, form)
+
+
+def _written(runs: Sequence[tuple[int, int, int]], form: str) -> bytes:
+    if form == "binary":
+        return places_of(runs).astype("<i8").tobytes()
+    return b"".join(
+        [b"%d %d\n" % (at, size) for offset, size, count in runs for at in range(offset, offset + count * size, size)]
+    )
+
+
+def places_of(runs: Iterable[tuple[int, int, int]]) -> Places:
+    """Every record of runs ``(offset, size, count)``."""
+    offsets, sizes, counts = np.array(list(runs), np.int64).reshape(-1, 3).T
+    # The number of each record in its run.
+    numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    lengths = np.repeat(sizes, counts)
+    return np.column_stack((np.repeat(offsets, counts) + numbers * lengths, lengths))
 
 
 def read_index(data: Buffer, file_size: int) -> Places:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from penstock.errors import FormatError
 from penstock.formats import Field, FileSummary, RangeReader, Sample
 from penstock_tfrecord.content import Content
 from penstock_tfrecord.framing import record_of
@@ -18,12 +19,15 @@ __all__ = ["TfrecordReader"]
 class TfrecordReader:
     """The records of one file. ``places`` has an ``(offset, size)`` with the frame for each."""
 
-    def __init__(self, file: RangeReader, places: Places, content: Content, *, check: bool, compression: str) -> None:
+    def __init__(
+        self, file: RangeReader, places: Places, content: Content, *, check: bool, compression: str, indexed: bool
+    ) -> None:
         self._file: RangeReader | None = file
         self._places = places
         self._content = content
         self._check = check
         self._compression = compression
+        self._indexed = indexed
 
     def __len__(self) -> int:
         return len(self._places)
@@ -52,9 +56,19 @@ class TfrecordReader:
         places = [tuple(self._places[self._at(number)].tolist()) for number in numbers]
         views = self._opened().read_many(places)
         return [
-            self._content.decode(record_of(view, offset, check=self._check))
-            for (offset, _), view in zip(places, views, strict=True)
+            self._content.decode(self._record(view, offset)) for (offset, _), view in zip(places, views, strict=True)
         ]
+
+    def _record(self, view: memoryview, offset: int) -> memoryview:
+        try:
+            return record_of(view, offset, check=self._check)
+        except FormatError as error:
+            if not self._indexed:
+                raise
+            # Of a file that was replaced by one of the same size its index says nothing.
+            raise FormatError(
+                f"{error}; unless the file is damaged its index is another file's: make it anew"
+            ) from error
 
     def close(self) -> None:
         """Forget the file."""
