@@ -7,9 +7,11 @@ of the file from its beginning to its end without a gap or an overlap.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -23,6 +25,8 @@ __all__ = ["LONGEST", "Header", "Tensor", "header_length", "read_header", "write
 #: The most bytes of JSON that a file may begin with.
 LONGEST = 100_000_000
 _METADATA = "__metadata__"
+#: A header of up to so many bytes is remembered.
+_SHORT = 4096
 
 
 @attrs.frozen(slots=True)
@@ -56,12 +60,20 @@ def header_length(head: bytes | memoryview, file_size: int) -> int:
 
 
 def read_header(text: bytes | memoryview, file_size: int, types: Types) -> Header:
-    """The JSON between the length and the tensors. Raises FormatError unless all of it is as it must be."""
+    """The JSON between the length and the tensors. Raises FormatError unless all of it is as it must be.
+
+    Files of one dataset often have one header, which then is read and checked once.
+    """
+    return (_read if len(text) <= _SHORT else _read.__wrapped__)(bytes(text), file_size, types)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(text: bytes, file_size: int, types: Types) -> Header:
     try:
-        found = json.loads(bytes(text).decode(), object_pairs_hook=_once, parse_constant=_refused)
+        found = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"the header is not the JSON that it must be: {error}") from error
-    if not isinstance(found, dict) or bytes(text[:1]) != b"{":
+    if not isinstance(found, dict) or text[:1] != b"{":
         raise FormatError("the header is no JSON object")
     metadata = found.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
@@ -75,7 +87,7 @@ def read_header(text: bytes | memoryview, file_size: int, types: Types) -> Heade
         at = tensor.stop
     if at != file_size:
         raise FormatError(f"the tensors end at byte {at}, the file at {file_size}")
-    return Header({tensor.name: tensor for tensor in tensors}, metadata)
+    return Header(MappingProxyType({tensor.name: tensor for tensor in tensors}), MappingProxyType(metadata))
 
 
 def _place(tensor: Tensor) -> tuple[int, int]:
