@@ -63,9 +63,13 @@ def array_of(value: Any, name: str) -> Array:
 
 def header_of(array: Array) -> bytes:
     """The header of an array, as the lowest version that can hold it."""
-    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-    descr = _describe(array.dtype, "the array")
-    text = f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {array.shape!r}, }}"
+    return _header(array.dtype, array.flags.f_contiguous and not array.flags.c_contiguous, array.shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _header(dtype: np.dtype[Any], fortran: bool, shape: tuple[int, ...]) -> bytes:
+    descr = _describe(dtype, "the array")
+    text = f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {shape!r}, }}"
     try:
         raw, version = text.encode("latin1"), 1
     except UnicodeEncodeError:
