@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from penstock import as_batch
+
 __all__ = ["Crew"]
 
 Job = Callable[[], None]
@@ -80,6 +82,7 @@ class Crew:
             return None
 
     def _labour(self) -> None:
+        as_batch()
         while not self._stopped:
             job = self._take()
             if job is not None:
