@@ -25,13 +25,17 @@ def mpirun() -> list[str]:
 
 @pytest.fixture
 def job_environment(tmp_path: Path) -> dict[str, str]:
-    """That of a user: Open MPI keeps its session in a short directory, and asks root whether it means it."""
+    """That of a user. Open MPI asks root whether it means it; what it and killed ranks leave goes with the test's own
+    directory.
+    """
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     return {
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), "/usr/bin", "/bin"]),
         "HOME": str(tmp_path),
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+        "TMPDIR": str(temporary),
     }
 
 
