@@ -62,6 +62,7 @@ def penstock_rows(defaults: str = "", *, kinds: tuple[str, ...] = ("put",), tls:
     """
     rows: list[Row] = [
         Peer(name="penstock", prepare=_into),
+        Peer(name="penstock in batch threads", prepare=_batch),
         Peer(name="penstock bound to one CPU", prepare=_bound),
         Peer(name="penstock discarded", prepare=_discarded, kinds=("get",)),
     ]
@@ -95,6 +96,19 @@ def _into(case: Case, place: Place) -> Callable[[], Call]:
             return sink.nbytes
 
         return get
+
+    return make
+
+
+def _batch(case: Case, place: Place) -> Callable[[], Call]:
+    """As a program's own pool can be told to: ``ThreadPoolExecutor(8, initializer=penstock.as_batch)``."""
+    from penstock.scheduling import as_batch
+
+    make_call = _into(case, place)
+
+    def make() -> Call:
+        as_batch()
+        return make_call()
 
     return make
 
