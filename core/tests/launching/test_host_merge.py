@@ -182,6 +182,7 @@ def test_the_end_is_the_sum_of_all_ends():
             "reason": "",
             "missed": 2,
             "generating_ns": 5,
+            "starved_ns": 30,
             "began_ns": 70,
             "endpoints": [use("a", 1), use("b", 2)],
         },
@@ -194,6 +195,7 @@ def test_the_end_is_the_sum_of_all_ends():
             "reason": "interrupted",
             "missed": 3,
             "generating_ns": 6,
+            "starved_ns": 12,
             "began_ns": 60,
             "endpoints": [use("a", 4)],
         },
@@ -201,6 +203,7 @@ def test_the_end_is_the_sum_of_all_ends():
     merge.leave(1)
     end = merge.end()
     assert (end["reason"], end["missed"], end["generating_ns"], end["began_ns"]) == ("interrupted", 5, 11, 60)
+    assert end["starved_ns"] == 42
     assert {each["uri"]: each["requests"] for each in end["endpoints"]} == {"a": 5, "b": 2}
     assert "more" not in end
 

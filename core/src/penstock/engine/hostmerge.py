@@ -15,6 +15,7 @@ import attrs
 
 from penstock.engine.balance import merge_uses
 from penstock.engine.collector import COOLING
+from penstock.engine.threads import sum_known
 from penstock.report.outcome import EndpointUse
 from penstock.stats.errors import ErrorTable
 from penstock.stats.tally import Tally
@@ -28,7 +29,7 @@ _LAST: Final = float("inf")
 _MERGED: Final = frozenset(
     (
         *("number", "start", "end", "start_s", "end_s", "tally", "errors", "cpu_ns", "endpoints", "endpoint"),
-        *("verification", "done", "reason", "missed", "generating_ns", "began_ns", "log"),
+        *("verification", "done", "reason", "missed", "generating_ns", "starved_ns", "began_ns", "log"),
     )
 )
 
@@ -119,6 +120,7 @@ class LegMerge:
             "reason": next((end["reason"] for end in ends if end["reason"]), ""),
             "missed": sum(int(end.get("missed", 0)) for end in ends),
             "generating_ns": sum(int(end.get("generating_ns", 0)) for end in ends),
+            "starved_ns": sum_known([end.get("starved_ns") for end in ends]),
             "endpoints": [use.to_message() for use in uses],
             "began_ns": min(began, default=None),
             "processes": self.processes(),

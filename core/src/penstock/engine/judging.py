@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from penstock.engine.found import Measured
+from penstock.engine.threads import sum_known
 from penstock.engine.watch import Watched
 from penstock.report.outcome import Interval, Planned
 from penstock.stats.limits import Signals, Verdict, find_limit
@@ -49,6 +50,7 @@ def _whole(found: Measured, lanes: int, planned: Planned | None, path: str | Non
         host_share=_host_share(found.intervals()),
         generating_s=sum(worker.generating_ns for worker in found.workers) / 1e9,
         verifying_s=_verifying(found),
+        starved_s=_seconds(sum_known([worker.starved_ns for worker in found.workers])),
         offered=planned.operations / seconds if planned is not None else None,
         done=(planned.operations - missed) / seconds if planned is not None else cell.count / seconds,
         missed=missed,
@@ -110,6 +112,7 @@ def _of_host(worker: Watched, whole: Signals, planned: Planned | None, path: str
         host_share=seen.host_share,
         generating_s=worker.generating_ns / 1e9,
         verifying_s=checked.cpu_ns / 1e9 if checked is not None else 0.0,
+        starved_s=_seconds(worker.starved_ns),
         offered=offered,
         done=offered - worker.missed / whole.seconds if offered is not None else cell.count / max(seconds, 1e-9),
         missed=worker.missed,
@@ -122,6 +125,10 @@ def _of_host(worker: Watched, whole: Signals, planned: Planned | None, path: str
 def _verifying(found: Measured) -> float:
     counts = found.verification()
     return counts.cpu_ns / 1e9 if counts is not None else 0.0
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
 
 
 def _host_share(intervals: Sequence[Interval]) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 from penstock.clocks import monotonic_ns
 from penstock.engine.arrivals import Arrivals
 from penstock.engine.control import ENDLESS, Control
+from penstock.engine.threads import starved_ns
 from penstock.errors import StoreError
 from penstock.metering import Metered
 from penstock.records import WARMUP, Recorder
@@ -47,7 +48,9 @@ class Step(Protocol):
 @attrs.define
 class Lane:
     """See the module. ``weights`` belong to ``steps``; ``arrivals`` is None for as fast as possible. ``missed`` are
-    operations that it was too late to begin in the measured window."""
+    operations that it was too late to begin in the measured window, in which it waited ``starved`` nanoseconds for a
+    processor; None: not known.
+    """
 
     number: int
     steps: Sequence[Step]
@@ -59,6 +62,7 @@ class Lane:
     arrivals: Arrivals | None = None
     operations: int = 0
     missed: int = 0
+    starved: int | None = None
     _idle: int = 0
     _due: int | None = None
     _not_before: int = 0
@@ -72,7 +76,10 @@ class Lane:
                 self._set_flags(WARMUP)
                 self._work(control.warm, counted=False)
             self._set_flags(0)
+            before = starved_ns()
             self._work(control.deadline, counted=True)
+            after = starved_ns()
+            self.starved = None if before is None or after is None else after - before
             if control.cooling is not None:
                 self._cool_down(control, control.cooling)
         except BaseException as error:  # noqa: BLE001 - whatever it is must reach the coordinator

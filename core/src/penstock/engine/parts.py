@@ -10,7 +10,7 @@ they say. Beside the methods of :class:`penstock.engine.worker.Job` it answers o
                 "processes"  at least in the last snapshot and the end: [{"rank", "pid", "cpu_ns", "lost"}, …]
                 "host"       {"user", "system", "iowait"}, percent of all its processors since the snapshot before
                 "more"       what is not merged, by process: [{"rank", …}, …] (a replay's own fields)
-              and of the end beside "reason", "missed", "generating_ns", "endpoints":
+              and of the end beside "reason", "missed", "generating_ns", "starved_ns", "endpoints":
                 "began_ns"   wall clock of that host when the first operation was begun, null: none was
                 "disks", "links"   list of {"name", "share", "bytes_per_second"} of the measured window
     prepare, cleanup   reports as of a process, summed; "more" as above

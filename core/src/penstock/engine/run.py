@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -234,11 +235,15 @@ def _blind_spots(config: Config, found: Found) -> Sequence[str]:
 
 
 def _local_path(config: Config) -> str | None:
-    """The target as a path of this host, where its backend has real directories."""
+    """Where the first operation works, as a path of this host, where its backend has real directories; what is not
+    there yet is left off.
+    """
     target = resolve(config, config.parts()[0].workload[0].path)
     if not target.kind.capabilities.directories:
         return None
-    path = os.path.abspath(strip_scheme(target.address.base))
+    # Up to a glob, or to the number in new names.
+    key = re.split(r"[*?\[{]", target.address.key, maxsplit=1)[0]
+    path = os.path.abspath(strip_scheme(target.address.base + key))
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return path

@@ -28,7 +28,7 @@ from penstock.engine.pools import resolve_pools
 from penstock.engine.prepare import Preparation
 from penstock.engine.sets import PreparedSet, prepared_sets
 from penstock.engine.steps import Created
-from penstock.engine.threads import bind
+from penstock.engine.threads import bind, sum_known
 from penstock.engine.verifying import Verifier, Verifying
 from penstock.errors import RunError
 from penstock.launchers import Body
@@ -161,6 +161,7 @@ class Session:
             "reason": control.reason,
             "missed": _missed(control, arrivals, lanes),
             "generating_ns": generating,
+            "starved_ns": sum_known([lane.starved for lane in lanes]),
             "began_ns": None if (began := collector.began(begin)) is None else began + offset,
             "endpoints": [now.since(then).to_message() for now, then in zip(self._balance(), balance, strict=True)],
         }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from penstock.clocks import monotonic_ns
 from penstock.scheduling import as_batch
 
-__all__ = ["bind", "work_through"]
+__all__ = ["bind", "starved_ns", "sum_known", "work_through"]
+
+#: Of the calling thread: nanoseconds on a processor, those that it waited for one, and how often it had one.
+_SCHEDULED = "/proc/thread-self/schedstat"
 
 _T = TypeVar("_T")
 
@@ -24,6 +27,21 @@ def bind(cpu: int) -> None:
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(int(thread), {usable[cpu % len(usable)]})
+
+
+def starved_ns() -> int | None:
+    """How long this thread has waited for a processor so far, ready to run; None where the system does not tell."""
+    try:
+        with open(_SCHEDULED, encoding="ascii") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def sum_known(each: Sequence[int | None]) -> int | None:
+    """The sum; None where one is not known."""
+    known = [one for one in each if one is not None]
+    return sum(known) if len(known) == len(each) else None
 
 
 def work_through(items: Iterable[_T], threads: int, start: Callable[[], Callable[[_T], None]]) -> Iterator[None]:

@@ -62,6 +62,7 @@ class Watched:
     reason: str = ""
     missed: int = 0
     generating_ns: int = 0
+    starved_ns: int | None = None
     log: Mapping[str, int] | None = None
     balance: Sequence[EndpointUse] = ()
     progressed_ns: int = attrs.field(factory=monotonic_ns)
@@ -125,6 +126,7 @@ class Watched:
         self.log = report.get("log", self.log)
         self.missed = int(report.get("missed", 0))
         self.generating_ns = int(report.get("generating_ns", 0))
+        self.starved_ns = report.get("starved_ns")
         self.balance = [EndpointUse.from_message(each) for each in report.get("endpoints", ())]
         if self.seen is not None:
             self.seen.end(report)

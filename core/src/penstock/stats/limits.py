@@ -21,6 +21,7 @@ KINDS: Final = ("network", "client", "interpreter", "generator", "verification",
 
 _FULL: Final = 0.9
 _MUCH: Final = 0.3
+_STARVED: Final = 0.05
 _KEPT: Final = 0.98
 
 
@@ -29,7 +30,8 @@ class Signals:
     """What was measured over the window, of ``seconds``.
 
     ``lanes`` could work at once; ``busy_s`` is the time that they spent within calls of the storage, all together,
-    ``generating_s`` and ``verifying_s`` what they spent on making and checking data. ``workers`` holds the processor
+    ``generating_s`` and ``verifying_s`` what they spent on making and checking data, and ``starved_s`` what they waited
+    for a processor, ready to run; None: not known. ``workers`` holds the processor
     seconds of each worker process, ``host_share`` the busy share (0 to 1) of all processors, by whatever program, of
     which the client may use ``usable``. ``offered`` and ``done`` are operations per second, ``offered`` None where
     nothing was planned; ``missed`` planned operations were not begun in the window. ``disk`` is the one that the
@@ -45,6 +47,7 @@ class Signals:
     host_share: float | None = None
     generating_s: float = 0.0
     verifying_s: float = 0.0
+    starved_s: float | None = None
     offered: float | None = None
     done: float = 0.0
     missed: int = 0
@@ -93,7 +96,7 @@ def _rules(signals: Signals) -> Iterator[Verdict]:
         yield Verdict(
             "disk",
             f"The storage limits: {signals.disk.name} was busy {signals.disk.share:.0%} of the time, moving "
-            f"{format_bytes(signals.disk.bytes_per_second)}/s.",
+            f"{format_bytes(signals.disk.bytes_per_second)}/s; use a faster disk, or spread the data over more.",
         )
     yield _of_the_storage(signals)
 
@@ -136,7 +139,9 @@ def _of_the_client(signals: Signals) -> Iterator[Verdict]:
             f"The client limits: a worker process used {max(cores):.1f} processors, and one process runs Python on "
             f"one at a time; {signals.alone or f'write processes: {signals.usable}'}.",
         )
-    if signals.host_share is not None and signals.host_share >= _FULL + 0.05:
+    starved = signals.starved_s is None or signals.starved_s >= _STARVED * signals.lanes * signals.seconds
+    # Processors that others keep busy limit only those who wait for one.
+    if signals.host_share is not None and signals.host_share >= _FULL + 0.05 and starved:
         yield Verdict(
             "client",
             f"This host limits: its processors were busy {signals.host_share:.0%} of the time, {used:.1f} of them with "
