@@ -296,9 +296,9 @@ def netns(session: nox.Session) -> None:
     """Runs on hosts with addresses of their own, which are hurt in mid-run: network namespaces, so as root on Linux."""
     if os.geteuid():
         session.error("network namespaces are made by root: run it as root, or in a container with CAP_SYS_ADMIN")
-    need(session, ip="iproute2")
+    need(session, ip="iproute2", tc="iproute2", losetup="mount", **{"mkfs.ext4": "e2fsprogs"})
     agents = ROOT / "plugins" / "launchers" / "grpc"
-    install_wheels(session, ROOT / "plugins" / "file", agents)
+    install_wheels(session, *(ROOT / "plugins" / name for name in ("file", "direct", "s3")), agents)
     install_test_needs(session, agents)
     pytest(session, "-v", NETNS)
 
