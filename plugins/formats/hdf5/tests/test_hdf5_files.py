@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+from penstock_hdf5.image import Image
 
 from penstock.errors import FormatError, StoreConnectionError, UsageError
 from penstock.samples import LocalBuffer, choose_format
@@ -269,3 +270,51 @@ def test_options_that_can_not_be():
             codec(**options)
     with pytest.raises(UsageError, match="index"):
         codec().open(LocalBuffer(encoded([{"x": 1}])), index=b"")
+
+
+class TestImage:
+    """The file that is written to is like one in memory, but for what it does not copy."""
+
+    @settings(max_examples=80)
+    @given(data=st.data())
+    def test_as_a_file_in_memory(self, data):
+        lent = memoryview(np.random.default_rng(1).bytes(200_000))
+        image, plain = Image(), io.BytesIO()
+        image.lend(lent)
+        for _ in range(data.draw(st.integers(1, 8))):
+            what = data.draw(st.sampled_from(["write", "lent", "truncate", "read"]))
+            at = data.draw(st.sampled_from([0, 10, 70_000, 100_000, 250_000]))
+            size = data.draw(st.sampled_from([0, 1, 20, 65_536, 100_000]))
+            for file in (image, plain):
+                file.seek(at)
+            if what == "truncate":
+                grown = plain.getvalue()[:at]
+                plain = io.BytesIO(grown + bytes(at - len(grown)))
+                image.truncate(at)
+            elif what == "read":
+                assert image.read(size) == plain.read(size)
+            else:
+                skip = data.draw(st.sampled_from([0, 7, 100_000]))
+                piece = lent[skip : skip + size] if what == "lent" else bytes([data.draw(st.integers(1, 9))]) * size
+                image.write(piece)
+                plain.write(piece)
+                assert image.tell() == plain.tell()
+        assert b"".join(image.pieces()) == plain.getvalue()
+        assert bytes(lent) == np.random.default_rng(1).bytes(200_000)
+
+    def test_large_rows_are_not_copied_into_the_file(self):
+        samples = [{"x": np.full(100_000, number, np.int32)} for number in range(3)]
+        pieces = list(codec().encode(samples))
+        assert [len(piece) for piece in pieces if len(piece) > 4096] == [1_200_000]
+        (large,) = (piece for piece in pieces if len(piece) > 4096)
+        assert isinstance(memoryview(large).obj, bytearray)
+        assert [sample["x"][0] for sample in codec().decode(b"".join(pieces))] == [0, 1, 2]
+
+    def test_plain_h5py_makes_the_same_file(self):
+        samples = [{"x": np.full(100_000, number, np.int32), "y": number} for number in range(3)]
+        plain = io.BytesIO()
+        with h5py.File(plain, "w", libver=("v110", "v110"), meta_block_size=16 * 1024) as file:
+            for name in "xy":
+                rows = np.array([sample[name] for sample in samples])
+                file.create_dataset(name, data=rows, track_times=False)
+        assert b"".join(codec().encode(samples)) == plain.getvalue()

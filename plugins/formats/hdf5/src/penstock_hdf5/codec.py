@@ -33,7 +33,7 @@ class Hdf5Format:
 
     def encode(self, samples: Iterable[Sample], /) -> Iterator[Buffer]:
         """The whole file is made in memory: HDF5 goes back to write where things are."""
-        yield write_file(samples, self._options)
+        yield from write_file(samples, self._options)
 
     def decode(self, data: Buffer, /) -> Iterator[Sample]:
         """All rows. Those of datasets without chunks are views of ``data``."""

@@ -6,8 +6,7 @@ the names. The file is of version 1.10 of the library, so that all that tells wh
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import h5py
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from penstock.errors import FormatError
 from penstock.formats import Sample
+from penstock_hdf5.image import Image
 from penstock_hdf5.plugin import Hdf5Options
 
 __all__ = ["CONTENT", "stored_type", "write_file"]
@@ -96,10 +96,12 @@ def stored_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     return wanted
 
 
-def write_file(samples: Iterable[Sample], options: Hdf5Options) -> memoryview:
-    """A whole file. Raises FormatError where samples differ in names, types or shapes."""
+def write_file(samples: Iterable[Sample], options: Hdf5Options) -> Iterator[memoryview]:
+    """A whole file, in pieces. Raises FormatError where samples differ in names, types or shapes."""
     columns = _gather(samples)
-    image = io.BytesIO()
+    image = Image()
+    for column in columns:
+        image.lend(memoryview(column.memory))
     try:
         # Space for what tells where data lies comes from one place, so that a reader finds it in one block.
         with h5py.File(image, "w", libver=("v110", "v110"), meta_block_size=16 * 1024) as file:
@@ -107,7 +109,7 @@ def write_file(samples: Iterable[Sample], options: Hdf5Options) -> memoryview:
                 _write(file, column, options)
     except (ValueError, TypeError, RuntimeError, OSError, UnicodeError) as error:
         raise FormatError(f"HDF5 can't hold these samples: {error}") from error
-    return image.getbuffer()
+    return image.pieces()
 
 
 def _gather(samples: Iterable[Sample]) -> list[_Column]:
