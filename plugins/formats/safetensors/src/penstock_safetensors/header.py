@@ -27,6 +27,8 @@ LONGEST = 100_000_000
 _METADATA = "__metadata__"
 #: A header of up to so many bytes is remembered.
 _SHORT = 4096
+#: One of up to so many tensors, too.
+_FEW = 16
 
 
 @attrs.frozen(slots=True)
@@ -127,6 +129,11 @@ def _naturals(values: Any) -> bool:
 
 def write_header(tensors: Sequence[tuple[str, str, tuple[int, ...], int]]) -> bytes:
     """Of tensors ``(name, type, shape, nbytes)`` that follow in this order. Padded, so that they are aligned to 8."""
+    return (_written if len(tensors) <= _FEW else _written.__wrapped__)(tuple(tensors))
+
+
+@functools.lru_cache(maxsize=64)
+def _written(tensors: tuple[tuple[str, str, tuple[int, ...], int], ...]) -> bytes:
     said, at = {}, 0
     for name, type_name, shape, nbytes in tensors:
         said[name] = {"dtype": type_name, "shape": list(shape), "data_offsets": [at, at + nbytes]}
