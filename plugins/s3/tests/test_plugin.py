@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import penstock
 from penstock.cli import main
 from penstock.errors import InvalidURIError, UnknownOptionError, UsageError
 from penstock.opening import resolve_object, resolve_store
@@ -216,3 +218,15 @@ def test_the_readme_tells_of_every_option_and_its_default():
             assert told.get(field.name) == field.default, field.name
         for variable in field.env:
             assert variable in readme
+
+
+def test_the_readmes_pool_runs():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (code,) = [
+        found for found in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "ThreadPoolExecutor" in found
+    ]
+    for name, data in (("a", b"12"), ("b", b"345")):
+        penstock.put(f"mem://readme/{name}", data)
+    names: dict[str, object] = {}
+    exec(code.replace("s3://my-bucket/data/", "mem://readme/"), names)
+    assert names["total"] == 5
