@@ -59,6 +59,7 @@ def test_what_was_left_out_is_said(log):
     assert result.exit_code == 2
     assert f"{log}:3: 'now' is not a time" in result.stderr
     for command in ("sort", "merge", "convert", "anonymize"):
+        log.with_name("b.tsv").unlink(missing_ok=True)
         result = oplog(command, log, log.with_name("b.tsv"), "--skip-bad-rows")
         assert result.exit_code == 0
         assert "a.tsv is cut off; its whole rows were read" in result.stderr
@@ -79,7 +80,7 @@ def test_merge(log, tmp_path):
         ("x", "host2", 2_500_000_000),
         ("c", "a", 3 * SECOND),
     ]
-    result = oplog("merge", "--sorted", log, other, tmp_path / "all.tsv")
+    result = oplog("merge", "--sorted", log, other, tmp_path / "none.tsv")
     assert result.exit_code == 2
     assert "a.tsv: row 2 started before the one above it; merge without --sorted" in result.stderr
     oplog("sort", log, log)
@@ -104,6 +105,17 @@ def test_wrong_clock_offsets(log, tmp_path, options, problem):
     assert result.exit_code == 2
     assert problem in result.stderr
     assert os.listdir(tmp_path) == ["a.tsv"]
+
+
+def test_merge_replaces_no_log_by_mistake(log, tmp_path):
+    other = write(tmp_path / "b.tsv", [row(0, SECOND, "x")])
+    before = other.read_bytes()
+    result = oplog("merge", log, other)
+    assert result.exit_code == 2
+    assert "b.tsv is the target, for it stands last" in result.stderr
+    assert other.read_bytes() == before
+    assert oplog("merge", log, other, "--overwrite").exit_code == 0
+    assert sorted(files(other)) == sorted(files(log))
 
 
 def test_merge_without_a_log(tmp_path):

@@ -83,10 +83,12 @@ def sort(log: str, target: str, rows_in_memory: int, temp_dir: str | None, level
 @click.option(
     "--client-id-from-name", is_flag=True, help="Set client_id to the file name of each log, without its suffix."
 )
+@click.option("--overwrite", is_flag=True, help="TARGET may be a file that is there already.")
 @_sorting
 @_writing
 def merge(
     logs: tuple[str, ...],
+    overwrite: bool,
     is_sorted: bool,
     offsets: tuple[str, ...],
     client_id_from_name: bool,
@@ -106,6 +108,11 @@ def merge(
     *sources, target = logs
     if not sources:
         raise UsageError("name the logs to merge and, last, the target")
+    if os.path.isfile(target) and not overwrite:
+        raise UsageError(
+            f"{target} is the target, for it stands last, and is there already; name another after the logs, or write "
+            "--overwrite"
+        )
     shifts = _offsets(offsets, sources)
     parts = [
         Part(path, shifts.get(path, 0), _SUFFIX.sub("", os.path.basename(path)) if client_id_from_name else None)
