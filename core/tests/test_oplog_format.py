@@ -125,6 +125,20 @@ def test_rows_of_15_columns(calls):
     assert [formatter.line(buffer, place, place) for place in range(len(calls))] == expected
 
 
+@given(st.lists(st.tuples(rows, st.one_of(st.just(0), st.integers(1, 2**60))), min_size=1, max_size=30))
+@example([((Op.PUT, "a", 1, 2, 3, 4, 1, "", 0), 7), ((Op.GET, "b\t", 1, 2, 3, 4, 1, "E: x", 0), 0)])
+def test_rows_that_end_with_when_they_were_due(calls):
+    buffer = buffer_of([call for call, _ in calls])
+    buffer.rows["due"] = [due for _, due in calls]
+    expected = []
+    for place, (call, due) in enumerate(calls):
+        cell = naive_time(due + 5) if due else ""
+        expected.append(naive_line(place, 3, call, 5, "").rstrip(b"\n") + f"\t{cell}\n".encode())
+    formatter = Formatter(ENDPOINTS, Anchor(5), due=True)
+    assert formatter.format(buffer, 0, buffer.count, 0) == b"".join(expected)
+    assert [formatter.line(buffer, place, place) for place in range(len(calls))] == expected
+
+
 def test_a_slice_of_a_buffer():
     calls = [(Op.GET, f"k{n}", 10, 11, 12 + n, n, 1, "E: x" if n == 4 else "", 0) for n in range(9)]
     formatter = Formatter(ENDPOINTS, Anchor(0))

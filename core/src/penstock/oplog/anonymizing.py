@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from penstock.errors import OpLogError
+from penstock.oplog.columns import parse_time
 from penstock.oplog.converting import columns_of, write_rows
 from penstock.oplog.formatter import WARMING
 from penstock.oplog.reader import read
@@ -59,6 +60,10 @@ def anonymize_log(
     return Changed(rows, reader.bad_rows, (reader.name,) if reader.truncated else ())
 
 
+#: Columns that hold the name of another object, which replay reads.
+_SOURCES: Final = ("source", "copy_source")
+
+
 class Pseudonyms:
     """Pseudonyms under a key. Names that begin with the same parts have pseudonyms that do."""
 
@@ -79,7 +84,7 @@ class Pseudonyms:
             endpoint=self.endpoint(row.endpoint),
             file=self.path(row.file),
             error=self._error(row) if row.error else "",
-            extra=tuple((name, self._other(text)) for name, text in row.extra),
+            extra=tuple((name, self._other(name, text)) for name, text in row.extra),
         )
 
     def client(self, name: str) -> str:
@@ -117,9 +122,11 @@ class Pseudonyms:
             kept = found[0] + kept
         return self._hash("path", above + part) + kept
 
-    def _other(self, text: str) -> str:
-        """A column that only the log's author knows: numbers stay."""
-        return text if not text or text.isdecimal() else self._hash("other", text)
+    def _other(self, name: str, text: str) -> str:
+        """A column that only the log's author knows: numbers and times stay, sources of copies are names."""
+        if not text or text.isdecimal() or _is_time(text):
+            return text
+        return self.path(text) if name in _SOURCES else self._hash("other", text)
 
     def _error(self, row: Row) -> str:
         """Names are marked first and filled in last, so that no pseudonym is taken for a name."""
@@ -168,3 +175,11 @@ class Pseudonyms:
             name.encode(errors="surrogatepass"), key=self._key, person=kind.encode(), digest_size=_DIGEST
         )
         return base64.b32encode(hashed.digest()).decode().lower()
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_time(text)
+    except ValueError:
+        return False
+    return True

@@ -12,7 +12,9 @@ from penstock.records import Op
 __all__ = [
     "COLUMNS",
     "COLUMNS_15",
+    "COLUMNS_DUE",
     "HEADER",
+    "HEADER_DUE",
     "OPERATIONS",
     "escape",
     "format_seconds",
@@ -39,8 +41,11 @@ COLUMNS: Final = (
 )
 #: The same with ``last_byte``, when the body of a put had been sent, and ``cat``, which MinIO warp reads and writes.
 COLUMNS_15: Final = (*COLUMNS[:11], "last_byte", *COLUMNS[11:], "cat")
+#: The same with when each call was due, where a schedule said so, from which its response time follows.
+COLUMNS_DUE: Final = (*COLUMNS, "due")
 #: The first line of a log.
 HEADER: Final = "\t".join(COLUMNS).encode() + b"\n"
+HEADER_DUE: Final = "\t".join(COLUMNS_DUE).encode() + b"\n"
 #: Every operation that a log may hold. Other programs write HEAD for STAT.
 OPERATIONS: Final = frozenset({*Op.__members__, "HEAD"})
 

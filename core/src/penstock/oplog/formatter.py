@@ -35,12 +35,21 @@ class Formatter:
     """Formats the rows of one process. ``endpoints`` may grow; its entries must not change."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], anchor: Anchor, client_id: str = "", *, wide: bool = False
+        self,
+        endpoints: Sequence[Endpoint],
+        anchor: Anchor,
+        client_id: str = "",
+        *,
+        wide: bool = False,
+        due: bool = False,
     ) -> None:
-        """``wide`` rows have 15 columns: ``last_byte``, when a put's body had been sent, and ``cat``, which is 0."""
+        """``wide`` rows have 15 columns: ``last_byte``, when a put's body had been sent, and ``cat``, which is 0.
+        ``due`` rows end with when the call was due.
+        """
         self._endpoints = endpoints
         self._anchor = anchor
         self._wide = wide
+        self._due = due
         self._end = b"\t0\n" if wide else b"\n"
         measured = escape(client_id)
         #: By whether the row is of the warm-up, which no other column could say.
@@ -73,7 +82,7 @@ class Formatter:
 
     def line(self, buffer: RecordBuffer, row: int, idx: int) -> bytes:
         """One row by the plain way: the same bytes, whatever the row holds."""
-        start, first, end, _, nbytes, n_objects, error, _, endpoint, op, flags = buffer.rows[row].item()
+        start, first, end, due, nbytes, n_objects, error, _, endpoint, op, flags = buffer.rows[row].item()
         text = "\t".join(
             (
                 f"{idx}\t{buffer.thread}\t{Op(op).name}\t{self._clients[flags & WARMUP]}\t{n_objects}\t{nbytes}",
@@ -84,6 +93,7 @@ class Formatter:
                 *([self._time(first) if first > 0 and op == Op.PUT else ""] if self._wide else ()),
                 self._time(end),
                 f"{end - start}",
+                *([self._time(due) if due > 0 else ""] if self._due else ()),
             )
         )
         return text.encode() + self._end
@@ -118,6 +128,11 @@ class Formatter:
         self._stamp(text, rows["end"])
         text.constant(b"\t")
         text.digits(duration)
+        if self._due:
+            text.constant(b"\t")
+            planned = rows["due"] > 0
+            if planned.any():
+                self._stamp(text, np.where(planned, rows["due"], rows["start"]), planned)
         text.constant(self._end)
         return text.render()
 

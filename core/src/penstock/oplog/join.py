@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from penstock.errors import OpLogError
-from penstock.oplog.columns import COLUMNS, HEADER
+from penstock.oplog.columns import COLUMNS, COLUMNS_DUE, HEADER, HEADER_DUE
 from penstock.oplog.source import LONGEST_LINE, Source, open_log
 from penstock.oplog.textfile import TextFile, is_compressed
 
@@ -80,14 +80,19 @@ def _rows_of_whole(name: str) -> int | None:
 
 
 def _join(names: Sequence[str], file: TextFile, distinct_threads: bool) -> Joined:
-    file.append(HEADER)
+    header = _header(names)
+    file.append(header)
     rows = 0
     threads = _Threads() if distinct_threads else None
     cut_off = []
     for name in names:
         part = _Part(name)
         for text in part.blocks():
-            lines = _renumbered(text, rows, name)
+            lines = _renumbered(text, rows, name, HEADER_DUE if part.has_due else HEADER)
+            if part.has_header and part.has_due != (header == HEADER_DUE):
+                raise OpLogError(
+                    f"{name} has other columns than {names[0]}; make one log of them by penstock oplog merge"
+                )
             if threads is not None:
                 lines = threads.renumbered(lines)
             file.append(b"".join(lines))
@@ -106,7 +111,7 @@ class _Part:
     def __init__(self, name: str) -> None:
         self._name = name
         #: Known when the blocks were read.
-        self.has_header = False
+        self.has_header = self.has_due = False
         self.cut_off = False
 
     def blocks(self) -> Iterator[bytes]:
@@ -116,9 +121,10 @@ class _Part:
             rest += text
             end = rest.rfind(b"\n") + 1
             lines, rest = rest[:end], rest[end:]
-            if lines.startswith(HEADER):
-                self.has_header = True
-                lines = lines.removeprefix(HEADER)
+            for header in (HEADER, HEADER_DUE):
+                if lines.startswith(header):
+                    self.has_header, self.has_due = True, header == HEADER_DUE
+                    lines = lines.removeprefix(header)
             if lines:
                 yield lines
             if len(rest) > LONGEST_LINE:
@@ -126,11 +132,22 @@ class _Part:
         self.cut_off = source.cut_off or bool(rest)
 
 
-def _renumbered(text: bytes, first: int, name: str) -> list[bytes]:
+def _header(names: Sequence[str]) -> bytes:
+    """Of the first part that has one; each has rows after it, or nothing."""
+    for name in names:
+        part = _Part(name)
+        next(part.blocks(), None)
+        if part.has_header:
+            return HEADER_DUE if part.has_due else HEADER
+    return HEADER
+
+
+def _renumbered(text: bytes, first: int, name: str, header: bytes) -> list[bytes]:
     """The lines with other numbers in their first column."""
     lines = text.splitlines(keepends=True)
-    if text.count(b"\t") != (len(COLUMNS) - 1) * len(lines):
-        raise OpLogError(f"{name} is not a part of a log with the columns {', '.join(COLUMNS)}")
+    if text.count(b"\t") != header.count(b"\t") * len(lines):
+        columns = COLUMNS_DUE if header == HEADER_DUE else COLUMNS
+        raise OpLogError(f"{name} is not a part of a log with the columns {', '.join(columns)}")
     return [b"%d\t%b" % (number, line.partition(b"\t")[2]) for number, line in enumerate(lines, first)]
 
 

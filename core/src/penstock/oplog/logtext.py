@@ -28,7 +28,7 @@ PEEK: Final = 64 * 1024
 #: What a row holds in a column that its log lacks. Other columns are empty; the end and the duration are computed.
 _DEFAULTS: Final = {"thread": b"0", "n_objects": b"1", "bytes": b"0", "cat": b"0"}
 _COMPUTED: Final = ("end", "duration_ns")
-_TIMES: Final = ("start", "first_byte", "last_byte", "end")
+_TIMES: Final = ("start", "first_byte", "last_byte", "end", "due")
 
 
 def union(columns: Sequence[Sequence[str]]) -> tuple[str, ...]:

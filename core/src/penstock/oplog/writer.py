@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from penstock.clocks import Anchor
 from penstock.errors import OpLogError
-from penstock.oplog.columns import COLUMNS_15, HEADER
+from penstock.oplog.columns import COLUMNS, COLUMNS_15, COLUMNS_DUE
 from penstock.oplog.formatter import BATCH, Formatter
 from penstock.oplog.textfile import TextFile
 from penstock.records import Endpoint, RecordBuffer
@@ -37,23 +37,27 @@ class OpLogWriter:
         level: int = 1,
         header: bool = True,
         columns: int = 13,
+        due: bool = False,
     ) -> None:
         """Replaces the file at ``path``. ``endpoints`` may grow while the log is written.
 
         ``header=False`` leaves out the line of column names. ``columns`` is 13, or 15 for ``last_byte``, when a put's
-        body had been sent, and ``cat``, which is 0. Raises OpLogError.
+        body had been sent, and ``cat``, which is 0. ``due`` adds to the 13 when each call was due. Raises OpLogError.
         """
         if columns not in (13, 15):
             raise OpLogError(f"columns: {columns}; choose 13 or 15")
+        if due and columns != 13:
+            raise OpLogError("the column due goes with the 13 columns")
         self.path = os.fspath(path)
         #: Rows that ``write`` was given, and those of them that are in the file.
         self.accepted = 0
         self.written = 0
-        self._formatter = Formatter(endpoints, anchor, client_id, wide=columns == 15)
+        self._formatter = Formatter(endpoints, anchor, client_id, wide=columns == 15, due=due)
         self._failure: OSError | None = None
         self._file: TextFile | None = TextFile(self.path, level=level)
         if header:
-            self._append(HEADER if columns == 13 else "\t".join(COLUMNS_15).encode() + b"\n")
+            names = COLUMNS_15 if columns == 15 else COLUMNS_DUE if due else COLUMNS
+            self._append("\t".join(names).encode() + b"\n")
 
     def write(self, buffer: RecordBuffer, begin: int, end: int) -> None:
         """Append the rows from ``begin`` up to, not including, ``end``.
