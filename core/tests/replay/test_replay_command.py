@@ -20,6 +20,7 @@ from penstock.analysis.analyzing import analyze
 from penstock.cli import main
 from penstock.engine.watch import Watched
 from penstock.oplog import read
+from penstock.oplog.columns import parse_time
 from penstock.replay.settings import Backpressure, Settings
 from penstock.replay.watching import ReplayObserver
 from penstock.report.live import open_view
@@ -159,9 +160,16 @@ def test_two_processes_do_what_one_does(log, row, replay, tmp_path):
     for processes in (1, 2):
         again = tmp_path / f"{processes}.tsv"
         called, directory = replay(
-            path, "--target", f"file://{tmp_path}/{processes}/t", "--processes", processes, "--op-log", again
-        )
+            path, "--target", f"file://{tmp_path}/{processes}/t", "--processes", processes, "--op-log", again,
+            "--op-log-due",
+        )  # fmt: skip
         assert called.exit_code == 0, called.stderr
+        due = sorted(parse_time(dict(each.extra)["due"]) - each.start_ns for each in read(again))
+        assert len(due) == 200
+        # Each was due before it started, at its offset in the log.
+        assert due[-1] <= 0
+        moments = sorted(parse_time(dict(each.extra)["due"]) for each in read(again))
+        assert [round((each - moments[0]) / 1e6) for each in moments] == list(range(200))
         seen.append(calls(again))
         assert len(read_result(directory).outcome.workers) == processes
     assert seen[0] == seen[1]
@@ -248,6 +256,8 @@ def test_in_place_uses_the_recorded_names(log, row, replay, tmp_path):
         (["--target", "mem://t", "--stop-on-error", "--max-errors", "3"], 2, "--stop-on-error stops at the first one"),
         (["--target", "mem://t", "--recovery-threshold", "9s"], 2, "the recovery threshold, 9 s, is above"),
         (["--target", "mem://t", "--remap", "/nowhere.yaml"], 2, "/nowhere.yaml: can't be read"),
+        (["--target", "mem://t", "--op-log", "log.txt"], 2, "name the log *.tsv.zst"),
+        (["--target", "mem://t", "--op-log-due"], 2, "--op-log-due is about the log that --op-log writes"),
         (["--target", "mem://t", "--sort-rows", "1"], 2, "sort it first: penstock oplog sort"),
     ],
 )
@@ -257,6 +267,15 @@ def test_wrong_input_is_refused_before_anything_is_started(log, row, replay, arg
     assert called.exit_code == code
     assert message in called.stderr
     assert directory is None
+
+
+def test_the_log_that_is_replayed_is_not_written_over(log, row, replay):
+    path = log([row("PUT", "b/a")])
+    before = Path(path).read_bytes()
+    called, directory = replay(path, "--target", "mem://t", "--op-log", path)
+    assert (called.exit_code, directory) == (2, None)
+    assert "is the log that is replayed, which would be lost" in called.stderr
+    assert Path(path).read_bytes() == before
 
 
 def disorder(row):

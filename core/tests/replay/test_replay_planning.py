@@ -184,7 +184,7 @@ def test_what_can_not_be_replayed_is_counted(log, row):
     assert len(list(planner.tasks())) == 7
     assert planner.left_out == {"container_of_target": 1, "no_name": 1, "delete_everything": 1}
     assert planner.approximated == {
-        "range_without_offset": 2,
+        "range_spread": 2,
         "range_of_nothing": 1,
         "copy_without_source": 1,
         "list_without_delimiter": 1,

@@ -17,11 +17,13 @@ from penstock.engine.contents import Contents, Recipe
 from penstock.engine.control import Control
 from penstock.errors import PenstockError, RunError, StoreError
 from penstock.memory import MemoryOptions, MemoryStore
+from penstock.metering import Metered, OneRecorder
 from penstock.oplog import COLUMNS
 from penstock.records import BufferPool, Op, Recorder
 from penstock.replay.calls import Calls, Rooms, StandIns
 from penstock.replay.lanes import Crew
 from penstock.replay.objects import Objects
+from penstock.replay.offsets import Offsets
 from penstock.replay.pace import Flaps, Pace
 from penstock.replay.planning import Planner
 from penstock.replay.roots import Roots
@@ -132,6 +134,37 @@ def test_every_put_has_bytes_of_its_own(log, row, target):
         store.get(str(number), sink)
         bodies.append(bytes(sink.view())[:5000])
     assert len(set(bodies)) == 4
+
+
+def test_ranges_without_an_offset_are_spread_over_the_object(log, row, target):
+    uri, store = target
+    store.put("k", bytes(1000))
+    rows = [row("GET_RANGE", "b/k", nbytes=100, at=at) for at in range(200)]
+    # Smaller, so that what was known of its size is wrong.
+    rows += [row("PUT", "b/k", nbytes=150, at=300), row("GET_RANGE", "b/k", nbytes=100, at=301)]
+    _, roots, _, tasks = planned(log(rows), uri)
+    player, starts = Player(roots), []
+    real = type(roots.store(0)).get
+
+    class Noting:
+        def __getattr__(self, name):
+            return getattr(roots.store(0), name)
+
+        def get(self, key, sink, **options):
+            starts.append(options["start"])
+            return real(roots.store(0), key, sink, **options)
+
+    player.calls._meters[0] = Metered(Noting(), OneRecorder(player.recorder), 0)
+    player.play(tasks)
+    assert starts[0] == starts[-1] == 0
+    assert set(starts) == set(range(0, 1000, 100))
+    assert not player.calls.odd
+    unspread = attrs.evolve(player.calls, offsets=Offsets(spread=False, salt=0))
+    unspread._meters[0] = Metered(Noting(), OneRecorder(player.recorder), 0)
+    starts.clear()
+    for task in tasks[:9]:
+        unspread.run(task, None, 0)
+    assert starts == [0] * 9
 
 
 def test_reads_of_another_size_are_counted(log, row, target):

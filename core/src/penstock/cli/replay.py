@@ -152,6 +152,13 @@ _WHAT = (
     click.option(
         "--multipart-above", type=Size(), default="32MiB", show_default=True, help="Puts larger than this go in parts."
     ),
+    click.option(
+        "--range-offsets",
+        type=click.Choice(["spread", "start"]),
+        default=_DEFAULTS.range_offsets,
+        show_default=True,
+        help="Where ranges begin whose offsets the log does not hold: anywhere in the object, or at its start.",
+    ),
     click.option("--part-size", type=Size(), default="16MiB", show_default=True, help="Size of these parts."),
     click.option(
         "--seed",
@@ -172,6 +179,7 @@ _OUT = (
         "--live-interval", type=Duration(), default="1s", show_default=True, help="Length of the series' intervals."
     ),
     click.option("--op-log", metavar="FILE", help="Log what is replayed to FILE (.tsv.zst or .tsv)."),
+    click.option("--op-log-due", is_flag=True, help="Add a column due to that log; response time is end - due."),
     launching_options,
     prometheus_option,
     click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs."),
@@ -210,7 +218,7 @@ def _replay(
     late is measured from when it was due (response time) and from when it started (service time); none is dropped.
     The result directory compares what was recorded with what was replayed.
 
-    What the log does not hold is made up and counted: ranges without an offset begin at the object's start, copies
+    What the log does not hold is made up and counted: ranges without an offset are spread over the object, copies
     without a source take a stand-in, batch deletes hold names that do not exist but for the first one. Columns named
     offset, length and source are used where the log has them.
 
@@ -271,7 +279,19 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     """The options as settings. Raises UsageError for what contradicts itself, ConfigError for the rules."""
     _refuse_contradictions(given)
     fast, ops, remap = given["as_fast_as_possible"], given["ops"], given["remap"]
-    same = ("log", "target", "in_place", "options", "limit", "skip_bad_rows", "prepare", "cleanup", "seed")
+    same = (
+        "log",
+        "target",
+        "in_place",
+        "options",
+        "limit",
+        "skip_bad_rows",
+        "prepare",
+        "cleanup",
+        "seed",
+        "op_log_due",
+        "range_offsets",
+    )
     return Settings(
         **{
             name: given[name]
@@ -308,10 +328,22 @@ def _refuse_contradictions(given: Mapping[str, Any]) -> None:
     if not given["continue_on_error"] and given["max_errors"]:
         raise UsageError("--stop-on-error stops at the first one; leave it out to allow --max-errors")
     _check_content(given)
+    if given["op_log"] is not None:
+        _check_op_log(given["op_log"], given["log"])
+    elif given["op_log_due"]:
+        raise UsageError("--op-log-due is about the log that --op-log writes; name one with it")
     if not given["part_size"]:
         raise UsageError("--part-size 0: write at least a byte")
     if not given["live_interval"] >= 0.1:
         raise UsageError("--live-interval: write 100ms or more")
+
+
+def _check_op_log(path: str, log: str) -> None:
+    from penstock.oplog.textfile import is_compressed
+
+    is_compressed(path)
+    if os.path.realpath(path) == os.path.realpath(log):
+        raise UsageError(f"--op-log {path} is the log that is replayed, which would be lost; write to another file")
 
 
 def _check_content(given: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from penstock.metering import Metered, OneRecorder, describe_error
 from penstock.payload import Payload
 from penstock.payloads.hashing import mix
 from penstock.records import Op, Recorder
+from penstock.replay.offsets import Offsets
 from penstock.replay.planning import MOST_NAMES, Task
 from penstock.replay.roots import Roots
 from penstock.sinks import Discard
@@ -100,6 +101,7 @@ class Calls:
     run_id: str
     multipart_above: int
     part_size: int
+    offsets: Offsets = attrs.field(factory=lambda: Offsets(spread=True, salt=0))
     odd: Counter[str] = attrs.field(factory=Counter)
     _meters: dict[int, Metered] = attrs.field(factory=dict, init=False)
     _sink: Discard | None = attrs.field(default=None, init=False)
@@ -172,7 +174,15 @@ class Calls:
     def _get_range(self, meter: Metered, task: Task, body: memoryview | None) -> None:
         entry, sink = task.entry, self._discard()
         length = entry.length if entry.length >= 0 else max(entry.nbytes, 1)
-        meter.get(task.key, sink, start=max(entry.offset, 0), length=length)
+        start = entry.offset
+        if start < 0:
+            start = self.offsets.begin(task.store, task.key, task.number, length)
+        try:
+            info = meter.get(task.key, sink, start=start, length=length)
+        except StoreError:
+            self.offsets.learn(task.store, task.key, None)
+            raise
+        self.offsets.learn(task.store, task.key, info.size)
         if sink.nbytes != entry.nbytes and entry.nbytes and not entry.failed:
             self.odd["other_size"] += 1
 
@@ -186,12 +196,14 @@ class Calls:
         size = task.entry.nbytes
         if body is not None:
             meter.put(task.key, body[:size])
+            self.offsets.learn(task.store, task.key, size)
             return
         room = self.rooms.take(min(self.part_size, 1 << 20))
         try:
             write_object(meter, task.key, self.payload, mix(self._salt, task.number), size, room, -1, self.part_size)
         finally:
             self.rooms.give(room)
+        self.offsets.learn(task.store, task.key, size)
 
     def _list(self, meter: Metered, task: Task, body: memoryview | None) -> None:
         found, wanted = 0, task.entry.n_objects
@@ -209,6 +221,7 @@ class Calls:
 
     def _copy(self, meter: Metered, task: Task, body: memoryview | None) -> None:
         source = task.source or self.stand_ins.key(task.store, task.key, task.entry.nbytes)
+        self.offsets.learn(task.store, task.key, None)
         meter.copy(source, task.key)
 
     def _delete_prefix(self, meter: Metered, task: Task, body: memoryview | None) -> None:

@@ -28,6 +28,8 @@ __all__ = ["APPROXIMATIONS", "CONTAINERS", "LEFT_OUT", "MOST_NAMES", "Concurrenc
 #: What is replayed otherwise than it was recorded, and how; by a word.
 APPROXIMATIONS: Final = {
     "range_without_offset": "ranges whose offset the log does not hold were read from the start of the object",
+    "range_spread": "ranges whose offset the log does not hold were spread over the object, but for the first of each "
+    "object, which was read from its start",
     "range_of_nothing": "ranges that had delivered nothing read 1 byte",
     "batch_names": "batch deletes held only their first name; the others sent were names that do not exist",
     "copy_without_source": "copies whose source the log does not hold took a stand-in, made for that",
@@ -199,7 +201,8 @@ class Planner:
             return False
         elif op == Op.GET_RANGE:
             if entry.offset < 0:
-                self.approximated["range_without_offset"] += 1
+                spread = self.settings.range_offsets == "spread"
+                self.approximated["range_spread" if spread else "range_without_offset"] += 1
             if entry.length < 0 and not entry.nbytes:
                 self.approximated["range_of_nothing"] += 1
         elif op == Op.DELETE_BATCH and entry.n_objects > 1:

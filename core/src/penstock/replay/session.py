@@ -24,6 +24,7 @@ from penstock.records import Recorder, record_dtype
 from penstock.replay.calls import Calls, Rooms, StandIns
 from penstock.replay.lanes import Crew
 from penstock.replay.objects import Objects
+from penstock.replay.offsets import Offsets
 from penstock.replay.pace import Pace
 from penstock.replay.part import ReplayPart
 from penstock.replay.planning import CONTAINERS, Concurrency, Planner, Task
@@ -74,7 +75,11 @@ class ReplaySession:
             self._roots.store(self._roots.place(self.settings.target).store)
         if self.part.op_log is not None:
             self._log = OpLogWriter(
-                self.part.op_log, endpoints=self._roots.endpoints, anchor=Anchor.now(), client_id=self.part.client_id
+                self.part.op_log,
+                endpoints=self._roots.endpoints,
+                anchor=Anchor.now(),
+                client_id=self.part.client_id,
+                due=self.settings.op_log_due,
             )
         return {"lanes": self.part.lanes}
 
@@ -269,6 +274,7 @@ class ReplaySession:
 
     def _calls(self, stand_ins: StandIns) -> Any:
         rooms, payload, settings = Rooms(), self._payload(), self.settings
+        offsets = Offsets(spread=settings.range_offsets == "spread", salt=settings.seed)
 
         def make(recorder: Recorder) -> Calls:
             return Calls(
@@ -280,6 +286,7 @@ class ReplaySession:
                 self.part.run_id,
                 settings.multipart_above,
                 settings.part_size,
+                offsets,
             )
 
         return make

@@ -61,7 +61,8 @@ class Settings:
     that no rule and no target moves, ``options`` go to the stores. ``fill`` is a payload, to which the
     factors are applied within each object. Puts above ``multipart_above`` bytes are sent in
     parts of ``part_size``. More than ``max_errors`` failures end it; None: none do. ``processes`` is None for as many
-    as needed.
+    as needed. ``op_log_due`` adds a column to the op-log: when each call was due.
+    ``range_offsets`` is for ranges of which the log holds no offset: ``spread`` over the object, or at its ``start``.
     """
 
     log: str
@@ -88,7 +89,9 @@ class Settings:
     processes: int | None = None
     seed: int = 0
     live_interval: float = 1.0
+    range_offsets: str = "spread"
     op_log: str | bool = False
+    op_log_due: bool = False
     results_dir: str = "."
 
     def to_message(self) -> dict[str, Any]:
