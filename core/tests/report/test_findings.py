@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.report import overlay
 from penstock.report.charts import build_charts
 from penstock.report.findings import (
     describe_lag,
@@ -188,3 +189,11 @@ def test_every_chart_says_what_it_shows_and_what_is_good(synth):
         assert each["axis"]
         assert each["meaning"]
         assert each["finding"].text.endswith(".")
+
+
+def test_runs_that_are_the_same_are_not_compared_with_themselves():
+    lines = [{"label": name, "values": [5.0, 5.0, None]} for name in ("A", "B")]
+    rate = overlay._Kind("rate", "Operations", "ops/s", False, "good", lambda one, families: None)
+    assert overlay._ranked(rate, lines).text == (
+        "the runs are alike by their medians over time, from 5 ops/s (A) to 5 ops/s (B)."
+    )

@@ -128,7 +128,9 @@ def _ranked(kind: _Kind, lines: Sequence[Chart]) -> Finding | None:
             middles[line["label"]] = known[len(known) // 2]
     if len(middles) < 2:
         return None
-    high, low = max(middles, key=lambda name: middles[name]), min(middles, key=lambda name: middles[name])
+    # Of runs that are the same the first and the last, so that no run is compared with itself.
+    ordered = sorted(middles, key=lambda name: middles[name])
+    low, high = ordered[0], ordered[-1]
     best, worst = (high, low) if kind.rising == "good" else (low, high)
 
     def show(name: str) -> str:
