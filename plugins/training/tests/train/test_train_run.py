@@ -245,8 +245,9 @@ def test_a_dataset_of_another_size_is_exit_code_2_with_the_remedy(workloads):
     assert done.exit_code == 2
     assert "holds 8 samples; dataset.num_files_train 9 and num_samples_per_file 1 make 9" in done.stderr
     done = run("w.yaml", "--results", "gone", "--set", "dataset.data_folder=nowhere")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "no object below it matches" in done.stderr
+    assert "--set workflow.generate_data=true" in done.stderr
 
 
 def test_a_damaged_file_fails_the_job_and_what_was_measured_is_kept(workloads):

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from penstock.errors import UsageError
+from penstock.errors import ObjectNotFoundError, UsageError
 from penstock.layers.timing import REAL, Timing
 from penstock_training.datasets.writing import open_recipe
 from penstock_training.loading import Dataset, Item, Loader
@@ -35,14 +35,18 @@ def open_dataset(plan: Plan, part: Part) -> Dataset:
     beside each is read here, or made, so that ranks read nothing but samples.
     """
     recipe, single = plan.recipe, part.samples_per_file == 1
-    dataset = Dataset(
-        part.uri,
-        format=None if single else recipe.codec,
-        # Indexes lie beside their files.
-        pattern=f"**/{recipe.prefix}_*{recipe.ending}{'' if single else '*'}",
-        format_options=None if single else recipe.format_options or None,
-        options=plan.options or None,
-    )
+    try:
+        dataset = Dataset(
+            part.uri,
+            format=None if single else recipe.codec,
+            # Indexes lie beside their files.
+            pattern=f"**/{recipe.prefix}_*{recipe.ending}{'' if single else '*'}",
+            format_options=None if single else recipe.format_options or None,
+            options=plan.options or None,
+        )
+    except ObjectNotFoundError as error:
+        remedy = "make the files by --set workflow.generate_data=true, or say where they are: dataset.data_folder"
+        raise UsageError(f"{error}; {remedy}") from error
     if len(dataset) != part.samples:
         name = "num_files_train" if part.kind == "train" else "num_files_eval"
         raise UsageError(
