@@ -123,9 +123,9 @@ class Accumulator:
         self._limits = limits
         operations = selection.operations or frozenset(Op.__members__)
         buckets = selection.buckets or range(16)
-        self._kinds = np.zeros((16, 16), np.bool_)
-        self._kinds[np.ix_([int(Op[name]) for name in operations], list(buckets))] = True
-        self._kinds = self._kinds.reshape(-1)
+        kinds = np.zeros((16, 16), np.bool_)
+        kinds[np.ix_([int(Op[name]) for name in operations], list(buckets))] = True
+        self._kinds: Array = kinds.reshape(-1)
         self._every = not selection.operations and not selection.buckets
         self._known_clients = Known(self.clients, selection.clients)
         self._known_endpoints = Known(self.endpoints, selection.endpoints)

@@ -44,9 +44,9 @@ class Pairs:
         width = int(buckets.max()) - first + 1
         if len(cells) * width > _TABLE * len(buckets):
             buckets |= np.repeat(cells << 16, counts)
-            places = np.sort(buckets.astype(np.uint32))
-            begins = runs(places)
-            places, found = places[begins].astype(np.int64), np.diff(begins, append=len(places))
+            ascending = np.sort(buckets.astype(np.uint32))
+            begins = runs(ascending)
+            places, found = ascending[begins].astype(np.int64), np.diff(begins, append=len(ascending))
             keys, buckets = places & ~0xFFFF, places & 0xFFFF
         else:
             buckets += np.repeat(np.arange(-first, len(cells) * width - first, width), counts)

@@ -6,20 +6,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from penstock.analysis.accumulating import Accumulator, Limits
 from penstock.analysis.counting import Counter
-from penstock.analysis.sharing import CAPACITY, Bad, Done, Failed, Share, Start, Work, make_memory
+from penstock.analysis.pairs import Array
+from penstock.analysis.sharing import Bad, Done, Failed, Share, Start, Work, make_memory
 from penstock.analysis.values import Selection
+from penstock.environment import calm
 from penstock.errors import OpLogError
-from penstock.oplog.cells import Room
-from penstock.oplog.columnar import ColumnLog, ColumnParser
+from penstock.oplog.cells import Text
+from penstock.oplog.columnar import ColumnLog, ColumnParser, make_room
 from penstock.oplog.rows import bad_row
-from penstock.oplog.source import Piece
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,6 +44,7 @@ class _Worker:
             self.process = subprocess.Popen(  # noqa: S603 - this program
                 [sys.executable, "-m", "penstock.analysis.worker", str(theirs.fileno()), str(memory)],
                 pass_fds=(theirs.fileno(), memory),
+                env=os.environ | calm(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -61,7 +63,9 @@ class Pool:
         self._free = list(range(self._places))
         self._memory = make_memory(self._places)
         self._share = Share(self._memory, self._places)
-        self._room = Room()
+        # Where the next block goes, and the place that this is, or None.
+        self._room = self._own = make_room()
+        self._place: int | None = None
         self._workers: list[_Worker] = []
         self._start = Start(self._places, selection, limits)
         self._count = workers - 1
@@ -97,10 +101,10 @@ class Pool:
     def read(self, log: ColumnLog, number: int, *, skip_bad_rows: bool, progress: Callable[[int], None]) -> int:
         """Have a log read; returns how many of its rows were bad. Raises OpLogError, and NotDivisibleError."""
         self._done, self._bad, self._sent, before = {}, {}, 0, 0
-        for block in log.blocks():
+        for text in log.texts(self._next_room):
             if self._bad:
                 break
-            self._hand_out(log, number, block, skip_bad_rows)
+            self._hand_out(log, number, text, skip_bad_rows)
             progress(log.position - before)
             before = log.position
         while any(worker.busy for worker in self._workers):
@@ -124,18 +128,24 @@ class Pool:
         for worker in self._workers:
             self.accumulator.merge(self._receive(worker))
 
-    def _hand_out(self, log: ColumnLog, number: int, block: Sequence[Piece], skip_bad_rows: bool) -> None:
-        """Give a block to the worker that has least to do, or count it here when all have enough."""
-        size = sum(map(len, block))
+    def _next_room(self) -> Array:
+        """A place while a worker has not enough to do; else memory of this process."""
         self._hear(0)
-        worker = min(self._workers, key=lambda one: one.busy)
-        if size > CAPACITY or worker.busy == _AHEAD:
-            work = Work(self._sent, _NOWHERE, size, number, log.columns, skip_bad_rows)
-            self._take(self._counter.count(work, self._room.hold(block)))
+        if self._place is None and any(worker.busy < _AHEAD for worker in self._workers):
+            self._place = self._free.pop()
+        self._room = self._own if self._place is None else self._share.room(self._place)
+        return self._room
+
+    def _hand_out(self, log: ColumnLog, number: int, text: Text, skip_bad_rows: bool) -> None:
+        """Give a block to the worker that has least to do, or count it here if it is in no place."""
+        if self._place is None or text.codes is not self._room:
+            work = Work(self._sent, _NOWHERE, text.begin, text.end, number, log.columns, skip_bad_rows)
+            self._take(self._counter.count(work, text))
         else:
-            place = self._free.pop()
-            self._share.put(place, block)
-            self._send(worker, Work(self._sent, place, size, number, log.columns, skip_bad_rows))
+            worker = min(self._workers, key=lambda one: one.busy)
+            work = Work(self._sent, self._place, text.begin, text.end, number, log.columns, skip_bad_rows)
+            self._place = None
+            self._send(worker, work)
             worker.busy += 1
         self._sent += 1
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
-from typing import Final
 
 import attrs
 import numpy as np
@@ -14,15 +12,10 @@ import numpy as np
 from penstock.analysis.accumulating import Limits
 from penstock.analysis.pairs import Array
 from penstock.analysis.values import Selection
-from penstock.oplog.cells import ROOM, Text, fill
-from penstock.oplog.columnar import BLOCK
-from penstock.oplog.source import Piece
+from penstock.oplog.cells import Text
+from penstock.oplog.columnar import PLACE
 
-__all__ = ["CAPACITY", "Bad", "Done", "Failed", "Share", "Start", "Work", "make_memory"]
-
-#: Bytes of the longest block that a place holds. Most are a little more than BLOCK.
-CAPACITY: Final = BLOCK * 3 // 2
-_PLACE: Final = CAPACITY + 2 * ROOM
+__all__ = ["Bad", "Done", "Failed", "Share", "Start", "Work", "make_memory"]
 
 
 @attrs.frozen(slots=True)
@@ -36,11 +29,12 @@ class Start:
 
 @attrs.frozen(slots=True)
 class Work:
-    """A block of a log, ``size`` bytes in a place; its rows have these columns. Rows may be bad or not."""
+    """A block of a log, from one byte of a place up to another; its rows have these columns. Rows may be bad or not."""
 
     number: int
     place: int
-    size: int
+    begin: int
+    end: int
     log: int
     columns: tuple[str, ...]
     skip_bad_rows: bool
@@ -76,17 +70,16 @@ class Share:
     """Places in memory that a file descriptor stands for."""
 
     def __init__(self, descriptor: int, places: int) -> None:
-        self._memory = mmap.mmap(descriptor, places * _PLACE)
+        self._memory = mmap.mmap(descriptor, places * PLACE)
         self._codes: Array = np.frombuffer(self._memory, np.uint8)
 
-    def put(self, place: int, pieces: Sequence[Piece]) -> None:
-        """Copy a block to a place."""
-        fill(self._codes, place * _PLACE + ROOM, pieces)
+    def room(self, place: int) -> Array:
+        """The bytes of a place."""
+        return self._codes[place * PLACE : (place + 1) * PLACE]
 
-    def text(self, place: int, size: int) -> Text:
+    def text(self, work: Work) -> Text:
         """The block that is there."""
-        codes = self._codes[place * _PLACE : (place + 1) * _PLACE]
-        return Text(codes, ROOM, ROOM + size)
+        return Text(self.room(work.place), work.begin, work.end)
 
 
 def make_memory(places: int) -> int:
@@ -96,5 +89,5 @@ def make_memory(places: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, places * _PLACE)
+    os.ftruncate(descriptor, places * PLACE)
     return descriptor

@@ -5,6 +5,7 @@ It ends when its parent is gone.
 
 from __future__ import annotations
 
+import gc
 import sys
 from multiprocessing.connection import Connection
 
@@ -19,11 +20,13 @@ def main() -> None:
     """Serve the parent until it says that there is no more, and give it what all blocks added up to."""
     channel, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
     try:
+        # What was imported stays, and need not be looked through again and again.
+        gc.freeze()
         start: Start = channel.recv()
         share = Share(memory, start.places)
         counter = Counter(Accumulator(start.selection, start.limits, exact=True))
         while (work := channel.recv()) is not None:
-            channel.send(counter.count(work, share.text(work.place, work.size)))
+            channel.send(counter.count(work, share.text(work)))
         channel.send(counter.accumulator)
     except (EOFError, ConnectionError):
         pass

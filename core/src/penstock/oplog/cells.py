@@ -8,7 +8,7 @@ still be legal, only unusual; whoever calls them reads it the careful way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,10 +21,8 @@ __all__ = [
     "ROOM",
     "STAMP",
     "Array",
-    "Room",
     "Text",
     "TextTable",
-    "fill",
     "keep_memory",
     "pad",
     "parse_naturals",
@@ -130,29 +128,9 @@ def keep_memory() -> None:
 
 def pad(data: bytes | bytearray) -> Text:
     """A copy of the data as :class:`Text`."""
-    return Room().hold([data])
-
-
-class Room:
-    """Memory for one :class:`Text` after the other."""
-
-    def __init__(self) -> None:
-        self._codes: Array = np.zeros(0, np.uint8)
-
-    def hold(self, pieces: Sequence[bytes | bytearray | memoryview]) -> Text:
-        """The pieces as one text, which is good until the next one."""
-        size = sum(map(len, pieces))
-        if len(self._codes) < size + 2 * ROOM:
-            self._codes = np.zeros(size * 5 // 4 + 2 * ROOM, np.uint8)
-        return Text(self._codes, ROOM, fill(self._codes, ROOM, pieces))
-
-
-def fill(codes: Array, at: int, pieces: Sequence[bytes | bytearray | memoryview]) -> int:
-    """Copy pieces to a place, one after the other, and say where they end."""
-    for piece in pieces:
-        codes[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-        at += len(piece)
-    return at
+    codes = np.zeros(len(data) + 2 * ROOM, np.uint8)
+    codes[ROOM : ROOM + len(data)] = np.frombuffer(data, np.uint8)
+    return Text(codes, ROOM, ROOM + len(data))
 
 
 def parse_naturals(text: Text, begins: Array, ends: Array) -> tuple[Array, Array]:

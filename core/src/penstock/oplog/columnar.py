@@ -12,22 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import attrs
+import numpy as np
 
 from penstock.errors import OpLogError
 from penstock.oplog.block import Block, Columns
-from penstock.oplog.cells import Room, Text, keep_memory, pad
+from penstock.oplog.cells import ROOM, Array, Text, keep_memory, pad
 from penstock.oplog.logtext import PEEK, tabbed_columns
 from penstock.oplog.names import Names, Operations
 from penstock.oplog.parsing import Table, decode
 from penstock.oplog.reader import Reader
 from penstock.oplog.rows import Layout, Row, bad_row, is_header
-from penstock.oplog.source import Piece, Source, open_log
+from penstock.oplog.source import Source, open_log
 from penstock.oplog.usual import UsualLines
 
-__all__ = ["BLOCK", "BadRow", "ColumnLog", "ColumnParser", "RowColumns"]
+__all__ = ["BLOCK", "PLACE", "BadRow", "ColumnLog", "ColumnParser", "RowColumns", "make_room"]
 
 #: Bytes of text that are understood at once: enough to hide what NumPy's calls cost, few enough for the cache.
 BLOCK: Final = 1 << 20
+#: Bytes of the room for such a text.
+PLACE: Final = BLOCK + 2 * ROOM
 _ROWS: Final = 4096
 
 #: Different texts after which a table of names begins anew, so that it stays small whatever a log holds.
@@ -35,6 +38,11 @@ _MOST_NAMES: Final = 4096
 
 #: What hears of a malformed row: the number of its line, counted from 1, and what is wrong.
 BadRow = Callable[[int, ValueError], None]
+
+
+def make_room() -> Array:
+    """Room for the lines that are understood at once."""
+    return np.zeros(PLACE, np.uint8)
 
 
 class ColumnParser:
@@ -142,7 +150,7 @@ class ColumnLog:
             self._reader = Reader(file, path, skip_bad_rows=skip_bad_rows, strict=False)
             columns = self._reader.columns
         self.columns = columns
-        #: What is left when :meth:`blocks` has ended: the last line, if it has no line feed.
+        #: What is left when :meth:`texts` has ended: the last line, if it has no line feed.
         self.rest = b""
         #: Lines up to the header.
         self.header_line = 0
@@ -150,7 +158,7 @@ class ColumnLog:
 
     @property
     def divisible(self) -> bool:
-        """Whether :meth:`blocks` can be used."""
+        """Whether :meth:`texts` can be used."""
         return self._reader is None
 
     @property
@@ -170,21 +178,20 @@ class ColumnLog:
     def __iter__(self) -> Iterator[Columns]:
         return self._by_row(self._reader) if self._reader is not None else self._by_block()
 
-    def blocks(self) -> Iterator[Sequence[Piece]]:
-        """The lines after the header in blocks of about BLOCK bytes, each in pieces that follow one another."""
+    def texts(self, room: Callable[[], Array]) -> Iterator[Text]:
+        """The lines after the header, about BLOCK bytes at once, in what ``room`` gives (:meth:`Source.texts`)."""
         in_header = True
-        for pieces, ended in self._source.blocks(BLOCK):
-            block = pieces
+        for text, ended in self._source.texts(BLOCK, room):
+            lines = text
             if in_header:
-                data = b"".join(pieces)
-                begin = self._skip_header(data)
+                begin = self._skip_header(text.cell(text.begin, text.end))
                 if begin is None:
                     continue
-                block, in_header = [memoryview(data)[begin:]], False
+                lines, in_header = attrs.evolve(text, begin=text.begin + begin), False
             if not ended:
-                self.rest = b"".join(block)
-            elif any(block):
-                yield block
+                self.rest = lines.cell(lines.begin, lines.end)
+            elif lines.begin < lines.end:
+                yield lines
 
     def last(self, parser: ColumnParser) -> Columns | None:
         """The row of the last line, when all blocks were read, if it lacks its line feed and nothing else."""
@@ -202,12 +209,12 @@ class ColumnLog:
             raise bad_row(self.name, line, error) from None
 
     def _by_block(self) -> Iterator[Columns]:
-        room = Room()
+        room = make_room()
         parser: ColumnParser | None = None
-        for block in self.blocks():
+        for text in self.texts(lambda: room):
             if parser is None:
                 parser = ColumnParser(self.name, self.columns, bad=self.raise_bad, line=self.header_line)
-            for columns in parser.parse(room.hold(block)):
+            for columns in parser.parse(text):
                 self.rows, self.bad_rows = parser.rows, parser.bad_rows
                 yield columns
         if parser is None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import BinaryIO, Final
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import BinaryIO, Final, cast
+
+import numpy as np
 
 from penstock.errors import OpLogError
+from penstock.oplog.cells import ROOM, Array, Text
+from penstock.oplog.frames import FRAME, SKIPPABLE, FramedFile
 
-__all__ = ["LONGEST_LINE", "Piece", "Source", "open_log"]
+__all__ = ["BOM", "LONGEST_LINE", "Piece", "Source", "open_log"]
 
 Piece = bytes | bytearray | memoryview
 
@@ -16,9 +20,10 @@ LONGEST_LINE: Final = 8 * 1024 * 1024
 
 # Logs compress about 6 to 1, monotonous ones 60 to 1; what one piece expands to is held at once.
 _PIECE: Final = 16 * 1024
-_FRAME: Final = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE: Final = b"\x2a\x4d\x18"
-_BOM: Final = b"\xef\xbb\xbf"
+# What is read at once where that is not held.
+_LARGE_PIECE: Final = 256 * 1024
+#: What some programs begin a text with.
+BOM: Final = b"\xef\xbb\xbf"
 
 
 def open_log(path: str) -> BinaryIO:
@@ -50,9 +55,9 @@ class Source:
             piece = self._read()
             while len(piece) < 4 and (more := self._read()):
                 piece += more
-            self.compressed = piece[:4] == _FRAME or piece[1:4] == _SKIPPABLE
+            self.compressed = _is_compressed(piece)
             texts = self._inflate(piece) if self.compressed else self._plain(piece)
-            first = next(texts, b"").removeprefix(_BOM)
+            first = next(texts, b"").removeprefix(BOM)
             yield first
             yield from texts
 
@@ -70,6 +75,56 @@ class Source:
                 raise OpLogError(f"{self._name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
         if any(rest):
             yield b"".join(rest), False
+
+    def into(self) -> Callable[[memoryview], int]:
+        """What fills the room that it is given with text, as far as there is some, and says how much. The whole is
+        that of :meth:`text`, of which the beginning may be a BOM. It raises OpLogError too.
+        """
+        head = b""
+        while len(head) < len(FRAME) and (more := self._read(len(FRAME) - len(head))):
+            head += more
+        self.compressed = _is_compressed(head)
+        return self._inflater(head) if self.compressed else self._copier(head)
+
+    def _copier(self, head: bytes) -> Callable[[memoryview], int]:
+        left = head
+
+        def fill(room: memoryview) -> int:
+            nonlocal left
+            filled = min(len(left), len(room))
+            room[:filled], left = left[:filled], left[filled:]
+            try:
+                while filled < len(room) and (more := self._file.readinto(room[filled:])):  # type: ignore[attr-defined]
+                    filled += more
+            except OSError as error:
+                raise self._unreadable(error) from error
+            return filled
+
+        return fill
+
+    def _inflater(self, head: bytes) -> Callable[[memoryview], int]:
+        import zstandard
+
+        framed = FramedFile(self._file, head)
+        reader = zstandard.ZstdDecompressor().stream_reader(
+            cast("BinaryIO", framed),
+            read_size=_LARGE_PIECE,
+            read_across_frames=True,
+        )
+
+        def fill(room: memoryview) -> int:
+            filled = 0
+            try:
+                while filled < len(room) and (more := reader.readinto(room[filled:])):
+                    filled += more
+            except zstandard.ZstdError as error:
+                raise self._damaged(error) from error
+            except OSError as error:
+                raise self._unreadable(error) from error
+            self.cut_off = framed.is_inside
+            return filled
+
+        return fill
 
     def blocks(self, size: int) -> Iterator[tuple[Sequence[Piece], bool]]:
         """Whole lines, about ``size`` bytes at once in pieces that follow one another, and True; then what has no line
@@ -95,6 +150,43 @@ class Source:
         if end < len(data):
             yield [memoryview(data)[end:]], False
 
+    def texts(self, size: int, room: Callable[[], Array]) -> Iterator[tuple[Text, bool]]:
+        """Whole lines, ``size`` bytes at most, and True; then what has no line feed, if there is such, and False.
+
+        Each text is in what ``room`` gives for it, bytes for ``size`` and twice ROOM, and is good until ``room`` is
+        asked again; one with a longer line is elsewhere.
+        """
+        with self._file:
+            fill, rest, more = self.into(), b"", True
+            at_begin = True
+            while more:
+                text, more = self._filled(fill, room(), rest, size)
+                if at_begin and text.cell(text.begin, text.end).startswith(BOM):
+                    text = Text(text.codes, text.begin + len(BOM), text.end)
+                at_begin = False
+                feed = _last_line_feed(text)
+                rest = text.cell(feed + 1, text.end)
+                if feed >= text.begin:
+                    yield Text(text.codes, text.begin, feed + 1), True
+            if rest:
+                yield Text(text.codes, text.end - len(rest), text.end), False
+
+    def _filled(self, fill: Callable[[memoryview], int], codes: Array, rest: bytes, size: int) -> tuple[Text, bool]:
+        """The rest and what follows, with a line feed if there is one; and whether there may be more."""
+        while True:
+            if len(rest) >= size:
+                if len(rest) > LONGEST_LINE:
+                    raise OpLogError(f"{self._name} holds a line of more than {LONGEST_LINE} bytes; is it a log?")
+                size = min(2 * len(rest), LONGEST_LINE + 1)
+                codes = np.zeros(size + 2 * ROOM, np.uint8)
+            end = ROOM + len(rest)
+            codes[ROOM:end] = np.frombuffer(rest, np.uint8)
+            end += fill(codes.data[end : ROOM + size])
+            text, more = Text(codes, ROOM, end), end == ROOM + size
+            if not more or _last_line_feed(text) >= ROOM:
+                return text, more
+            rest = text.cell(ROOM, end)
+
     def _plain(self, piece: bytes) -> Iterator[bytes]:
         while piece:
             yield piece
@@ -109,15 +201,37 @@ class Source:
             try:
                 yield frame.decompress(piece)
             except zstandard.ZstdError as error:
-                raise OpLogError(f"{self._name} is damaged: {error}") from error
+                raise self._damaged(error) from error
             self.cut_off = not frame.eof
             piece = frame.unused_data
             if frame.eof:
                 frame = decompressor.decompressobj()
             piece = piece or self._read()
 
-    def _read(self) -> bytes:
+    def _read(self, size: int = _PIECE) -> bytes:
         try:
-            return self._file.read(_PIECE)
+            return self._file.read(size)
         except OSError as error:
-            raise OpLogError(f"{self._name} can't be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
+
+    def _damaged(self, error: Exception) -> OpLogError:
+        return OpLogError(f"{self._name} is damaged: {error}")
+
+    def _unreadable(self, error: OSError) -> OpLogError:
+        return OpLogError(f"{self._name} can't be read: {error.strerror}")
+
+
+def _is_compressed(head: bytes) -> bool:
+    return head[:4] == FRAME or head[1:4] == SKIPPABLE
+
+
+def _last_line_feed(text: Text) -> int:
+    """Where it is; before the text if there is none."""
+    end, size = text.end, 1024
+    while end > text.begin:
+        begin = max(text.begin, end - size)
+        found = text.cell(begin, end).rfind(b"\n")
+        if found >= 0:
+            return begin + found
+        end, size = begin, 16 * size
+    return text.begin - 1
