@@ -22,6 +22,7 @@ from contextlib import closing
 from pathlib import Path
 
 from penstock.buffers import aligned_buffer
+from penstock.engine.board import Board
 from penstock.engine.contents import Contents
 from penstock.engine.knowing import knowledge_of
 from penstock.engine.legs import legs_of
@@ -59,6 +60,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="penstock-bench-", dir=arguments.dir)).resolve()
     try:
         puts(directory, rounds, scale)
+        replacing(rounds, scale)
     finally:
         shutil.rmtree(directory)
 
@@ -118,7 +120,7 @@ def puts(directory: Path, rounds: int, scale: float) -> None:
     places.locate("x")
     places.open(1)
     print(f"\nPuts of 8 MiB to a file in {directory.parent}; ms of processor time for each.\n")
-    print("| fill | put | of it making the bytes | share |\n|---|---|---|---|")
+    print("| fill | put | of it making the bytes | share (≤ 10 %) |\n|---|---|---|---|")
     with closing(places):
         store = places.stores[0]
         base = places.locate("x").key.removesuffix("x")
@@ -142,6 +144,36 @@ def puts(directory: Path, rounds: int, scale: float) -> None:
             least = interleaved({"whole": whole, "same": same, "only": only}, rounds)
             put, make = least["whole"] / count, least["only"] / count
             print(f"| {fill} | {put * 1e3:.2f} | {make * 1e3:.2f} | {100 * make / put:.1f} % |")
+
+
+def replacing(rounds: int, scale: float) -> None:
+    """What a put costs whose objects have versions that are to be told apart: the board hears of each."""
+    size, count = 4096, max(1000, int(20_000 * scale))
+    text = (
+        "target: mem://verify-replacing/\nworkload: [{op: put, path: 'd/{:04d}', size: 4096}]\n"
+        "prepare: {ensure_objects: [{path: d/, count: 1000, size: 4096, name: '{:04d}'}]}\n"
+    )
+    config = loads(text, label="verify", environ={})
+    places, contents = Places(config), Contents(config.seed)
+    sets = prepared_sets(config, places, contents.open)
+    knowledge, _ = knowledge_of(legs_of(config), places, sets, contents.open, "run")
+    places.open(1)
+    body, plain = aligned_buffer(size), places.stores[0]
+    checked = Verifying(plain, Verifier("content", knowledge, Board()), 0)
+    checked.writing = knowledge.bit_of("run", 0)
+
+    def putting(store: ObjectStore) -> Round:
+        def work() -> None:
+            for number in range(count):
+                store.put(f"d/{number % 1000:04d}", body)
+
+        return work
+
+    with closing(places):
+        least = interleaved({"off": putting(plain), "on": putting(checked)}, rounds)
+    off, on = least["off"] / count * 1e6, least["on"] / count * 1e6
+    print("\nPuts of 4 KiB to memory that replace each other; µs of processor time for each.\n")
+    print(f"| no check | + versions told apart |\n|---|---|\n| {off:.1f} | {on - off:+.1f} |")
 
 
 def interleaved(works: Mapping[str, Round], rounds: int) -> dict[str, float]:

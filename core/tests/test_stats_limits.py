@@ -35,6 +35,7 @@ CALM = Signals(
         ({"host_share": 0.97}, "client", "0.5 of them with the client"),
         ({"host_share": 0.97, "starved_s": 8.0}, "client", "0.5 of them with the client"),
         ({"host_share": 0.97, "starved_s": 1.0}, "storage", "a higher concurrency"),
+        ({"host_share": 0.97, "starved_s": 3.9, "workers": [5.5]}, "client", "0.6 of them with the client"),
         ({"host_share": 0.97, "starved_s": 0.0, "disk": DeviceUse("sda", 0.99, 4e7)}, "disk", "sda was busy 99%"),
         ({"busy_s": 20.0}, "client", "only 25% of the time"),
         ({"offered": 1000.0, "done": 995.0}, "none", "was kept"),

@@ -139,14 +139,23 @@ def _of_the_client(signals: Signals) -> Iterator[Verdict]:
             f"The client limits: a worker process used {max(cores):.1f} processors, and one process runs Python on "
             f"one at a time; {signals.alone or f'write processes: {signals.usable}'}.",
         )
-    starved = signals.starved_s is None or signals.starved_s >= _STARVED * signals.lanes * signals.seconds
     # Processors that others keep busy limit only those who wait for one.
-    if signals.host_share is not None and signals.host_share >= _FULL + 0.05 and starved:
+    if signals.host_share is not None and signals.host_share >= _FULL + 0.05 and _is_starved(signals):
         yield Verdict(
             "client",
             f"This host limits: its processors were busy {signals.host_share:.0%} of the time, {used:.1f} of them with "
             f"the client; run the client on a host of its own.",
         )
+
+
+def _is_starved(signals: Signals) -> bool:
+    """Whether lanes waited for processors for a time that matters: of their own; or because one at a time runs Python,
+    and whose turn it was waited.
+    """
+    waited = signals.starved_s
+    if waited is None or waited >= _STARVED * signals.lanes * signals.seconds:
+        return True
+    return waited + sum(signals.workers) >= _FULL * len(signals.workers) * signals.seconds
 
 
 def _or_processes(signals: Signals) -> str:
