@@ -52,8 +52,11 @@ class Samples(Case):
         return [f"samples-{self.size}/object-{number:06d}" for number in range(count)]
 
 
-CASES = [Samples(kind, size, lanes) for kind, lanes in WORKERS.items() for size in SIZES]
-QUICK = [case for case in CASES if case.size in (4 * KIB, 64 * KIB, 8 * MIB)]
+#: From files also the size that the goal is set for.
+GOAL = 64 * KIB
+EVERY = [Samples(kind, size, lanes) for kind, lanes in WORKERS.items() for size in SIZES]
+CASES = [case for case in EVERY if case.kind == "file" or case.size != GOAL]
+QUICK = [case for case in EVERY if case.size in (4 * KIB, GOAL, 8 * MIB)]
 
 
 def batch_of(case: Case) -> int:
@@ -331,4 +334,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--epochs"]:
         _measure(sys.argv[2])
     else:
-        main("Loaders of samples", CASES, ROWS, quick=QUICK, server=server, environ=environ)
+        goal = "Loaders of samples; the goal: ahead of every peer, and at most 18 µs for 64 KiB from files"
+        main(goal, CASES, ROWS, quick=QUICK, server=server, environ=environ)
