@@ -46,7 +46,10 @@ def conduct(
         for each in views:
             each.close()
     told = False
-    if as_json:
+    if as_json and result.report == result.directory:
+        # It could not be written; why is said below.
+        pass
+    elif as_json:
         click.echo((result.directory / "result.json").read_text(), nl=False)
     elif not result.job.did_nothing:
         if len(result.job.legs) == 1 and not result.job.legs[0].label:

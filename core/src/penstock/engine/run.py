@@ -81,16 +81,27 @@ def execute(
         log = join_log(op_log, coordinator.plans, coordinator.found)
         plan = planner.describe() if starter.hosts else describe(config, plans)
         job = _job(config, about, course, coordinator.found, log)
-        if len(course.legs) == 1:
-            report = write_results(directory, job.legs[0].outcome, config_text=hide(config, loaded.text), plan=plan)
-        else:
-            report = write_job(directory, job, config_text=hide(config, loaded.text), plan=plan)
+        text = hide(config, loaded.text)
+        try:
+            if len(course.legs) == 1:
+                report = write_results(directory, job.legs[0].outcome, config_text=text, plan=plan)
+            else:
+                report = write_job(directory, job, config_text=text, plan=plan)
+        except OSError as error:
+            # What was measured is shown all the same.
+            return RunResult(_unwritten(job, directory, error), directory, directory)
         return RunResult(job, directory, Path(report))
 
     try:
         return carry_out(coordinator, LaunchSpec(), directory, write)
     finally:
         board.remove(run_id)
+
+
+def _unwritten(job: Job, directory: Path, error: OSError) -> Job:
+    reason = f"the results can't be written to {directory}: {error.strerror}; make room, or name another --results-dir"
+    reason = f"{reason} ({job.status}: {job.reason})" if job.reason else reason
+    return attrs.evolve(job, status="failed", exit_code=1, reason=reason)
 
 
 def expected_hosts(config: Config) -> list[Host]:

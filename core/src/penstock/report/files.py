@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from penstock.errors import UsageError
 from penstock.report.hlog import hlog_lines
 from penstock.report.hosts import worker_lines, worker_outcome
 from penstock.report.html import render_html
@@ -33,14 +34,23 @@ def results_directory(parent: str | os.PathLike[str], name: str, now: datetime |
 
     ``now`` is a time with its zone, or nanoseconds since 1970. When the directory is there already, ``-2``, ``-3`` and
     so on are tried; two processes never get the same one. What a file name can't hold becomes ``_`` in the name.
+    Raises UsageError where it can't be made.
     """
     instant = datetime.fromtimestamp(now // 10**9, UTC) if isinstance(now, int) else now.astimezone(UTC)
     fit = _UNFIT.sub("_", name)[:_LONGEST_NAME].strip("._-") or "run"
     stem = f"penstock-{instant:%Y%m%dT%H%M%SZ}-{fit}"
-    os.makedirs(parent, exist_ok=True)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        return _make_first(Path(parent), stem)
+    except OSError as error:
+        text = f"results can't be kept in {os.fspath(parent)}: {error.strerror}"
+        raise UsageError(f"{text}; name a directory that can be written: --results-dir, or results_dir") from error
+
+
+def _make_first(parent: Path, stem: str) -> Path:
     number = 1
     while True:
-        path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
+        path = parent / (stem if number == 1 else f"{stem}-{number}")
         try:
             path.mkdir()
         except FileExistsError:
