@@ -102,6 +102,18 @@ def test_indexes_are_read_once_and_travel_with_the_dataset(records, watch):
     assert watch.gets[0][2] < 200
 
 
+def test_random_access_reads_a_record_and_no_byte_beside_it(records, watch):
+    dataset = Dataset(records, format="tfrecord")
+    for number in (7, 12, 29, 39):
+        file, index = dataset.place(number)
+        ends = [int(line.split()[0]) + int(line.split()[1]) for line in dataset.split.indexes[file].splitlines()]
+        start = ends[index - 1] if index else 0
+        watch.gets.clear()
+        assert dataset[number].data["n"].tolist() == [number]
+        assert watch.gets == [(dataset.files.key(file), start, ends[index] - start)]
+    dataset.close()
+
+
 def test_a_file_that_is_named_alone_finds_its_index(records, watch):
     dataset = Dataset([f"{records}2.tfrecord", f"{records}0.tfrecord"], format="tfrecord")
     assert [item.data["n"].tolist() for item in dataset.__getitems__([0, 23])] == [[7], [0]]
