@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,6 +203,9 @@ def test_options_are_the_stores(tmp_path):
     ("options", "named"),
     [
         ({"uri": []}, "empty"),
+        ({"uri": None}, "a URI is text, or a list of such, not NoneType"),
+        ({"uri": Path("data")}, "a URI is text, or a list of such, not PosixPath: write str\\(path"),
+        ({"uri": ["data", b"more"]}, "a URI is text, or a list of such, not bytes"),
         ({"format_options": {"a": 1}}, "format_options"),
         ({"samples_per_file": 2}, "samples_per_file"),
         ({"samples_per_file": 0, "format": "raw"}, "samples_per_file"),

@@ -8,7 +8,7 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class Dataset:
         """``options`` are those of the stores, ``threads`` how many requests listing, opening and reading by number
         have under way at once, ``max_open`` how many files of a format stay open in each process.
         """
-        uris = [uri] if isinstance(uri, str) else list(uri)
+        uris = _texts(uri)
         _check(uris, format, format_options, samples_per_file, threads, max_open)
         self.options: dict[str, Any] = dict(options or {})
         self.threads = threads
@@ -224,6 +224,15 @@ def _as_it_is(item: Item) -> Item:
 
 def _listed(items: list[Item]) -> list[Item]:
     return items
+
+
+def _texts(uri: object) -> list[str]:
+    uris: list[Any] = list(uri) if isinstance(uri, Iterable) and not isinstance(uri, str | bytes) else [uri]
+    for each in uris:
+        if not isinstance(each, str):
+            remedy = ": write str(path)" if isinstance(each, os.PathLike) else ""
+            raise UsageError(f"a URI is text, or a list of such, not {type(each).__name__}{remedy}")
+    return uris
 
 
 def _check(
