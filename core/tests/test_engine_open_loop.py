@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
+from penstock.engine.arrivals import Arrivals, rate_phases
 from penstock.engine.run import execute
 from penstock.report.live import open_view
 from penstock.workload.config import Loaded, loads
@@ -44,6 +46,35 @@ workload: [{{op: get, path: d/*}}]
         assert begun + planned.missed == pytest.approx(300, abs=5 * 300**0.5)
     assert result["planned"] == {"operations": planned.operations, "missed": planned.missed}
     assert result["limit"] == outcome.limit != ""
+
+
+def planned_between(config, begin_s, end_s):
+    """How many arrivals the plan has between two times, as one lane alone would take them."""
+    phases = rate_phases(config.rate, config.warmup)
+    arrivals = Arrivals(phases, 0, poisson=config.rate.arrivals == "poisson", turns=(0,), of=1, seed=config.seed)
+    due = iter(arrivals.take, None)
+    return sum(at >= begin_s * 1e9 for at in itertools.takewhile(lambda at: at < end_s * 1e9, due))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize("arrivals", ["uniform", "poisson"])
+def test_as_many_operations_come_as_were_planned_whatever_the_processes(tmp_path, arrivals, processes):
+    text = f"""
+target: file://{tmp_path}/data/
+concurrency: 8
+processes: {processes}
+duration: 4s
+warmup: 500ms
+rate: {{ops_per_second: 1000, arrivals: {arrivals}}}
+prepare: {{ensure_objects: [{{path: d/, count: 10, size: 1KiB}}]}}
+workload: [{{op: get, path: d/*}}]
+"""
+    outcome, _ = run(tmp_path, text)
+    assert outcome.status == "done", outcome.reason
+    planned = planned_between(loads(text, label="w.yaml", environ={}), 0.5, 4.5)
+    assert planned == pytest.approx(4000, abs=5 * 4000**0.5)
+    assert outcome.totals.count + outcome.totals.errors + outcome.planned.missed == pytest.approx(planned, rel=0.01)
 
 
 def test_phases_follow_each_other_and_what_no_lane_can_begin_is_missed(tmp_path):
