@@ -197,3 +197,13 @@ def test_runs_that_are_the_same_are_not_compared_with_themselves():
     assert overlay._ranked(rate, lines).text == (
         "the runs are alike by their medians over time, from 5 ops/s (A) to 5 ops/s (B)."
     )
+
+
+def test_what_chance_explains_is_no_finding():
+    # About 20 calls to a point, whose counts scatter by a fifth; then none for a while, and many calls with a fall.
+    counts = np.random.default_rng(1).poisson(20, 120).astype(float)
+    some = time_finding(chart(counts.tolist(), "ops/s"), rising="good", calls={"GET": 20})
+    assert (some.mark, "chance where a point is made of about 20 calls" in some.text) == ("plain", True)
+    still = [*counts[:60], 0.0, 0.0, *counts[62:]]
+    assert time_finding(chart(still, "ops/s"), rising="good", calls={"GET": 20}).mark == "warn"
+    assert time_finding(chart(counts.tolist(), "ops/s"), rising="good", calls={"GET": 2000}).mark == "warn"

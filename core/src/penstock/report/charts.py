@@ -9,7 +9,7 @@ the line the lowest and the highest of those joined, so that no spike is lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 from penstock.report.findings import (
@@ -81,11 +81,12 @@ def build_charts(measured: Measured, processors: float | None = None) -> list[Ch
     read = Readings()
     rate, throughput = read.rate("count"), read.rate("nbytes", 2**20)
     p50, p99 = read.percentile("service", 50), read.percentile("service", 99)
+    calls = {name: _usual([whole.tally.operation(name).count for _, whole in groups]) for name in working}
     charts = [
-        _judged(time_chart("rate", "Operations", "ops/s", working, groups, rate), "good"),
-        _judged(time_chart("throughput", "Throughput", "MiB/s", moving, groups, throughput), "good"),
-        _judged(time_chart("p50", "Latency, median", "µs", working, groups, p50, log=True), "bad"),
-        _judged(time_chart("p99", "Latency, 99th percentile", "µs", working, groups, p99, log=True), "bad"),
+        _judged(time_chart("rate", "Operations", "ops/s", working, groups, rate), "good", calls),
+        _judged(time_chart("throughput", "Throughput", "MiB/s", moving, groups, throughput), "good", calls),
+        _judged(time_chart("p50", "Latency, median", "µs", working, groups, p50, log=True), "bad", calls),
+        _judged(time_chart("p99", "Latency, 99th percentile", "µs", working, groups, p99, log=True), "bad", calls),
         _first_byte(totals, working, groups, read),
         _distribution(totals, working),
         _errors(totals, failing, groups, read),
@@ -96,8 +97,14 @@ def build_charts(measured: Measured, processors: float | None = None) -> list[Ch
     return [chart | {"meaning": _MEANING[chart["id"]]} for chart in charts if chart is not None]
 
 
-def _judged(chart: Chart | None, rising: Literal["good", "bad"]) -> Chart | None:
-    return None if chart is None else chart | {"finding": time_finding(chart, rising=rising)}
+def _judged(chart: Chart | None, rising: Literal["good", "bad"], calls: Mapping[str, float]) -> Chart | None:
+    return None if chart is None else chart | {"finding": time_finding(chart, rising=rising, calls=calls)}
+
+
+def _usual(counts: Sequence[int]) -> float:
+    """The median of those points that have any."""
+    some = sorted(filter(None, counts))
+    return some[len(some) // 2] if some else 0.0
 
 
 def _first_byte(totals: Tally, working: Sequence[str], groups: Sequence[Group], read: Readings) -> Chart | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -34,6 +35,8 @@ _LONG_TAIL: Final = 20.0
 _SLOW_PATH: Final = 2.0
 _BURST: Final = 0.9
 _FEW_ERRORS: Final = 6
+#: From so many calls to a point on its scatter is more than chance.
+_MANY_CALLS: Final = 64
 #: Calls that start so late, against how long they take, are queued rather than on time.
 _LATE_SHARE: Final = 0.1
 _LATE_NS: Final = 1_000_000
@@ -49,15 +52,24 @@ class Finding:
     text: str
 
 
-def time_finding(chart: Mapping[str, Any], *, rising: Literal["good", "bad"]) -> Finding | None:
-    """What the lines of a chart over time do. ``rising`` says whether more is better."""
+def time_finding(
+    chart: Mapping[str, Any], *, rising: Literal["good", "bad"], calls: Mapping[str, float] | None = None
+) -> Finding | None:
+    """What the lines of a chart over time do. ``rising`` says whether more is better, ``calls`` how many calls a usual
+    point of a line is made of, for few scatter by chance.
+    """
     show = _shower(chart["unit"])
+    calls = calls or {}
     told: list[tuple[int, str, Mark]] = []
     few, longest = False, 0
     for line in chart["lines"]:
         shape = shape_of(chart["x"], line["values"], dips=rising == "good")
         if shape is not None:
             rank, text, mark = describe_level(shape, show, rising)
+            few_calls = calls.get(line["label"], math.inf)
+            if _is_chance(shape, few_calls, counted=rising == "good"):
+                rank, mark = 1, "plain"
+                text += f", which is chance where a point is made of about {figure(few_calls)} calls"
             told.append((rank, f"{line['label']} {text}", mark))
             few = few or shape.kind == "few"
             longest = max(longest, shape.points)
@@ -70,6 +82,16 @@ def time_finding(chart: Mapping[str, Any], *, rising: Literal["good", "bad"]) ->
     more = len(told) - _MOST
     rest = f" {more} more {'line is' if more == 1 else 'lines are'} in the chart." if more > 0 else ""
     return Finding(worst, "; ".join(text for _, text, _ in told[:_MOST]) + "." + rest)
+
+
+def _is_chance(shape: Shape, calls: float, *, counted: bool) -> bool:
+    """Whether so few calls to a point explain how unlike points are. ``counted``: the values grow with the calls."""
+    if calls >= _MANY_CALLS:
+        return False
+    scatter = 1 / math.sqrt(max(calls, 1))
+    if shape.kind == "dips":
+        return shape.extreme >= (1 - 4 * scatter) * shape.typical
+    return shape.kind == "uneven" and (not counted or shape.low >= (1 - 2.5 * scatter) * shape.typical)
 
 
 def _worst(marks: Sequence[Mark]) -> Mark:

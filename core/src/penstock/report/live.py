@@ -149,7 +149,7 @@ class LineView:
             for name, cell in _cells(interval.tally)
         ]
         parts.append(f"errors {format_count(total.errors)}")
-        if interval.client_cpu_pct is not None:
+        if interval.client_cpu_pct is not None and interval.seconds >= _SHORTEST:
             parts.append(f"client CPU {interval.client_cpu_pct:.0f} %")
         self._line(f"  {interval.start_s + interval.seconds:9.1f} s  {' | '.join(parts)}")
 
@@ -183,6 +183,8 @@ class LineView:
             self._broken(error)
 
 
+#: Seconds below which no clock tells how much of the processors was used.
+_SHORTEST: Final = 0.02
 #: Lines that the live view needs for all but the workers, and how many of them there are at least.
 _ABOVE: Final = 18
 _FEWEST_ROWS: Final = 4
