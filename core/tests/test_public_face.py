@@ -38,9 +38,8 @@ def test_functions_are_all_public():
 
 
 def test_coroutines_have_the_names_and_signatures_of_the_functions():
-    files = {"open_file", "open_writer"}
-    plain_names = {*functions.__all__, *BUCKETS, *SAMPLES} - files
-    assert plain_names == set(aio.__all__) - {"THREADS"}
+    plain_names = {*functions.__all__, *BUCKETS, *SAMPLES}
+    assert plain_names == set(aio.__all__) - {"THREADS", "Writer"}
     for name in plain_names:
         home = buckets if name in BUCKETS else SAMPLES.get(name, functions)
         plain = inspect.signature(getattr(home, name)).parameters
@@ -166,3 +165,56 @@ def test_leaving_a_stream_early_ends_its_thread():
 
     anyio.run(main)
     assert not [thread for thread in threading.enumerate() if thread.name == "penstock-read"]
+
+
+def test_writers_and_files_of_coroutines():
+    uri = "mem://test-aio-writer/a"
+
+    async def work():
+        async with await aio.open_writer(uri, content_type="text/x") as writer:
+            await writer.write(b"0123")
+            await writer.write(b"456789")
+            assert (writer.tell(), writer.info) == (10, None)
+            assert not await aio.exists(uri)
+        assert writer.info.size == (await writer.close()).size == 10
+        assert (await aio.stat(uri)).content_type == "text/x"
+        async with await aio.open_file(uri) as file:
+            await file.seek(-3, 2)
+            assert await file.read() == b"789"
+
+    anyio.run(work)
+
+
+@pytest.mark.parametrize("how", ["error", "cancelled", "aborted"])
+def test_a_writer_of_coroutines_that_is_left_early_leaves_no_object(how):
+    uri = f"mem://test-aio-left/{how}"
+
+    async def work():
+        with anyio.CancelScope() as scope:
+            try:
+                async with await aio.open_writer(uri) as writer:
+                    await writer.write(b"0123")
+                    if how == "error":
+                        raise KeyError
+                    if how == "cancelled":
+                        scope.cancel()
+                        await anyio.sleep_forever()
+                    await writer.abort()
+            except KeyError:
+                pass
+        with pytest.raises(penstock.errors.StoreError, match="aborted already"):
+            await writer.write(b"4")
+        assert not await aio.exists(uri)
+
+    anyio.run(work)
+
+
+def test_a_buffer_too_small_is_told_with_the_object_and_the_operation():
+    penstock.put("mem://test-small/a", b"0123")
+    for call in (
+        lambda: penstock.get_into("mem://test-small/a", bytearray(3)),
+        lambda: penstock.get_range_into("mem://test-small/a", bytearray(3), 0, 4),
+    ):
+        with pytest.raises(penstock.errors.LengthMismatchError) as raised:
+            call()
+        assert (raised.value.uri, raised.value.operation) == ("mem://test-small/a", "get")

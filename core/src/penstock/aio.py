@@ -14,6 +14,7 @@ import builtins
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
@@ -29,12 +30,16 @@ from penstock.formats import Sample
 from penstock.samples import SampleFormat, reading, writing
 from penstock.service import BucketInfo, UploadInfo
 from penstock.store import ObjectInfo
+from penstock.writers import GuardedWriter
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from typing_extensions import Buffer
 
 __all__ = [
     "THREADS",
+    "Writer",
     "abort_upload",
     "abort_uploads",
     "copy",
@@ -57,7 +62,9 @@ __all__ = [
     "list_uploads",
     "make_directory",
     "move",
+    "open_file",
     "open_read",
+    "open_writer",
     "put",
     "read_samples",
     "remove_directory",
@@ -133,6 +140,80 @@ async def open_read(
     finally:
         with anyio.CancelScope(shield=True):
             await _run(stream.close)
+
+
+async def open_file(uri: str, *, buffer_size: int = 256 * 1024, options: Options = None) -> anyio.AsyncFile[bytes]:
+    """See :func:`penstock.open_file`; ``async with await open_file(uri) as file``, and its methods are awaited."""
+    return anyio.wrap_file(await _run(partial(functions.open_file, uri, buffer_size=buffer_size, options=options)))
+
+
+async def open_writer(
+    uri: str,
+    *,
+    part_size: int = 8 * 1024 * 1024,
+    if_absent: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str | None = None,
+    options: Options = None,
+) -> Writer:
+    """See :func:`penstock.open_writer`; ``async with await open_writer(uri) as writer``."""
+    begin = partial(
+        functions.open_writer,
+        uri,
+        part_size=part_size,
+        if_absent=if_absent,
+        metadata=metadata,
+        content_type=content_type,
+        options=options,
+    )
+    return Writer(await _run(begin))
+
+
+class Writer:
+    """An object being written, by one task at a time. Leaving the block commits; an exception, or being cancelled,
+    leaves no object.
+    """
+
+    def __init__(self, writer: GuardedWriter) -> None:
+        self._writer = writer
+
+    @property
+    def info(self) -> ObjectInfo | None:
+        """What the store said at the commit; None before it."""
+        return self._writer.info
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._writer.tell()
+
+    async def write(self, data: Buffer, /) -> None:
+        """Append these bytes; the caller may reuse them afterwards. A failure aborts."""
+        await _run(partial(self._writer.write, data))
+
+    async def commit(self) -> ObjectInfo:
+        """Make the object visible. A failure aborts."""
+        return await _run(self._writer.commit)
+
+    async def close(self) -> ObjectInfo:
+        """Commit, unless that was done already."""
+        return await _run(self._writer.close)
+
+    async def abort(self) -> None:
+        """Leave nothing behind. Harmless on a writer that is finished. Cancellation does not keep it from that."""
+        with anyio.CancelScope(shield=True):
+            await _run(self._writer.abort)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await _run(partial(self._writer.__exit__, kind, error, trace))
+        except BaseException:
+            await self.abort()
+            raise
 
 
 async def put(

@@ -85,7 +85,9 @@ class Store:
         room = memoryview(buffer).nbytes
         _check_range(offset, length)
         if length is not None and length > room:
-            raise LengthMismatchError(f"{length} bytes do not fit into a buffer of {room}", uri=self.uri + key)
+            raise LengthMismatchError(
+                f"{length} bytes do not fit into a buffer of {room}", uri=self.uri + key, operation="get"
+            )
         return self._read_into(key, Into(buffer), offset, room if length is None else length, if_match)
 
     def open_read(
@@ -386,6 +388,7 @@ class Store:
             self.raw.get(key, sink, start=start, length=length, if_match=if_match)
         except LengthMismatchError as error:
             error.uri = error.uri or self.uri + key
+            error.operation = error.operation or "get"
             raise
         return sink.nbytes
 
