@@ -367,8 +367,8 @@ def children(pid: int) -> list[int]:
 
 
 def wait_for(condition) -> None:
-    """Wait for something to become true; a minute is for a hang."""
-    deadline = time.monotonic() + 60
+    """Wait for something to become true; five minutes are for a hang."""
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
