@@ -140,11 +140,11 @@ def parse_naturals(text: Text, begins: Array, ends: Array) -> tuple[Array, Array
     if longest == 1 == shortest:
         values = text.codes[begins] - np.uint8(ord("0"))
         return values.astype(np.int64), values < 10
-    digits = (text.words(ends - 8) ^ _ZEROS) & _LAST[np.clip(lengths, 0, 8) if longest > 8 or shortest < 0 else lengths]
+    digits = (text.words(ends - 8) ^ _ZEROS) & _LAST.take(lengths, mode="clip")
     wrong = digits + _OVER_9 | digits
     values = _number(digits)
     if longest > 8:
-        digits = (text.words(ends - 16) ^ _ZEROS) & _LAST[np.clip(lengths - 8, 0, 8)]
+        digits = (text.words(ends - 16) ^ _ZEROS) & _LAST.take(lengths - 8, mode="clip")
         wrong |= digits + _OVER_9 | digits
         values += _number(digits) * _U(10**8)
     good: Array = (wrong & _HIGH) == 0
@@ -368,8 +368,8 @@ class TextTable:
             if at < count - 1 and same:
                 words.append(word)
             else:
-                kept = longest - 8 * at if same else np.clip(lengths - 8 * at, 0, 8)
-                words.append(word & _FIRST[kept])
+                word &= _FIRST[longest - 8 * at] if same else _FIRST.take(lengths - 8 * at, mode="clip")
+                words.append(word)
         if same and all((word == word[0]).all() for word in words):
             return np.full(len(begins), self.code(text.cell(int(begins[0]), int(ends[0]))), np.int64)
         return self._looked_up(text, begins, ends, words)
