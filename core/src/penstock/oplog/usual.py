@@ -333,15 +333,9 @@ class _Lines:
         self.good &= values["endpoint"] >= 0
 
     def _read_numbers(self) -> None:
-        """Columns of one digit together, and the others."""
-        wide = {name for name, (begins, ends) in self._numbers.items() if int((ends - begins).max()) > 1}
-        for names in (wide, self._numbers.keys() - wide):
-            if not names:
-                continue
-            begins, ends = (np.concatenate([self._numbers[name][side] for name in names]) for side in (0, 1))
-            values, good = parse_naturals(self._text, begins, ends)
-            self.values.update(zip(names, values.reshape(len(names), -1), strict=True))
-            self.good &= good.reshape(len(names), -1).all(axis=0)
+        for name, (begins, ends) in self._numbers.items():
+            self.values[name], good = parse_naturals(self._text, begins, ends)
+            self.good &= good
 
     def _texts(self, names: Names, cells: tuple[Array, Array] | None) -> Array:
         if cells is None:
