@@ -56,3 +56,16 @@ def test_figures_are_shown_where_the_disk_is_full(tmp_path, file, monkeypatch, a
 def test_results_that_can_be_written_are_json(tmp_path, file):
     result = CliRunner().invoke(main, ["run", file, "--results-dir", str(tmp_path), "--json"])
     assert (result.exit_code, json.loads(result.stdout)["status"]) == (0, "done")
+
+
+@pytest.mark.parametrize("command", [["find", "--slo", "get.p99<1s", "--max-trials", "2"], ["autotune"]])
+def test_other_files_that_have_no_room_are_named_without_a_traceback(tmp_path, file, monkeypatch, command):
+    def full(path, *arguments, **given):
+        raise OSError(28, os.strerror(28), str(path))
+
+    monkeypatch.setattr("penstock.tuning.runner.Path.write_text", full)
+    options = ["--trial", "0.2s", "--warmup", "0s", "--results-dir", str(tmp_path), "-q"]
+    tries = ["--vary", "seed=1"] if command == ["autotune"] else []
+    result = CliRunner().invoke(main, [command[0], file, *command[1:], *tries, *options])
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "No space left on device; what was to be kept is not whole" in result.stderr

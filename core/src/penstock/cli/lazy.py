@@ -220,6 +220,10 @@ def _explain(error: BaseException, state: State) -> int:
         if isinstance(error, StoreError):
             _say_remedy(error)
         return USAGE if isinstance(error, UsageError) or _is_of_a_log(error) else FAILED
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        _say(f"{where}{error.strerror}; what was to be kept is not whole")
+        return FAILED
     raise error
 
 

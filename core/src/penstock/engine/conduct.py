@@ -92,7 +92,9 @@ def _scratch(directory: Path) -> Iterator[str]:
         yield path
         for name in sorted(os.listdir(path)):
             if os.path.getsize(os.path.join(path, name)):
-                shutil.copy(os.path.join(path, name), directory / name)
+                # On a full disk there is no room for it; the figures come first.
+                with contextlib.suppress(OSError):
+                    shutil.copy(os.path.join(path, name), directory / name)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
