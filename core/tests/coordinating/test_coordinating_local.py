@@ -149,6 +149,8 @@ class KillingView:
 def test_a_host_that_is_killed_is_named_and_the_other_goes_on(tmp_path, monkeypatch):
     launcher = Killing()
     monkeypatch.setattr(running, "open_launcher", lambda *_: launcher)
+    # What the lost host leaves goes with the test's directory.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     text = RUN.partition("duration:")[0].replace("cleanup: true", "cleanup: true\nrate: {{ops_per_second: 400}}")
     text += 'duration: 3s\nworkload: [{{op: get, path: "a/*"}}]\n'
     result = carried_out(text, tmp_path, view=KillingView(launcher))
@@ -162,7 +164,8 @@ def test_a_host_that_is_killed_is_named_and_the_other_goes_on(tmp_path, monkeypa
     # What remains of its part of the log is where it was; that of the other is whole.
     (left,) = outcome.op_log["left"]
     assert (left["rank"], left["host"]) == (1, "host-1")
-    assert [os.path.basename(path) for path in left["path"]] == ["op-log.part-1.tsv.zst"]
+    (kept,) = tmp_path.glob("penstock-host-*")
+    assert left["path"] == [str(kept / "op-log.part-1.tsv.zst")]
     assert outcome.op_log["rows"] == alive.op_log["written"] == alive.tally.roll_up("ALL").count
     assert read_result(result.directory).outcome.workers[1].lost == lost.lost
     assert (result.directory / "workers/1/facts.json").exists()
