@@ -41,9 +41,9 @@ def test_every_key_is_there_with_its_text_and_default():
     assert SCHEMA["properties"]["warmup"]["description"] == "run this long first and keep it out of the results"
     for word in OPERATION.records:
         body = SCHEMA["$defs"][f"op.{word}"]
-        assert body["properties"]["op"] == {"const": word}
+        assert body["properties"]["op"] == {"const": word, "description": body["description"]}
         assert body["additionalProperties"] is False
-        assert all(inner.get("description") for name, inner in body["properties"].items() if name != "op")
+        assert all(inner.get("description") for inner in body["properties"].values())
 
 
 def keys_in(value, path="top"):
@@ -282,3 +282,20 @@ def test_the_generators_above_reach_configurations_that_load():
     sample()
     assert reached == set(OPERATION.records)
     assert CONFIG.cls is Config
+
+
+def test_every_key_says_what_it_is():
+    def undescribed(schema, path):
+        if isinstance(schema, dict):
+            for name, inner in schema.get("properties", {}).items():
+                if not inner.get("description", ""):
+                    yield f"{path}.{name}"
+            for name, inner in schema.items():
+                # What follows from the others repeats no key's description.
+                if name != "allOf":
+                    yield from undescribed(inner, f"{path}/{name}")
+        elif isinstance(schema, list):
+            for number, inner in enumerate(schema):
+                yield from undescribed(inner, f"{path}[{number}]")
+
+    assert list(undescribed(json_schema(), "")) == []

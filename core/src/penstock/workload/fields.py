@@ -135,9 +135,13 @@ class Record:
             properties |= dict.fromkeys((name, *entry.aliases), inner)
             if default is attrs.NOTHING or entry.aliases:
                 required.append(_one_of(name, entry.aliases, optional=default is not attrs.NOTHING))
-        summary = " ".join((self.cls.__doc__ or "").partition("\n\n")[0].split())
-        body: dict[str, Any] = {"type": "object", "description": summary, "properties": properties}
+        body: dict[str, Any] = {"type": "object", "description": _summary(self.cls), "properties": properties}
         return body | {"additionalProperties": False} | ({"allOf": required} if required else {})
+
+
+def _summary(cls: type[Any]) -> str:
+    """The first paragraph of what a class says of itself."""
+    return " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _required(cls: type[Any]) -> list[str]:
@@ -262,16 +266,19 @@ class Variants:
         name = f"{self.tag}.{word}"
         if name not in definitions:
             body = record.body(definitions)
-            body["properties"] = {self.tag: {"const": word}} | body["properties"]
+            tag = {"const": word, "description": body["description"]}
+            body["properties"] = {self.tag: tag} | body["properties"]
             body["required"] = [self.tag]
             definitions[name] = body
         return {"$ref": f"#/$defs/{name}"}
 
     def _short(self, word: str, record: Record, definitions: dict[str, Any]) -> dict[str, Any]:
         inner = record.schema(definitions)
+        summary = {"description": _summary(record.cls)}
         field = self.inline.get(word)
         if field is not None:
             inner = any_of(inner, fields_of(record.cls)[field][0].shape.schema(definitions))
         elif not _required(record.cls):
             inner = any_of(inner, {"type": "null"})
+        inner = inner | summary
         return {"type": "object", "properties": {word: inner}, "required": [word], "additionalProperties": False}
