@@ -102,6 +102,8 @@ def test_an_error_comes_after_the_batches_before_it_and_names_its_file(data, ahe
 def test_wrong_settings_are_refused(loader):
     with pytest.raises(UsageError, match="ahead"):
         DeviceBatches(loader, ahead=-1)
+    with pytest.raises(UsageError, match=r"takes a loader, not Dataset; write Loader\(dataset"):
+        DeviceBatches(loader.dataset)
 
 
 def test_importing_the_package_imports_no_jax():

@@ -125,6 +125,11 @@ def test_an_error_arrives_with_the_name_of_its_file(data):
             next(iterator)
 
 
+def test_what_is_no_loader_is_refused(data):
+    with made(data) as loader, pytest.raises(UsageError, match=r"takes a loader, not Dataset; write Loader\(dataset"):
+        TensorBatches(loader.dataset)
+
+
 def test_what_makes_no_tensor_is_refused_by_name(data):
     with pytest.raises(UsageError, match=r"batch\['a'\] is a list of object.*transform"):
         TensorBatches(made(data, transform=lambda item: {"a": object()}))

@@ -30,6 +30,8 @@ class DeviceBatches:
     """
 
     def __init__(self, loader: Loader, *, sharding: Any = None, ahead: int = 1) -> None:
+        if not isinstance(loader, Loader):
+            raise UsageError(f"DeviceBatches takes a loader, not {type(loader).__name__}; write Loader(dataset, …)")
         if ahead < 0:
             raise UsageError(f"ahead is {ahead}; it is at least 0")
         self.loader = loader

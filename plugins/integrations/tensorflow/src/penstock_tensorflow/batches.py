@@ -44,6 +44,8 @@ class TensorBatches:
         first iteration; see :func:`~penstock_tensorflow.signatures.signature_of`. Raises UsageError where that is no
         tensor, and where there is no batch.
         """
+        if not isinstance(loader, Loader):
+            raise UsageError(f"TensorBatches takes a loader, not {type(loader).__name__}; write Loader(dataset, …)")
         self.loader = loader
         self._lock = threading.Lock()
         self._states: deque[dict[str, Any]] = deque()
