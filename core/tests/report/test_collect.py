@@ -135,7 +135,7 @@ def test_parts_of_the_op_log_are_merged_in_true_order(tmp_path, synth):
     log_of(tmp_path / "1", 1, [AT + 1_000_000 * step for step in (2, 4, 6)])
     before = files_below(tmp_path)
     done = collect(tmp_path / "0", tmp_path / "1", "-o", tmp_path / "out")
-    assert "rows 6, parts 2" in done.output
+    assert "op-log.tsv.zst, 6 rows" in done.output
     assert before.items() <= files_below(tmp_path).items()
     assert [row.file.rpartition("/")[2] for row in read(tmp_path / "out" / "op-log.tsv.zst")] == ["h0", "h1"] * 3
 

@@ -52,7 +52,7 @@ def test_find_says_when_no_rate_meets_the_goal(run):
     assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert found["ops_per_sec"] is None
-    assert "not get.max < 1us" in found["limit"]
+    assert "the goal is get.max < 1us" in found["limit"]
     assert not done.stderr
 
 

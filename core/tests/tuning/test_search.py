@@ -32,6 +32,14 @@ def test_no_rate_at_all():
     assert [step.rate for step in steps] == [100.0, 50.0, 25.0, 12.5, 6.25]
 
 
+@given(st.floats(1, 1e6), st.floats(0.1, 1e4))
+def test_no_rate_is_tried_at_which_a_trial_says_nothing(guess, lowest):
+    rate, steps = highest_rate(lambda *_: False, guess, most=100, lowest=lowest)
+    assert rate is None
+    assert [step.rate for step in steps] == sorted({step.rate for step in steps}, reverse=True)
+    assert steps[-1].rate == min(guess, lowest)
+
+
 def test_every_rate():
     rate, steps = highest_rate(lambda *_: True, 100.0, most=4)
     assert rate == steps[-1].rate == 100 * 1.5**3

@@ -120,7 +120,9 @@ def _print(found: Found, report: str) -> None:
     goals = " and ".join(goal.text for goal in found.goals)
     if found.rate is None:
         text = found.limit or (found.closed.trial.reason if found.closed else "") or "nothing was done"
-        console.print(f"No rate meets {goals}: {text}", soft_wrap=True)
+        lowest = min((judged.trial.offered or 0.0 for judged in found.trials), default=None)
+        where = "" if lowest is None else f" At {lowest:,.1f} per second, the lowest that was tried:"
+        console.print(f"No rate meets {goals}.{where} {text}", soft_wrap=True)
     else:
         limit = f" Beyond it: {found.limit}." if found.limit else " No higher rate was tried."
         console.print(f"{found.rate:,.1f} operations per second meet {goals}.{limit}", soft_wrap=True)

@@ -88,7 +88,7 @@ def _legs_table(job: Job) -> Table:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
-    for place, column in enumerate(("leg", "", "measured", *_COLUMNS[1:4], "p50", "p99", "errors", "limit")):
+    for place, column in enumerate(("part", "", "measured", *_COLUMNS[1:4], "p50", "p99", "errors", "limit")):
         table.add_column(column, justify="right" if 1 < place < 9 else "left", no_wrap=True)
     for leg in job.legs:
         outcome, cell = leg.outcome, leg.outcome.totals.roll_up(ALL)
@@ -118,7 +118,9 @@ def _spread_table(job: Job) -> Table:
         for operation, figures in spreads_of(job, stage).items():
             for name, spread in figures.items():
                 numbers = (_figure(value) for value in (spread.mean, spread.stdev, spread.minimum, spread.maximum))
-                interval = "-" if spread.low is None else f"{_figure(spread.low)} to {_figure(spread.high)}"
+                # No figure is negative, whatever a few repeats make of its interval.
+                low = None if spread.low is None else max(0.0, spread.low)
+                interval = "-" if low is None else f"{_figure(low)} to {_figure(spread.high)}"
                 table.add_row(printable(stage), operation, FIGURES[name], *numbers, interval)
     return table
 
@@ -228,6 +230,9 @@ def _phases(phases: Sequence[PhaseOutcome]) -> list[str]:
 def _op_log(op_log: Mapping[str, Any] | None) -> list[str]:
     if op_log is None:
         return []
-    # Which parts stayed on hosts is told by notes.
-    plain = {name: value for name, value in op_log.items() if isinstance(value, str | int)}
-    return [f"op-log: {', '.join(f'{name} {printable(str(value))}' for name, value in plain.items())}"]
+    # Where there is no path, notes say where the parts are.
+    path = f"{printable(str(op_log['path']))}, " if "path" in op_log else ""
+    rows = int(op_log.get("written", op_log.get("rows", 0)))
+    of = f" of {op_log['accepted']:,}" if op_log.get("accepted", rows) != rows else ""
+    dropped = f", {op_log['dropped']:,} dropped" if op_log.get("dropped") else ""
+    return [f"op-log: {path}{rows:,}{of} rows{dropped}"]

@@ -24,6 +24,8 @@ from penstock.workload.config import Config, Loaded, Rate, dump, restore
 __all__ = ["Found", "Interrupted", "Runner", "find_rate", "write_found"]
 
 SCHEMA = "penstock.find/1"
+#: Operations of a trial, below which its percentiles are those of single calls.
+_FEWEST = 20
 _CURVE = "offered_ops_per_sec ops_per_sec mib_per_sec p50_us p99_us p99_9_us errors client_cpu_us_per_operation passed"
 
 
@@ -111,7 +113,8 @@ def find_rate(
 
     Each trial measures for ``seconds`` after ``warmup``. Without a ``guess`` the first trial drives the workload as
     fast as possible, and the search begins at what that reached. Then lower rates are tried until the curve of
-    latency over load has points below the rate that was found. Raises Interrupted, UsageError where a goal is about
+    latency over load has points below the rate that was found. No rate is tried at which a trial would have fewer than
+    20 operations. Raises Interrupted, UsageError where a goal is about
     operations that the workload does not do, and as ``execute`` does.
     """
     base = attrs.evolve(
@@ -140,7 +143,7 @@ def find_rate(
         runner.say(_line(trials[-1]))
         return trials[-1].passed
 
-    rate, _ = highest_rate(passes, guess, tolerance=tolerance, most=most)
+    rate, _ = highest_rate(passes, guess, tolerance=tolerance, most=most, lowest=_FEWEST / seconds)
     if rate is not None:
         for share in (0.25, 0.5, 0.75):
             near = any(abs((judged.trial.offered or 0.0) / rate - share) < 0.12 for judged in trials)

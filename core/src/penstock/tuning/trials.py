@@ -95,7 +95,7 @@ def make_trial(outcome: Outcome, directory: Path, *, settings: dict[str, Any], o
 
 def judge(outcome: Outcome, trial: Trial, goals: Sequence[Goal]) -> Judged:
     """Hold a run against its goals, and what it began against what was due."""
-    why = [f"{goal.show(outcome.totals)}, not {goal.text}" for goal in goals if not goal.is_met(outcome.totals)]
+    why = [f"{goal.show(outcome.totals)}; the goal is {goal.text}" for goal in goals if not goal.is_met(outcome.totals)]
     planned = outcome.planned
     if planned is not None and planned.missed > (1 - KEPT) * planned.operations:
         why.append(f"{planned.missed:,} of {planned.operations:,.0f} planned operations were never begun")
