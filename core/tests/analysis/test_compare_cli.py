@@ -81,7 +81,7 @@ def test_a_slower_result_is_found(result):
 def test_every_line_fits_eighty_columns_but_those_of_names(result):
     done = compare(result("a", 1), result("b", 2, scale=1.12, failed=2))
     table = [line for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert len(table) == 9
+    assert len(table) == 10
     assert max(map(len, table)) <= 80
 
 

@@ -34,7 +34,7 @@ from penstock.stats.tally import Cell
 __all__ = ["PERCENTS", "Interval", "Sample", "draw", "estimate", "gap", "ratio", "sample"]
 
 #: The percentiles that are estimated, by their names.
-PERCENTS: Final[Mapping[str, float]] = {"p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9}
+PERCENTS: Final[Mapping[str, float]] = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99.9": 99.9}
 
 _Floats = npt.NDArray[np.float64]
 _COARSE: Final = 64

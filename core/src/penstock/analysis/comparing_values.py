@@ -21,6 +21,7 @@ METRICS: Final[Mapping[str, str]] = {
     "mean": "µs",
     "p50": "µs",
     "p90": "µs",
+    "p95": "µs",
     "p99": "µs",
     "p99.9": "µs",
     "errors": "% of calls",

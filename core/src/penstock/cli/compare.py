@@ -73,8 +73,8 @@ def compare(
 ) -> int:
     """Compare B with the baseline A: result directories of `penstock run` or `replay`, or operation logs.
 
-    For every operation and size: ops/s, MiB/s, mean, p50, p90, p99, p99.9 and the share of failed calls, how much each
-    changed, and an interval of that change. With one run of each side the intervals come from how the figures vary
+    For every operation and size: ops/s, MiB/s, mean, p50, p90, p95, p99, p99.9 and the share of failed calls, how much
+    each changed, and an interval of that change. With one run of each side the intervals come from how the figures vary
     over time within it; what differs from run to run is not in them. Give several runs of a side to see that too:
     penstock compare --baseline A1 --baseline A2 B1 B2. Without --candidate the arguments are runs of B, without
     --baseline runs of A. A result with repeats is as many runs, one with stages is compared stage by stage, by their
