@@ -331,6 +331,10 @@ def test_what_is_wrong_with_a_key(line, problem):
         ("{op: put, path: a, size: {histogram: x}}", "4:42: workload[1].size.op_log: x can't be read: "),
         ("{op: put, path: a, size: {histogram: {op: put}}}", "4:42: workload[1].size.histogram.op_log: write op_log"),
         ("{op: put, path: a, size: {histogram: {bins: [{min: 2, max: 1, count: 1}]}}}", "bins[0].min: 2 is more than"),
+        (
+            "{op: put, path: a, dedup_factor: 2, size: {histogram: {bins: [{min: 2, max: 1, count: 1}]}}}",
+            "bins[0].min: 2 is more than",
+        ),
         ("{op: put, path: a, size: {histogram: {bins: [{min: 1, max: 1, count: 0}]}}}", "bins: the counts sum to 0"),
         ("{op: put, path: a, size: {uniform: {min: 5, max: 4}}}", "4:46: workload[1].size.uniform.min: 5 is more than"),
         ("{op: put, path: a, size: {type: uniform, min: 5, max: 4}}", "4:51: workload[1].size.min: 5 is more than max"),

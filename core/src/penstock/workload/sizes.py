@@ -186,9 +186,9 @@ def largest(spec: SizeSpec) -> int | None:
         case Uniform() | Lognormal():
             return spec.max
         case Choice():
-            return max(choice.size for choice in spec.choices if choice.weight > 0)
+            return max((choice.size for choice in spec.choices if choice.weight > 0), default=0)
         case Histogram():
-            return max(one.max for one in spec.bins if one.count)
+            return max((one.max for one in spec.bins if one.count), default=0)
 
 
 def _draw_lognormal(spec: Lognormal, rng_key: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
