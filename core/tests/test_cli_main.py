@@ -15,7 +15,7 @@ from penstock.cli import COMMANDS, main
 from penstock.cli.envfile import parse
 from penstock.errors import StoreError, UsageError
 from penstock.hookspecs import hookimpl
-from penstock.plugins import PluginHost
+from penstock.plugins import PluginHost, default_host
 
 HEAVY = [
     "numpy",
@@ -243,7 +243,9 @@ def plugged(monkeypatch):
     ]
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or sys.modules[penstock_commands.__module__])
     host = PluginHost(entries=entries)
-    monkeypatch.setattr("penstock.plugins.default_host", lambda: host)
+    # Modules that are imported now would keep another host for good; so the one that there is becomes this one.
+    for name, value in vars(host).items():
+        monkeypatch.setattr(default_host(), name, value)
 
 
 def test_commands_from_plugins_are_found_and_broken_ones_named(plugged):
