@@ -110,5 +110,5 @@ def test_a_command_that_fails_leaves_a_whole_log():
 
 def test_a_log_that_cannot_be_written_is_said():
     done = CliRunner().invoke(main, ["ls", "mem://x/", "--op-log", "no/such/dir/a.tsv"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "no/such/dir" in done.stderr

@@ -267,12 +267,6 @@ NEEDED = {"path", "uri", "to", "op"}
 #: Keys whose values need what is not here, and where they are tested.
 ELSEWHERE = {
     ("Config", "page_cache_mode"): "no page cache in memory: plugins/file",
-    ("Config", "backend"): "memory has no option that a file may give: plugins/file, plugins/s3",
-    ("Put", "format"): "formats other than raw are plugins: test_formatted_content",
-    ("EnsureObjects", "format"): "formats other than raw are plugins: test_formatted_content",
-    ("DirectoryStructure", "format"): "formats other than raw are plugins: test_formatted_content",
-    ("Config", "cleanup"): "always on here",
-    ("Distributed", "min_workers"): "there is one host: core/tests/hosts",
     ("Agent", "address"): "where agents of launchers listen: plugins/launchers/grpc",
     ("Agent", "host"): "names that launchers know: core/tests/hosts",
     ("Agent", "multi_endpoint"): "core/tests/hosts",
