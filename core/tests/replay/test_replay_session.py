@@ -94,3 +94,24 @@ def test_many_more_operations_than_are_planned_ahead(log, row):
             recorded.merge(Tally.from_message(item["recorded"]))
         assert tally.count == recorded.count == done["chosen"] == 12_000
         assert tally.nbytes == recorded.nbytes == sum(number % 7 for number in range(12_000))
+
+
+@pytest.mark.parametrize(("choice", "spread"), [("spread", True), ("start", False)])
+def test_ranges_begin_where_the_settings_say(log, row, monkeypatch, choice, spread):
+    starts, get = [], MemoryStore.get
+
+    def noting(store, key, sink, *, start=0, length=None, **options):
+        starts.append(start)
+        return get(store, key, sink, start=start, length=length, **options)
+
+    store = MemoryStore(MemoryOptions(name="ranges"))
+    store.put("k", bytes(1000))
+    monkeypatch.setattr(MemoryStore, "get", noting)
+    rows = [row("GET_RANGE", "b/k", nbytes=100, at=number * 0.001) for number in range(40)]
+    session = session_of(Settings(log=log(rows), target="mem://ranges", range_offsets=choice, live_interval=0.1))
+    try:
+        list(session.run({"start_ns": wall_ns()}))
+    finally:
+        store.delete(["k"])
+    assert len(starts) == 40
+    assert (len(set(starts)) > 1) is spread
